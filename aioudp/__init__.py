@@ -1,0 +1,40 @@
+"""aioudp: the asyncio UDP library. ``await endpoint.recv()``, ``await endpoint.send()``.
+
+::
+
+    async with aioudp.bind(("127.0.0.1", 9999)) as endpoint:
+        async for data, addr in endpoint:
+            await endpoint.send(data, addr)
+"""
+
+from __future__ import annotations
+
+from ._endpoint import Endpoint
+from ._errors import EndpointClosedError, SendManyError, UDPError
+from ._opening import Opening, adopt, bind, connect, resolve
+from ._options import Options
+from ._transports.base import DatagramTransport
+from ._types import Address, Datagram, Overflow, Payload, Stats, TransportKind
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Address",
+    "Datagram",
+    "DatagramTransport",
+    "Endpoint",
+    "EndpointClosedError",
+    "Opening",
+    "Options",
+    "Overflow",
+    "Payload",
+    "SendManyError",
+    "Stats",
+    "TransportKind",
+    "UDPError",
+    "__version__",
+    "adopt",
+    "bind",
+    "connect",
+    "resolve",
+]

@@ -1,0 +1,28 @@
+"""The ``aioudp`` command, also ``python -m aioudp``.
+
+The commands themselves are in ``cli``, which needs typer and rich (the extra
+``cli``); the library does not. This file only says so where they are missing.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    try:
+        from .cli.app import app
+    except ModuleNotFoundError as exc:
+        missing = (exc.name or "").partition(".")[0]
+        if missing not in ("typer", "rich"):
+            raise
+        sys.exit(
+            f"aioudp: the command line needs {missing}, which is not installed; "
+            "run: pip install 'aioudp-endpoint[cli]'"
+        )
+    app(prog_name="aioudp")
+
+
+if __name__ == "__main__":
+    main()

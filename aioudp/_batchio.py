@@ -1,0 +1,301 @@
+"""Batch I/O: many datagrams in and out of one socket per call, in readable Python.
+
+Reading. With UDP_GRO one recvmsg gives a whole train, up to 64 KiB of datagrams from
+one sender, and a control message with the size of each. Without that message a train
+cannot be told from one long datagram, so a read whose control data was cut off is
+reported as an error and never handed over as one blob.
+
+Sending. With UDP_SEGMENT one sendmsg takes a whole train. Whether that works is known
+only when it is tried: an older kernel takes fewer segments, a driver answers EIO, a
+socket without checksums EINVAL, a route with a small MTU EMSGSIZE. So a refused train
+goes out again one datagram at a time, and only if that succeeds was it the train that
+was refused, and is the offload reduced for this socket.
+
+Nothing here waits, and nothing here knows the event loop. Addresses are already in
+the form that the socket takes. Imports ``_types``, ``_address``, ``_segments`` and
+``_sockets``.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import struct
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from . import _sockets
+from ._address import SOURCES, SocketAddress, public_address
+from ._segments import run_end, split_train, train_length
+from ._types import Datagram, Payload
+
+IMPLEMENTATION: Final = "python"
+
+MAX_READS: Final = 64
+"""Reads of one :meth:`BatchSocket.receive`: a flood must leave the loop its turns."""
+
+MAX_TRAINS: Final = 16
+"""Trains of one :meth:`BatchSocket.send_segments`, for the same reason: 1 MiB."""
+
+# Room for the control messages that somebody may have switched on besides UDP_GRO.
+_CONTROL_SPACE: Final = 256
+_GRO_SIZE: Final = struct.Struct("=i")  # an int, though UDP_SEGMENT takes a u16
+_GSO_SIZE: Final = struct.Struct("=H")
+
+_OLD_GSO_SEGMENTS: Final = 64  # UDP_MAX_SEGMENTS before Linux 6.9
+
+logger = logging.getLogger("aioudp")
+
+# Datagram._make without the Python call in between.
+_make = partial(tuple.__new__, Datagram)
+
+
+class BatchSocket:
+    """The reading and writing of one non-blocking datagram socket.
+
+    The socket is borrowed: whoever made it closes it. The counters are public and
+    count what went through here; others who read or write the socket add to them.
+    """
+
+    __slots__ = (
+        "_pending",
+        "_read",
+        "_sock",
+        "gro",
+        "gso_segments",
+        "received",
+        "received_bytes",
+        "sent",
+        "sent_bytes",
+        "truncated",
+    )
+
+    def __init__(self, sock: socket.socket, *, gso_segments: int, gro: bool) -> None:
+        self._sock = sock
+        self._pending: OSError | None = None
+        self.gso_segments = gso_segments
+        """Most datagrams of one train; 1 once the kernel has refused trains."""
+        self.gro = gro
+        if gro:
+            self._read = self._read_train
+        elif sock.family == _sockets.AF_UNIX:
+            self._read = self._read_unix
+        elif sock.family == socket.AF_INET6:
+            self._read = self._read_inet6
+        else:
+            self._read = self._read_inet
+        self.received = self.received_bytes = 0
+        self.sent = self.sent_bytes = 0
+        self.truncated = 0
+
+    def receive(self, max_datagrams: int) -> list[Datagram]:
+        """Return the datagrams that are there, oldest first; an empty list for none.
+
+        Stops after :data:`MAX_READS` reads, or once it has *max_datagrams*; the last
+        train is kept whole, so it may return more.
+
+        Raises:
+            OSError: The error that the socket had for us. One that comes after
+                datagrams is kept for the next call, as recvmmsg(2) does.
+        """
+        if self._pending is not None:
+            error, self._pending = self._pending, None
+            raise error
+        datagrams: list[Datagram] = []
+        try:
+            for _ in range(MAX_READS):
+                self._read(datagrams)
+                if len(datagrams) >= max_datagrams:
+                    break
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as exc:
+            if not datagrams:
+                raise
+            self._pending = exc
+        self.received += len(datagrams)
+        return datagrams
+
+    def send(self, data: Payload, addr: SocketAddress = None) -> None:
+        """Send one datagram to *addr*, or to the connected peer.
+
+        Raises:
+            BlockingIOError: If the kernel's send buffer is full.
+            OSError: If the system refuses the datagram.
+            TypeError: If *data* is not bytes-like.
+        """
+        sock = self._sock
+        if addr is None:
+            self.sent_bytes += sock.send(data)
+        else:
+            self.sent_bytes += sock.sendto(data, addr)
+        self.sent += 1
+
+    def send_segments(
+        self, data: memoryview, segment_size: int, addr: SocketAddress = None
+    ) -> int:
+        """Send *data* as datagrams of *segment_size* bytes; the last may be shorter.
+
+        Returns:
+            How many bytes the kernel took: whole datagrams, up to :data:`MAX_TRAINS`
+            trains of them.
+
+        Raises:
+            BlockingIOError: If the kernel took none because its buffer is full.
+            OSError: If the system refuses the first datagram.
+        """
+        position = 0
+        try:
+            for _ in range(MAX_TRAINS):
+                length = train_length(segment_size, self.gso_segments)
+                train = data[position : position + length]
+                position += self._send_train(train, segment_size, addr)
+                if position == len(data):
+                    break
+        except OSError:
+            if not position:
+                raise
+        return position
+
+    def send_batch(
+        self, datagrams: Sequence[tuple[bytes, SocketAddress]], start: int = 0
+    ) -> int:
+        """Send *datagrams* from index *start* on, in order, until one is refused.
+
+        Returns:
+            How many the kernel took. Like sendmmsg(2) it tells of an error only if
+            the very first datagram met it: call again from there.
+
+        Raises:
+            BlockingIOError: If the kernel took none because its buffer is full.
+            OSError: If the system refuses the first datagram.
+        """
+        position = start
+        try:
+            while position < len(datagrams):
+                data, addr = datagrams[position]
+                end = position + 1
+                if self.gso_segments > 1:
+                    end = run_end(datagrams, position, self.gso_segments)
+                if end - position == 1:
+                    self.send(data, addr)
+                    position = end
+                else:
+                    train = b"".join([item[0] for item in datagrams[position:end]])
+                    taken = self._send_train(memoryview(train), len(data), addr)
+                    position += -(-taken // len(data))
+        except OSError:
+            if position == start:
+                raise
+        return position - start
+
+    def _send_train(
+        self, train: memoryview, segment_size: int, addr: SocketAddress
+    ) -> int:
+        """Send one train and return how many of its bytes the kernel took."""
+        length = len(train)
+        if length <= segment_size:
+            self.send(train, addr)
+            return length
+        if self.gso_segments == 1:
+            return self._send_singly(train, segment_size, addr)
+        control = (
+            socket.IPPROTO_UDP,
+            _sockets.UDP_SEGMENT,
+            _GSO_SIZE.pack(segment_size),
+        )
+        try:
+            if addr is None:
+                self._sock.sendmsg([train], [control])
+            else:
+                self._sock.sendmsg([train], [control], 0, addr)
+        except OSError as exc:
+            if exc.errno not in (errno.EINVAL, errno.EIO, errno.EMSGSIZE):
+                raise
+            taken = self._send_singly(train, segment_size, addr)
+            self._reduce_gso(length, segment_size, exc)
+            return taken
+        self.sent += -(-length // segment_size)
+        self.sent_bytes += length
+        return length
+
+    def _send_singly(
+        self, train: memoryview, segment_size: int, addr: SocketAddress
+    ) -> int:
+        position = 0
+        try:
+            while position < len(train):
+                datagram = train[position : position + segment_size]
+                self.send(datagram, addr)
+                position += len(datagram)
+        except OSError:
+            if not position:
+                raise
+        return position
+
+    def _reduce_gso(self, length: int, segment_size: int, refusal: OSError) -> None:
+        """Send shorter trains, or none, after one whose datagrams were taken singly."""
+        if refusal.errno == errno.EMSGSIZE:
+            return  # a segment longer than this route's MTU says nothing of the next
+        if length > segment_size * _OLD_GSO_SEGMENTS:
+            self.gso_segments = _OLD_GSO_SEGMENTS
+            return
+        self.gso_segments = 1
+        logger.info(
+            "segmentation offload is off for fd %d: %s", self._sock.fileno(), refusal
+        )
+
+    def _read_train(self, datagrams: list[Datagram]) -> None:
+        data, control, flags, addr = self._sock.recvmsg(
+            _sockets.MAX_READ, _CONTROL_SPACE
+        )
+        if len(addr) == 4:
+            addr = SOURCES[addr]
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            self._refuse_cut(data, control, flags)
+        for level, kind, value in control:
+            if level == socket.IPPROTO_UDP and kind == _sockets.UDP_GRO:
+                (segment_size,) = _GRO_SIZE.unpack_from(value)
+                if 0 < segment_size < len(data):
+                    for segment in split_train(data, segment_size):
+                        datagrams.append(_make((segment, addr)))
+                    self.received_bytes += len(data)
+                    return
+        datagrams.append(_make((data, addr)))
+        self.received_bytes += len(data)
+
+    def _refuse_cut(
+        self, data: bytes, control: list[tuple[int, int, bytes]], flags: int
+    ) -> None:
+        """Raise the error for a read that lost payload, or the size of its segments."""
+        if flags & socket.MSG_TRUNC:
+            self.truncated += 1
+            raise OSError(errno.EMSGSIZE, f"datagram cut off after {len(data)} bytes")
+        kinds = [(level, kind) for level, kind, _ in control]
+        if (socket.IPPROTO_UDP, _sockets.UDP_GRO) not in kinds:
+            self.truncated += 1
+            raise OSError(
+                errno.EMSGSIZE,
+                f"control data cut off: {len(data)} bytes may be several datagrams",
+            )
+
+    def _read_inet(self, datagrams: list[Datagram]) -> None:
+        data, addr = self._sock.recvfrom(_sockets.MAX_READ)
+        datagrams.append(_make((data, addr)))
+        self.received_bytes += len(data)
+
+    def _read_inet6(self, datagrams: list[Datagram]) -> None:
+        data, addr = self._sock.recvfrom(_sockets.MAX_READ)
+        datagrams.append(_make((data, SOURCES[addr])))
+        self.received_bytes += len(data)
+
+    def _read_unix(self, datagrams: list[Datagram]) -> None:
+        # A UNIX datagram may be as long as the sender's buffer: ask before reading.
+        # MSG_TRUNC makes recv(2) return the full length (Linux 3.4, for AF_UNIX).
+        # Where it does not, MSG_PEEK fills no more than this one byte.
+        size = self._sock.recv_into(bytearray(1), 1, socket.MSG_PEEK | socket.MSG_TRUNC)
+        data, addr = self._sock.recvfrom(max(size, _sockets.MAX_READ))
+        datagrams.append(Datagram(data, public_address(addr)))
+        self.received_bytes += len(data)

@@ -1,0 +1,370 @@
+"""The endpoint: what a program holds in its hand.
+
+It is a handle. The event loop keeps the transport and its protocol alive, and they do
+not know the endpoint; so an endpoint that is forgotten is garbage collected, says so
+with a ``ResourceWarning``, and closes. Sending is here, on the transport's exact
+methods; receiving is the protocol's business, but for the short way that every
+datagram takes when nobody waits and nothing is wrong.
+
+Imports ``_protocol`` and ``_transports.base`` and, from below, ``_types``,
+``_errors`` and ``_address``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import islice
+from types import TracebackType
+from typing import Any, Final
+
+from ._address import public_address
+from ._errors import EndpointClosedError, SendManyError
+from ._protocol import EndpointProtocol
+from ._transports.base import DatagramTransport, Prepared
+from ._types import Address, Datagram, Payload, Stats
+
+_CHUNK: Final = 1024  # datagrams of send_many between two turns of the event loop
+
+
+class Endpoint:
+    """A UDP socket, or a UNIX datagram socket, to await on.
+
+    Made by :func:`aioudp.bind`, :func:`aioudp.connect` and :func:`aioudp.adopt`.
+    ``async with`` closes it at the end; ``async for`` iterates over the datagrams
+    until it is closed. Any number of tasks may use it at the same time. It belongs to
+    the event loop, and so to the thread, in which it was opened.
+
+    No error closes an endpoint: after any exception but
+    :class:`~aioudp.EndpointClosedError` it goes on working.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_blocked",
+        "_items",
+        "_protocol",
+        "_sending",
+        "_transport",
+        "_try_send",
+    )
+
+    def __init__(
+        self, transport: DatagramTransport, protocol: EndpointProtocol
+    ) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self._items = protocol.items
+        self._try_send = transport.try_send
+        self._blocked = 0  # senders that wait for room or for another sender
+        self._sending = asyncio.Lock()
+
+    # -- receiving
+
+    async def recv(self) -> Datagram:
+        """Wait for the next datagram.
+
+        Several tasks may wait at once; they are served first come, first served.
+        Cancelling is safe: a datagram is either returned or stays queued. Wrap the
+        call in :func:`asyncio.timeout` to bound the wait.
+
+        Returns:
+            The payload, ``b""`` for an empty datagram, and the sender's address.
+
+        Raises:
+            EndpointClosedError: If the endpoint is closed, before or during the call.
+            OSError: An error that the system reported instead of a datagram; on a
+                connected endpoint :class:`ConnectionRefusedError` when the peer's
+                host says that nobody listens there. Each is raised once.
+        """
+        if self._items and not self._protocol.detour:
+            return self._items.popleft()
+        await self._protocol.turn()
+        return self._items.popleft()
+
+    async def recv_many(self, max_datagrams: int | None = None) -> list[Datagram]:
+        """Wait for one datagram, and return all that are there, oldest first.
+
+        Cheaper for each datagram than :meth:`recv`. Waiting, order among tasks and
+        cancelling are as there.
+
+        Args:
+            max_datagrams: Return at most so many; ``None`` sets no limit.
+
+        Raises:
+            EndpointClosedError: As :meth:`recv`.
+            OSError: As :meth:`recv`.
+            ValueError: If *max_datagrams* is less than 1.
+        """
+        if max_datagrams is not None and max_datagrams < 1:
+            raise ValueError(f"max_datagrams must be at least 1, got {max_datagrams}")
+        if not self._items or self._protocol.detour:
+            await self._protocol.turn()
+        datagrams = self._protocol.inbox.take(max_datagrams)
+        self._protocol.resume_if_drained()
+        return datagrams
+
+    def recv_nowait(self) -> Datagram:
+        """Return the next datagram without waiting.
+
+        Raises:
+            BlockingIOError: If there is none, or if other tasks are waiting for it.
+            EndpointClosedError: If the endpoint is closed.
+            OSError: As :meth:`recv`.
+        """
+        self._protocol.turn_nowait()
+        return self._items.popleft()
+
+    def __aiter__(self) -> Endpoint:
+        return self
+
+    async def __anext__(self) -> Datagram:
+        if self._items and not self._protocol.detour:
+            return self._items.popleft()
+        try:
+            await self._protocol.turn()
+        except EndpointClosedError:
+            raise StopAsyncIteration from None
+        return self._items.popleft()
+
+    # -- sending
+
+    async def send(
+        self,
+        data: Payload,
+        addr: Address | None = None,
+        *,
+        segment_size: int | None = None,
+    ) -> None:
+        """Send one datagram, or with *segment_size* one buffer as many datagrams.
+
+        Returns when the kernel has taken it. While the kernel has no room, waits;
+        several tasks that wait are served first come, first served.
+
+        Cancelling a send that waits is safe: the datagram is not sent. With
+        *segment_size*, the datagrams before the one that had to wait are out.
+
+        Args:
+            data: The payload. ``b""`` is an empty datagram.
+            addr: The destination, numeric: look names up with :func:`aioudp.resolve`.
+                On a connected endpoint ``None``, or the peer's own address.
+            segment_size: Cut *data* into datagrams of so many bytes; the last may be
+                shorter. Where the kernel has UDP_SEGMENT this is many times faster
+                than single sends.
+
+        Raises:
+            EndpointClosedError: If the endpoint is closed, before or during the call.
+            OSError: What the system says of this very datagram (with *segment_size*:
+                of the first one refused; those before it are out). Never what ICMP
+                reports of an earlier one: that is raised by :meth:`recv`.
+            TypeError: If *data* is not bytes-like or *addr* is not an address.
+            ValueError: If *addr* is no numeric address, is of another family, is not
+                the peer of a connected endpoint, or has a port out of range; or if
+                *segment_size* is less than 1.
+        """
+        if segment_size is not None:
+            await self._send_segments(data, addr, segment_size)
+            return
+        if not self._blocked:
+            try:
+                self._try_send(data, addr)
+            except BlockingIOError:
+                pass
+            else:
+                return
+        # Checked now, and copied: the caller may reuse the buffer while it waits.
+        waiting = self._transport.prepare([(data, addr)])
+        await self._send_in_turn(lambda: self._transport.try_send_many(waiting) > 0)
+
+    async def send_many(
+        self, datagrams: Iterable[tuple[Payload, Address | None]]
+    ) -> None:
+        """Send several datagrams, in order, in as few system calls as possible.
+
+        Every datagram that the kernel takes goes out once; returns when it has them.
+        Waits while the kernel has no room, and gives the event loop a turn now and
+        then. When cancelled, the datagrams up to some point in the order are out.
+
+        Args:
+            datagrams: Pairs of payload and destination, ``None`` for the peer of a
+                connected endpoint.
+
+        Raises:
+            EndpointClosedError: If the endpoint is closed, before or during the call.
+            SendManyError: If the system refused some; all the others are out.
+            TypeError: If one is not a pair, its payload not bytes-like or its
+                destination not an address. Some of those before it may be out.
+            ValueError: If a destination is refused as in :meth:`send`. Some of the
+                datagrams before it may be out.
+        """
+        errors: dict[int, OSError] = {}
+        done = 0
+        remaining = iter(datagrams)
+        while chunk := list(islice(remaining, _CHUNK)):
+            if done:
+                await asyncio.sleep(0)
+            await self._send_chunk(self._transport.prepare(chunk), done, errors)
+            done += len(chunk)
+        if self.closed:
+            raise EndpointClosedError
+        if errors:
+            raise SendManyError(errors)
+
+    async def _send_chunk(
+        self, datagrams: Prepared, offset: int, errors: dict[int, OSError]
+    ) -> None:
+        position = 0
+
+        def attempt() -> bool:
+            nonlocal position
+            while position < len(datagrams):
+                try:
+                    position += self._transport.try_send_many(datagrams, position)
+                except BlockingIOError:
+                    raise
+                except OSError as exc:
+                    errors[offset + position] = exc
+                    position += 1
+            return True
+
+        await self._send_now_or_in_turn(attempt)
+
+    async def _send_segments(
+        self, data: Payload, addr: Address | None, segment_size: int
+    ) -> None:
+        if segment_size < 1:
+            raise ValueError(f"segment_size must be at least 1, got {segment_size}")
+        view = memoryview(data).cast("B")
+        if len(view) <= segment_size:
+            await self.send(view, addr)
+            return
+        position = 0
+
+        def attempt() -> bool:
+            nonlocal position
+            position += self._transport.try_send_segments(
+                view[position:], segment_size, addr
+            )
+            return position == len(view)
+
+        await self._send_now_or_in_turn(attempt)
+
+    async def _send_now_or_in_turn(self, attempt: Callable[[], bool]) -> None:
+        if not self._blocked:
+            try:
+                if attempt():
+                    return
+            except BlockingIOError:
+                pass
+        await self._send_in_turn(attempt)
+
+    async def _send_in_turn(self, attempt: Callable[[], bool]) -> None:
+        """Repeat *attempt* until it says that all is out, behind earlier senders."""
+        self._blocked += 1
+        try:
+            async with self._sending:
+                while True:
+                    try:
+                        if attempt():
+                            return
+                    except BlockingIOError:
+                        await self._transport.wait_writable()
+                    else:
+                        await asyncio.sleep(0)
+        finally:
+            self._blocked -= 1
+
+    # -- closing
+
+    def close(self) -> None:
+        """Close the endpoint. Idempotent.
+
+        Every task that waits in a receive or send call gets
+        :class:`~aioudp.EndpointClosedError`; datagrams that were not yet received are
+        discarded. The port can be bound again at once (loop transport: after
+        :meth:`aclose`).
+        """
+        self._protocol.close()
+        self._transport.close()
+
+    async def aclose(self) -> None:
+        """Close the endpoint, and return when its port can be bound again. Idempotent.
+
+        Cancelling it does not undo the closing.
+        """
+        self.close()
+        await self._transport.wait_closed()
+
+    async def __aenter__(self) -> Endpoint:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        try:
+            forgotten = not self.closed
+        except AttributeError:  # __init__ did not get far enough to own anything
+            return
+        if forgotten:
+            _warn(f"unclosed endpoint {self!r}", ResourceWarning, source=self)
+            self._protocol.close()
+            self._transport.abort()
+
+    # -- looking
+
+    def stats(self) -> Stats:
+        """Return what happened on this endpoint so far; also after it was closed."""
+        return replace(
+            self._transport.stats(), dropped_queue=self._protocol.inbox.dropped
+        )
+
+    @property
+    def local_addr(self) -> Address:
+        """The address the endpoint is bound to; also after it was closed."""
+        return public_address(self._transport.get_extra_info("sockname"))
+
+    @property
+    def remote_addr(self) -> Address | None:
+        """The peer of a connected endpoint, else ``None``."""
+        peer = self._transport.get_extra_info("peername")
+        return None if peer is None else public_address(peer)
+
+    @property
+    def family(self) -> int:
+        """The address family, one of the ``AF_`` constants of :mod:`socket`."""
+        return int(self.get_extra_info("socket").family)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the endpoint was closed."""
+        return self._protocol.closed
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor; -1 once it is closed."""
+        return int(self.get_extra_info("socket").fileno())
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what the transport knows under *name*, or *default*.
+
+        As in asyncio: ``"socket"``, ``"sockname"``, ``"peername"``. Also
+        ``"offload"``: a dictionary of ``gso_segments``, ``gro`` and ``batchio``.
+        """
+        return self._transport.get_extra_info(name, default)
+
+    @property
+    def transport(self) -> DatagramTransport:
+        """The transport below. It does not keep the endpoint open."""
+        return self._transport
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"local_addr={self.local_addr!r}"
+        peer = "" if self.remote_addr is None else f" remote_addr={self.remote_addr!r}"
+        return f"<Endpoint {state}{peer}>"

@@ -1,0 +1,47 @@
+"""The errors of the library's own.
+
+::
+
+    UDPError
+     +-- EndpointClosedError    you closed it
+     +-- SendManyError          the system refused some datagrams of several
+
+Everything the system refuses is raised as the system's own :class:`OSError`
+subclass, everything a caller gets wrong as :class:`TypeError` or
+:class:`ValueError`. Imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+
+class UDPError(Exception):
+    """Base class of the exceptions that aioudp defines."""
+
+
+class EndpointClosedError(UDPError):
+    """The endpoint was closed, before or during the call."""
+
+    def __str__(self) -> str:
+        return "the endpoint is closed"
+
+
+class SendManyError(UDPError):
+    """Some datagrams of one ``send_many`` were refused; the others went out."""
+
+    def __init__(self, errors: dict[int, OSError]) -> None:
+        super().__init__(errors)
+        self.errors = errors
+        """The error of each refused datagram, by its index in the iterable."""
+
+    def __str__(self) -> str:
+        index, error = next(iter(self.errors.items()))
+        count = len(self.errors)
+        noun = "datagram was" if count == 1 else "datagrams were"
+        return f"{count} {noun} not sent; the first, at index {index}: {error}"
+
+
+def with_context(error: OSError, doing: str) -> OSError:
+    """Return the same error, same class and ``errno``, that also says what failed."""
+    explained = OSError(error.errno, f"{error.strerror} ({doing})")
+    explained.__cause__ = error.__cause__
+    return explained

@@ -1,0 +1,427 @@
+"""Opening endpoints. The only module that names the concrete transports.
+
+An opening call checks its arguments at once and does the rest when it is awaited or
+entered. Whatever fails or is cancelled on the way closes the socket again.
+
+Imports everything below it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, Unpack
+from weakref import WeakValueDictionary
+
+from . import _address, _sockets
+from ._address import SocketAddress
+from ._batchio import BatchSocket
+from ._endpoint import Endpoint
+from ._inbox import Inbox
+from ._options import Options, Settings
+from ._protocol import EndpointProtocol
+from ._transports._socket import SocketTransport
+from ._transports.loop import LoopTransport
+from ._transports.selector import SelectorTransport, watches_descriptors
+from ._types import Address, Datagram
+
+LocalAddress: TypeAlias = Address | tuple[None, int] | os.PathLike[str]
+"""An address to bind to. The host may be a name; ``""`` or ``None`` is every address."""
+
+RemoteAddress: TypeAlias = Address | os.PathLike[str]
+"""An address to connect to. The host may be a name."""
+
+
+class _Closable(Protocol):
+    async def aclose(self) -> None: ...
+
+
+_T = TypeVar("_T", bound=_Closable)
+
+
+class Opening(AbstractAsyncContextManager[_T]):
+    """What an opening call returns: await it, or use it with ``async with``.
+
+    ``async with`` closes what was opened at the end of the block. Each use opens
+    anew. Cancelling while it opens leaves nothing behind.
+    """
+
+    __slots__ = ("_open", "_opened")
+
+    def __init__(self, open_: Callable[[], Coroutine[Any, Any, _T]]) -> None:
+        self._open = open_
+        self._opened: list[_T] = []
+
+    def __await__(self) -> Generator[Any, Any, _T]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> _T:
+        opened = await self._open()
+        self._opened.append(opened)
+        return opened
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._opened.pop().aclose()
+
+
+def bind(
+    local_addr: LocalAddress = ("", 0), **options: Unpack[Options]
+) -> Opening[Endpoint]:
+    """Open an unconnected endpoint: it receives from and sends to anyone.
+
+    Args:
+        local_addr: ``(host, port)``. Port 0 lets the system choose. Host ``""`` or
+            ``None`` is every address of the machine, IPv4 and IPv6 at once where
+            there is IPv6; so is ``"::"``. A host name is looked up without blocking
+            the event loop. A path makes a UNIX datagram socket; closing the endpoint
+            removes the file.
+        options: See :class:`aioudp.Options`.
+
+    Raises:
+        OSError: If the system refuses; the message names the address.
+        TypeError: If *local_addr* is no address, or an option is unknown.
+        ValueError: If the port or an option is out of range, or the host is of
+            another family than the option ``family`` asks for.
+    """
+    settings = Settings(**options)
+    if not _address.is_path(local_addr):
+        _address.host_and_port(local_addr)
+    return Opening(lambda: _bind(local_addr, settings))
+
+
+def connect(
+    remote_addr: RemoteAddress,
+    *,
+    local_addr: LocalAddress | None = None,
+    **options: Unpack[Options],
+) -> Opening[Endpoint]:
+    """Open an endpoint with one peer.
+
+    It sends without an address, hears only its peer, and learns from ICMP that nobody
+    listens there: :meth:`Endpoint.recv` raises :class:`ConnectionRefusedError`.
+    Nothing is exchanged by connecting, so it succeeds whether the peer is there or not.
+
+    Args:
+        remote_addr: ``(host, port)`` of the peer, or the path of a UNIX datagram
+            socket. A host name is looked up without blocking the event loop.
+        local_addr: Where to send from, as in :func:`bind`; default: the system
+            chooses.
+        options: See :class:`aioudp.Options`.
+
+    Raises:
+        OSError: If the system refuses; the message names the address.
+        TypeError: If an address is none, or an option is unknown.
+        ValueError: If a port or an option is out of range, or if the two addresses
+            and the option ``family`` do not agree on a family.
+    """
+    settings = Settings(**options)
+    if not _address.is_path(remote_addr):
+        host, port = _address.host_and_port(remote_addr)
+        if not host or not port:
+            raise ValueError(
+                f"a peer has a host and a port other than 0: {remote_addr!r}"
+            )
+        if local_addr is not None:
+            _address.host_and_port(local_addr)
+    return Opening(lambda: _connect(remote_addr, local_addr, settings))
+
+
+def adopt(
+    sock_or_fd: socket.socket | int, **options: Unpack[Options]
+) -> Opening[Endpoint]:
+    """Open an endpoint over an existing datagram socket, and own it from then on.
+
+    For sockets made by systemd, by a parent process, or with options of your own. A
+    connected socket makes a connected endpoint, an unbound one is bound to a port that
+    the system chooses. If opening fails, the socket is still the caller's.
+
+    Args:
+        sock_or_fd: A socket or a descriptor, UDP or UNIX.
+        options: See :class:`aioudp.Options`. ``family`` and ``reuse_port`` are
+            refused: the socket has decided them.
+
+    Raises:
+        OSError: If the descriptor is not a socket, or the system refuses.
+        TypeError: If *sock_or_fd* is neither, or an option is unknown.
+        ValueError: If the socket is not a datagram socket or already carries an
+            endpoint, or if an option is out of range or was decided by the socket.
+    """
+    decided = sorted({"family", "reuse_port"} & options.keys())
+    if decided:
+        raise ValueError(f"an adopted socket has decided: {', '.join(decided)}")
+    if not isinstance(sock_or_fd, (socket.socket, int)) or sock_or_fd is True:
+        raise TypeError(f"a socket or a descriptor is required, not {sock_or_fd!r}")
+    settings = Settings(**options)
+    return Opening(lambda: _adopt(sock_or_fd, settings))
+
+
+async def resolve(host: str, port: int, *, family: int = 0) -> Address:
+    """Look a host name up, without blocking the event loop.
+
+    Args:
+        host: A name or a numeric address.
+        port: The port of the result.
+        family: ``socket.AF_INET`` or ``socket.AF_INET6`` to get only that. An endpoint
+            bound to every address sends to both.
+
+    Returns:
+        The first address found, to be passed to :meth:`Endpoint.send`.
+
+    Raises:
+        OSError: If the name is not found (:class:`socket.gaierror`).
+        TypeError: If *host* is not a str or *port* not an int.
+        ValueError: If *port* is out of range, or a numeric *host* is of another family.
+    """
+    found = await _look_up((host, port), family)
+    return _address.public_address(found[0].addr)
+
+
+class _Candidate(NamedTuple):
+    """One socket that could be opened for what the caller asked."""
+
+    family: int
+    addr: SocketAddress
+    dual_stack: bool = False
+
+
+async def _bind(local_addr: LocalAddress, settings: Settings) -> Endpoint:
+    if _address.is_path(local_addr):
+        return await _bind_path(local_addr, settings)
+    candidates = _every_address(local_addr, settings.family) or await _look_up(
+        local_addr, settings.family
+    )
+    sock = _first_that_opens(candidates, lambda one: _open(one, settings))
+    return await _start(sock, settings)
+
+
+async def _connect(
+    remote_addr: RemoteAddress, local_addr: LocalAddress | None, settings: Settings
+) -> Endpoint:
+    if _address.is_path(remote_addr):
+        return await _connect_path(remote_addr, local_addr, settings)
+    remotes = await _look_up(remote_addr, settings.family)
+    if local_addr is None:
+        locals_ = [_Candidate(one.family, None) for one in remotes]
+    else:
+        locals_ = _every_address(local_addr, socket.AF_INET, socket.AF_INET6)
+        locals_ = locals_ or await _look_up(local_addr, settings.family)
+    pairs = [(mine, peer) for peer in remotes for mine in locals_ if mine[0] == peer[0]]
+    if not pairs:
+        raise ValueError(
+            f"family mismatch: {local_addr!r} cannot reach {remote_addr!r}"
+        )
+
+    def open_pair(
+        pair: tuple[_Candidate, _Candidate],
+    ) -> tuple[socket.socket, list[Datagram], int]:
+        sock = _open(pair[0], settings)
+        try:
+            return sock, *_sockets.connect(sock, pair[1].addr)
+        except BaseException:
+            sock.close()
+            raise
+
+    sock, backlog, foreign = _first_that_opens(pairs, open_pair)
+    return await _start(sock, settings, backlog=backlog, foreign=foreign)
+
+
+async def _bind_path(local_addr: object, settings: Settings) -> Endpoint:
+    path = _address.unix_path(local_addr)
+    sock = _sockets.open_bound(path, _unix_family())
+    return await _start(sock, settings, path=_sockets.BoundPath(path))
+
+
+async def _connect_path(
+    remote_addr: object, local_addr: object, settings: Settings
+) -> Endpoint:
+    peer = _address.unix_path(remote_addr)
+    # Without a name of its own nobody could answer. Linux makes one up (unix(7),
+    # "autobind"); elsewhere the endpoint stays unnamed and can only send.
+    name: str | bytes | None = "" if sys.platform == "linux" else None
+    if local_addr is not None:
+        name = _address.unix_path(local_addr)
+    sock = _sockets.open_bound(name, _unix_family())
+    path = _sockets.BoundPath(name) if name else None
+    try:
+        _sockets.connect(sock, peer)
+    except BaseException:
+        sock.close()
+        if path is not None:
+            path.remove()
+        raise
+    return await _start(sock, settings, path=path)
+
+
+# Which descriptors carry an endpoint: a loop watches each for one party only, and
+# would silently forget the first.
+_carriers: WeakValueDictionary[int, SocketTransport] = WeakValueDictionary()
+
+
+async def _adopt(sock_or_fd: socket.socket | int, settings: Settings) -> Endpoint:
+    if isinstance(sock_or_fd, socket.socket):
+        sock = sock_or_fd
+    else:
+        sock = socket.socket(fileno=sock_or_fd)
+    try:
+        _sockets.check_adoptable(sock)
+        carrier = _carriers.get(sock.fileno())
+        if carrier is not None and not carrier.is_closing():
+            raise ValueError(f"{sock!r} already carries an endpoint")
+        sock.setblocking(False)
+        if sock.family != _sockets.AF_UNIX and not sock.getsockname()[1]:
+            sock.bind(("", 0))
+        if settings.broadcast:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        return await _start(sock, settings)
+    except BaseException:
+        if sock is not sock_or_fd and sock.fileno() >= 0:
+            sock.detach()
+        raise
+
+
+async def _start(
+    sock: socket.socket,
+    settings: Settings,
+    *,
+    backlog: Sequence[Datagram] = (),
+    foreign: int = 0,
+    path: _sockets.BoundPath | None = None,
+) -> Endpoint:
+    """Put transport, protocol and endpoint on *sock*."""
+    loop = asyncio.get_running_loop()
+    try:
+        _size_buffers(sock, settings)
+        transport_class = _transport_class(loop, settings)
+        reads_trains = transport_class is SelectorTransport and settings.offload
+        inet = sock.family != _sockets.AF_UNIX
+        io = BatchSocket(
+            sock,
+            gso_segments=_sockets.probe_offload().gso_segments
+            if settings.offload and inet
+            else 1,
+            gro=reads_trains and _sockets.enable_gro(sock),
+        )
+        protocol = EndpointProtocol(loop, Inbox(settings.queue_size, settings.overflow))
+        transport = transport_class(
+            loop, sock, protocol, io, backlog=backlog, foreign=foreign, path=path
+        )
+    except BaseException:
+        sock.close()
+        if path is not None:
+            path.remove()
+        raise
+    try:
+        await transport.start()
+    except BaseException:
+        transport.abort()
+        raise
+    _carriers[sock.fileno()] = transport
+    return Endpoint(transport, protocol)
+
+
+def _transport_class(
+    loop: asyncio.AbstractEventLoop, settings: Settings
+) -> type[SelectorTransport] | type[LoopTransport]:
+    watches = watches_descriptors(loop)
+    if settings.transport == "selector" and not watches:
+        raise ValueError(
+            f'transport="selector" needs a loop with add_reader; {loop!r} has none'
+        )
+    if settings.transport == "loop" or not watches:
+        return LoopTransport
+    return SelectorTransport
+
+
+def _size_buffers(sock: socket.socket, settings: Settings) -> None:
+    for option, size in (
+        (socket.SO_RCVBUF, settings.receive_buffer),
+        (socket.SO_SNDBUF, settings.send_buffer),
+    ):
+        if size is None:
+            _sockets.grow_buffer(sock, option, _sockets.DEFAULT_BUFFER)
+        else:
+            _sockets.set_buffer(sock, option, size)
+
+
+def _open(candidate: _Candidate, settings: Settings) -> socket.socket:
+    return _sockets.open_bound(
+        candidate.addr,
+        candidate.family,
+        dual_stack=candidate.dual_stack,
+        reuse_port=settings.reuse_port,
+        broadcast=settings.broadcast,
+    )
+
+
+_C = TypeVar("_C")
+_R = TypeVar("_R")
+
+
+def _first_that_opens(candidates: Sequence[_C], open_: Callable[[_C], _R]) -> _R:
+    """Return what the first possible candidate gives; raise the first one's error."""
+    first_error: OSError | None = None
+    for candidate in candidates:
+        try:
+            return open_(candidate)
+        except OSError as exc:
+            first_error = first_error or exc
+            if exc.errno == errno.EADDRINUSE:
+                break  # another family would only hide that the port is taken
+    assert first_error is not None
+    raise first_error
+
+
+def _every_address(local_addr: object, *families: int) -> list[_Candidate]:
+    """Return how to bind to every address, if that is what *local_addr* asks for."""
+    host, port = _address.host_and_port(local_addr)
+    if host not in ("", "::"):
+        return []
+    if families == (0,):
+        both = _Candidate(socket.AF_INET6, ("::", port, 0, 0), dual_stack=True)
+        only_ipv4 = _Candidate(socket.AF_INET, ("0.0.0.0", port))
+        return [both] if host else [both, only_ipv4]
+    candidates = []
+    if socket.AF_INET6 in families:
+        candidates.append(_Candidate(socket.AF_INET6, ("::", port, 0, 0)))
+    if socket.AF_INET in families and not host:
+        candidates.append(_Candidate(socket.AF_INET, ("0.0.0.0", port)))
+    return candidates
+
+
+async def _look_up(addr: object, family: int) -> list[_Candidate]:
+    """Return what a host stands for. A numeric one is not looked up."""
+    host, port = _address.host_and_port(addr)
+    if _address.is_numeric(host):
+        chosen = family or (socket.AF_INET6 if ":" in host else socket.AF_INET)
+        return [_numeric(addr, chosen)]
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
+    candidates = [
+        _Candidate(info[0], info[4])
+        for info in found
+        if info[0] in (socket.AF_INET, socket.AF_INET6)
+    ]
+    if not candidates:
+        raise OSError(errno.EADDRNOTAVAIL, f"no address was found for {host!r}")
+    return candidates
+
+
+def _numeric(addr: object, family: int) -> _Candidate:
+    return _Candidate(family, _address.socket_address(addr, family, any_port=True))
+
+
+def _unix_family() -> int:
+    if _sockets.AF_UNIX is None:
+        raise ValueError("this system has no UNIX datagram sockets")
+    return int(_sockets.AF_UNIX)

@@ -1,0 +1,103 @@
+"""The options of every opening call: their names, their defaults, their checks.
+
+:class:`Options` is what a caller may write and what type checkers read;
+:class:`Settings` is the same, complete and checked. Makes no socket. Imports nothing
+but ``_types``.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import TypedDict, get_args
+
+from ._types import Overflow, TransportKind
+
+_FAMILIES = (0, socket.AF_INET, socket.AF_INET6)
+
+
+class Options(TypedDict, total=False):
+    """Keyword options of :func:`aioudp.bind`, :func:`aioudp.connect` and
+    :func:`aioudp.adopt`.
+    """
+
+    family: int
+    """``socket.AF_INET`` or ``socket.AF_INET6`` to use only that; 0, the default, for
+    what the address asks for. With ``AF_INET6`` an endpoint never serves IPv4."""
+
+    reuse_port: bool
+    """Let several sockets of the same user bind the port, and the kernel spread the
+    senders over them (SO_REUSEPORT, socket(7)). Default: ``False``."""
+
+    broadcast: bool
+    """Allow sending to broadcast addresses (SO_BROADCAST). Default: ``False``."""
+
+    queue_size: int
+    """Received datagrams to keep until they are asked for. Default: 1024."""
+
+    overflow: Overflow
+    """What happens when so many are waiting. ``"pause"``, the default: reading stops,
+    the kernel's buffer fills up, and then the kernel drops the newest and counts them
+    in ``stats().dropped_kernel``. ``"drop-oldest"`` and ``"drop-newest"``: reading goes
+    on and the excess is counted in ``stats().dropped_queue``."""
+
+    receive_buffer: int
+    """Bytes to ask of the kernel for what has arrived (SO_RCVBUF). Default: up to
+    4 MiB, whatever is granted."""
+
+    send_buffer: int
+    """Bytes to ask of the kernel for what is to leave (SO_SNDBUF). Default: up to
+    4 MiB, whatever is granted."""
+
+    offload: bool
+    """Use the kernel's segmentation and coalescing (UDP_SEGMENT, UDP_GRO) where there
+    are any. Default: ``True``."""
+
+    transport: TransportKind
+    """``"selector"``: our own socket, watched by the event loop. ``"loop"``: the event
+    loop's own datagram transport. ``"auto"``, the default: the former where the loop
+    can watch sockets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All options, checked.
+
+    Raises:
+        TypeError: If an option is unknown or of a wrong type.
+        ValueError: If a value is out of range or not to be had on this system.
+    """
+
+    family: int = 0
+    reuse_port: bool = False
+    broadcast: bool = False
+    queue_size: int = 1024
+    overflow: Overflow = "pause"
+    receive_buffer: int | None = None
+    send_buffer: int | None = None
+    offload: bool = True
+    transport: TransportKind = "auto"
+
+    def __post_init__(self) -> None:
+        _check_count("queue_size", self.queue_size)
+        for name in ("receive_buffer", "send_buffer"):
+            if (size := getattr(self, name)) is not None:
+                _check_count(name, size)
+        _check_choice("family", self.family, _FAMILIES)
+        _check_choice("overflow", self.overflow, get_args(Overflow))
+        _check_choice("transport", self.transport, get_args(TransportKind))
+        if self.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+            raise ValueError("reuse_port is not supported on this system")
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if not 1 <= value < 2**31:
+        raise ValueError(f"{name} must be from 1 to 2**31 - 1, got {value}")
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        listed = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} must be one of {listed}; got {value!r}")

@@ -1,0 +1,172 @@
+"""The endpoint's protocol: a bounded queue, and the tasks that wait at it.
+
+Receivers are served first come, first served, and cancelling one loses nothing. Both
+follow from two rules:
+
+* A datagram stays in the queue until the very step of the task that returns it.
+  Waking a receiver gives it a turn, never a datagram, so there is nothing to lose
+  when the turn and a cancellation fall together: the turn passes to the next.
+* Nobody overtakes. Whoever calls while others wait goes to the end of the line, and
+  as many receivers from the head of the line are woken as there are datagrams.
+
+An error that the network reported is raised by one receive call, before the datagrams
+that are queued. One is kept; a newer one replaces it.
+
+Imports ``_transports.base`` and, from below, ``_types``, ``_errors`` and ``_inbox``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from itertools import islice
+from typing import Any
+
+from ._errors import EndpointClosedError
+from ._inbox import Inbox
+from ._transports.base import DatagramTransport
+from ._types import Datagram
+
+
+class EndpointProtocol(asyncio.DatagramProtocol):
+    """Takes batches from a transport and deals them out to waiting tasks."""
+
+    __slots__ = (
+        "_error",
+        "_loop",
+        "_paused",
+        "_transport",
+        "_waiters",
+        "closed",
+        "detour",
+        "inbox",
+        "items",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, inbox: Inbox) -> None:
+        self._loop = loop
+        self.inbox = inbox
+        self.items = inbox.items
+        self.detour = False
+        """Whether a receive call must ask for its turn, even if there are items."""
+        self.closed = False
+        self._error: OSError | None = None
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._paused = False
+
+    # -- what the transport calls
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport: DatagramTransport = transport
+        if not transport.can_pause and self.inbox.overflow == "pause":
+            self.inbox.overflow = "drop-newest"
+
+    def datagrams_wanted(self) -> int:
+        return self.inbox.room()
+
+    def datagrams_received(self, datagrams: list[Datagram]) -> None:
+        inbox = self.inbox
+        inbox.put(datagrams)
+        if inbox.overflow == "pause" and len(self.items) >= inbox.capacity:
+            self._paused = True
+            self._transport.pause_reading()
+        if self._waiters:
+            self._wake()
+
+    def error_received(self, exc: Exception) -> None:
+        assert isinstance(exc, OSError)
+        self._error = exc
+        self._update_detour()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.close()
+
+    # -- what the endpoint calls
+
+    def close(self) -> None:
+        """Let every receive call, now and later, raise EndpointClosedError."""
+        self.closed = True
+        self.items.clear()
+        self._update_detour()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def turn(self) -> None:
+        """Return when it is the caller's turn and there is at least one item.
+
+        The caller takes its items before it awaits anything else.
+
+        Raises:
+            EndpointClosedError: If the endpoint is closed, before or while waiting.
+            OSError: The error that the network reported.
+        """
+        if self._waiters or not (self.items or self.detour):
+            if self.closed:
+                raise EndpointClosedError
+            await self._stand_in_line()
+        self._raise_what_is_pending()
+
+    def turn_nowait(self) -> None:
+        """Do as :meth:`turn`, but raise BlockingIOError instead of waiting."""
+        if not self.items and not self.detour:
+            self.resume_if_drained()
+            self._transport.poll()
+        if self.detour:
+            if self._waiters and not self.closed:
+                raise BlockingIOError("other tasks are waiting for the next datagram")
+            self._raise_what_is_pending()
+        if not self.items:
+            raise BlockingIOError("no datagram is there")
+
+    def resume_if_drained(self) -> None:
+        """Let the transport read again once the inbox is empty.
+
+        It is let run empty so that switching the reading on and off, which costs
+        more than receiving a datagram, happens once per inbox full.
+        """
+        if self._paused and not self.items and not self.closed:
+            self._paused = False
+            self._transport.resume_reading()
+
+    async def _stand_in_line(self) -> None:
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        self.detour = True
+        try:
+            while True:
+                self.resume_if_drained()
+                await waiter
+                if self.items or self._error is not None or self.closed:
+                    break
+                # Whoever was before us took all there was: keep the place.
+                place = self._waiters.index(waiter)
+                waiter = self._waiters[place] = self._loop.create_future()
+        except BaseException:
+            self._leave_line(waiter)
+            self._wake()  # a turn that came with the cancellation is the next one's
+            raise
+        self._leave_line(waiter)
+
+    def _leave_line(self, waiter: asyncio.Future[None]) -> None:
+        self._waiters.remove(waiter)
+        self._update_detour()
+
+    def _raise_what_is_pending(self) -> None:
+        if self.closed:
+            raise EndpointClosedError
+        if self._error is not None:
+            error, self._error = self._error, None
+            self._update_detour()
+            raise error
+
+    def _update_detour(self) -> None:
+        self.detour = bool(self._waiters) or self.closed or self._error is not None
+
+    def _wake(self) -> None:
+        """Give a turn to as many waiting tasks as there are things to take."""
+        available = len(self.items) + (self._error is not None)
+        for waiter in islice(self._waiters, available):
+            if not waiter.done():
+                waiter.set_result(None)

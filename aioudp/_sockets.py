@@ -1,0 +1,246 @@
+"""Sockets: make them, set them up, ask the kernel about them. No event loop.
+
+Port sharing is never switched on unless asked for. SO_REUSEADDR on a datagram
+socket lets another process, even of another user, bind the same port and take every
+datagram (bpo-37228), so nothing here sets it.
+
+Imports ``_types``, ``_errors`` and ``_address``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import sys
+from functools import cache
+from typing import Final, NamedTuple
+
+from . import _address
+from ._address import SocketAddress
+from ._errors import with_context
+from ._types import Datagram
+
+# include/uapi/linux/udp.h; the socket module does not name them.
+UDP_SEGMENT: Final = 103  # Linux 4.18
+UDP_GRO: Final = 104  # Linux 5.0
+# include/uapi/asm-generic/socket.h, include/uapi/linux/sock_diag.h
+SO_MEMINFO: Final = 55  # Linux 4.12
+_MEMINFO: Final = struct.Struct("=9I")  # SK_MEMINFO_VARS words ...
+_MEMINFO_DROPS: Final = 8  # ... of which this one counts the drops
+
+DEFAULT_BUFFER: Final = 4 * 1024 * 1024  # bytes asked of the kernel, each way
+
+MAX_READ: Final = 65536
+"""Bytes of one read. No UDP datagram and no coalesced train is longer: the length in
+the IPv4 header and in the UDP header has 16 bits."""
+
+_MIN_DATAGRAM_COST: Final = 256
+"""Bytes that a queued datagram is charged for, at the very least: the size of the
+kernel's own structure, sk_buff."""
+
+_INET = (socket.AF_INET, socket.AF_INET6)
+AF_UNIX: Final = getattr(socket, "AF_UNIX", None)
+
+
+class Offload(NamedTuple):
+    """What a kernel can do in one call."""
+
+    gso_segments: int
+    """Datagrams that one send may carry (UDP_SEGMENT); 1 where there is no GSO."""
+
+    gro: bool
+    """Whether one read may give many datagrams (UDP_GRO)."""
+
+
+@cache
+def probe_offload() -> Offload:
+    """Ask the kernel, once, which offloads it knows.
+
+    The number of segments is a first bid: older kernels take 64 where newer ones
+    take 128 (UDP_MAX_SEGMENTS), and a driver may refuse any. Both show only when
+    sending, and the batch I/O gives way then.
+    """
+    if sys.platform != "linux":
+        return Offload(1, gro=False)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        gso = _accepts(sock, socket.IPPROTO_UDP, UDP_SEGMENT, 0)
+        gro = _accepts(sock, socket.IPPROTO_UDP, UDP_GRO, 1)
+    return Offload(128 if gso else 1, gro)
+
+
+def enable_gro(sock: socket.socket) -> bool:
+    """Let the kernel hand over trains whole, and tell whether it will."""
+    return (
+        probe_offload().gro
+        and sock.family in _INET
+        and _accepts(sock, socket.IPPROTO_UDP, UDP_GRO, 1)
+    )
+
+
+def open_bound(
+    addr: SocketAddress,
+    family: int,
+    *,
+    dual_stack: bool = False,
+    reuse_port: bool = False,
+    broadcast: bool = False,
+) -> socket.socket:
+    """Return a non-blocking datagram socket bound to *addr*; ``None`` leaves it unbound.
+
+    Raises:
+        OSError: If the system refuses; the message names the address. The socket
+            is closed.
+    """
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual_stack)
+        if sys.platform == "win32":
+            # Without it any process may share the port by setting SO_REUSEADDR.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if broadcast:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        if addr is not None:
+            sock.bind(addr)
+    except OSError as exc:
+        sock.close()
+        raise with_context(exc, f"binding to {addr!r}") from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def connect(sock: socket.socket, peer: SocketAddress) -> tuple[list[Datagram], int]:
+    """Connect *sock*, and take out what had been queued before the peer was named.
+
+    The kernel filters by peer only what arrives after connect(2); what a third
+    party sent to the bound port before is still delivered.
+
+    Returns:
+        The datagrams of the peer itself, and how many of others were thrown away.
+
+    Raises:
+        OSError: If the system refuses; the message names the address. The socket
+            stays open.
+    """
+    try:
+        sock.connect(peer)
+    except OSError as exc:
+        raise with_context(exc, f"connecting to {peer!r}") from None
+    backlog: list[Datagram] = []
+    foreign = 0
+    if sock.family not in _INET:
+        return backlog, foreign
+    # The peer may go on sending, so count instead of waiting for an empty queue:
+    # after this many reads nothing from before the connect can be left.
+    queued = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _MIN_DATAGRAM_COST
+    peername = sock.getpeername()
+    for _ in range(queued):
+        try:
+            data, addr = sock.recvfrom(MAX_READ)
+        except OSError:  # empty; or an ICMP error, which was not about our datagrams
+            break
+        if addr == peername:
+            backlog.append(Datagram(data, _address.public_address(addr)))
+        else:
+            foreign += 1
+    return backlog, foreign
+
+
+def check_adoptable(sock: socket.socket) -> None:
+    """Refuse what cannot carry an endpoint.
+
+    Raises:
+        ValueError: If *sock* is no datagram socket, or of a family not served here.
+    """
+    if sock.type != socket.SOCK_DGRAM:
+        raise ValueError(f"an endpoint needs a datagram socket, not {sock!r}")
+    if sock.family not in (*_INET, AF_UNIX):
+        raise ValueError(f"an endpoint needs an IP or a UNIX socket, not {sock!r}")
+
+
+def is_dual_stack(sock: socket.socket) -> bool:
+    """Tell whether this IPv6 socket also serves IPv4 peers."""
+    if sock.family != socket.AF_INET6:
+        return False
+    host = sock.getsockname()[0]
+    return not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) and (
+        host == "::" or host.startswith("::ffff:")
+    )
+
+
+def grow_buffer(sock: socket.socket, option: int, size: int) -> None:
+    """Ask for a buffer of *size* bytes and take what is granted, never less than now.
+
+    Linux cuts the wish down to ``net.core.rmem_max`` and ``wmem_max`` (socket(7));
+    other systems refuse what is too much, so ask for less and less.
+    """
+    before = sock.getsockopt(socket.SOL_SOCKET, option)
+    while size > before:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, option, size)
+        except OSError:
+            size //= 2
+        else:
+            return
+
+
+def set_buffer(sock: socket.socket, option: int, size: int) -> None:
+    """Set a buffer to *size* bytes; the kernel has the last word (socket(7))."""
+    sock.setsockopt(socket.SOL_SOCKET, option, size)
+
+
+def kernel_drops(sock: socket.socket) -> int:
+    """Return how many datagrams the kernel dropped on this socket; 0 if unknown.
+
+    Asked on demand: the alternative, SO_RXQ_OVFL, adds a control message to every
+    datagram, and tells of a drop only when a later datagram gets through.
+    """
+    if sys.platform != "linux":
+        return 0
+    try:
+        words = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO.size)
+        return int(_MEMINFO.unpack(words)[_MEMINFO_DROPS])
+    except (OSError, struct.error):
+        return 0
+
+
+class BoundPath:
+    """The file that binding a UNIX datagram socket makes, which outlives the socket.
+
+    It is removed when the endpoint closes, so that the path can be bound again, but
+    only while it is still the same file.
+    """
+
+    __slots__ = ("_identity", "_path")
+
+    def __init__(self, path: str | bytes) -> None:
+        self._path = path
+        self._identity = self._look()
+
+    def remove(self) -> None:
+        """Remove the file, if it is there and ours."""
+        if self._identity is not None and self._look() == self._identity:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except (OSError, ValueError):  # gone; or an abstract name, which has no file
+            return None
+        return found.st_dev, found.st_ino
+
+
+def _accepts(sock: socket.socket, level: int, option: int, value: int) -> bool:
+    try:
+        sock.setsockopt(level, option, value)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The transports: what moves datagrams between a protocol and a socket."""

@@ -1,0 +1,132 @@
+"""The seam: what an endpoint asks of a transport, beyond asyncio's own interface.
+
+asyncio already has a pair that fits: a *transport* moves datagrams, a *protocol*
+receives them. This file adds to the transport what that pair lacks: sending that
+answers at once, batches, a way to wait for room, and counts. Any
+:class:`asyncio.DatagramProtocol` can sit on such a transport, and an endpoint can sit
+on anything that implements it.
+
+A protocol may add two methods of its own:
+
+``datagrams_received(datagrams)``
+    gets every batch as one ``list[Datagram]``, instead of one ``datagram_received``
+    call for each.
+``datagrams_wanted()``
+    is asked before each batch and returns how many datagrams it has room for.
+
+Imports ``_types``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from .._types import Datagram, Payload, Stats
+
+Prepared = Sequence[tuple[bytes, Any]]
+"""Datagrams whose payloads and addresses were checked, ready to be sent."""
+
+
+@runtime_checkable
+class BatchProtocol(Protocol):
+    """A protocol that takes its datagrams in batches."""
+
+    def datagrams_received(self, datagrams: list[Datagram]) -> None:
+        """Take what arrived, oldest first. The list is the protocol's to keep."""
+
+    def datagrams_wanted(self) -> int:
+        """Return how many datagrams there is room for, at least one."""
+
+
+class DatagramTransport(asyncio.DatagramTransport):
+    """A transport for datagrams that also sends exactly, and in batches.
+
+    ``sendto`` is asyncio's: fire and forget, with a buffer and its water marks, and
+    with the network's errors given to ``error_received``. The ``try_`` methods are
+    exact: each attempts the send now, keeps nothing, and raises what happened.
+    """
+
+    __slots__ = ()
+
+    can_pause: bool
+    """Whether :meth:`pause_reading` works here."""
+
+    @abstractmethod
+    def try_send(self, data: Payload, addr: object = None) -> None:
+        """Send one datagram now.
+
+        Raises:
+            BlockingIOError: If there is no room; see :meth:`wait_writable`.
+            OSError: The error of this very datagram.
+            TypeError: If *data* is not bytes-like or *addr* is not an address.
+            ValueError: If *addr* cannot be reached from here or is no numeric address.
+            EndpointClosedError: If the transport is closed.
+        """
+
+    @abstractmethod
+    def try_send_segments(
+        self, data: memoryview, segment_size: int, addr: object = None
+    ) -> int:
+        """Send *data* now as datagrams of *segment_size* bytes.
+
+        Returns:
+            How many bytes went out: whole datagrams, at least one, maybe not all.
+
+        Raises:
+            OSError: As :meth:`try_send`, about the first datagram only.
+        """
+
+    @abstractmethod
+    def prepare(self, datagrams: Sequence[tuple[Payload, object]]) -> Prepared:
+        """Check and copy datagrams for :meth:`try_send_many`.
+
+        Raises:
+            TypeError: If a payload is not bytes-like or an address not an address.
+            ValueError: If an address cannot be reached from here.
+        """
+
+    @abstractmethod
+    def try_send_many(self, datagrams: Prepared, start: int = 0) -> int:
+        """Send prepared datagrams from index *start* on, until one is refused.
+
+        Returns:
+            How many went out, at least one.
+
+        Raises:
+            OSError: As :meth:`try_send`, about the datagram at *start* only.
+        """
+
+    @abstractmethod
+    def is_reading(self) -> bool:
+        """Tell whether datagrams are being handed to the protocol."""
+
+    @abstractmethod
+    def pause_reading(self) -> None:
+        """Leave what arrives in the kernel, where :attr:`can_pause` says so."""
+
+    @abstractmethod
+    def resume_reading(self) -> None:
+        """Undo :meth:`pause_reading`."""
+
+    @abstractmethod
+    async def wait_writable(self) -> None:
+        """Return when another attempt to send makes sense, or at close."""
+
+    @abstractmethod
+    def poll(self) -> None:
+        """Take what has arrived now, without waiting for the loop's next turn.
+
+        It reaches the protocol before the call returns. A transport that cannot do
+        so does nothing.
+        """
+
+    @abstractmethod
+    def stats(self) -> Stats:
+        """Return the counts so far; they stay readable after close."""
+
+    @abstractmethod
+    async def wait_closed(self) -> None:
+        """After :meth:`close`, return when the descriptor is gone."""

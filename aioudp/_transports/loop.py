@@ -1,0 +1,136 @@
+"""The loop transport: the event loop's own datagram transport reads, we send.
+
+For loops that watch no descriptors (Windows' Proactor), and for comparison on the
+others. Sending stays exact, on our own socket, so that the loop's transports'
+different ideas of errors, of empty datagrams and of flow control do not matter. What
+cannot be had this way:
+
+* one datagram per event, so no trains are read, and the speed is the loop's;
+* where the loop's transport cannot pause, ``overflow="pause"`` discards the newest;
+* a full send buffer is tried again by a timer, not when the socket is writable;
+* UNIX datagrams of 256,000 bytes or more are refused: the loop may have cut them off,
+  and does not tell. uvloop pads abstract names with zero bytes, so names that end in
+  zero bytes cannot be told apart;
+* except on asyncio's selector loops the descriptor is freed a moment after ``close``:
+  ``aclose`` waits for that moment.
+
+uvloop switches SO_REUSEADDR on for every socket it adopts (libuv's ``uv_udp_open``),
+after which any process may take the port; it is switched off again at once.
+
+Imports ``_socket`` and, from below, ``_types``, ``_address``
+and ``_sockets``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from typing import Any, Final
+
+from .. import _sockets
+from .._address import public_address
+from .._types import Datagram
+from ._socket import SocketTransport
+
+
+# Bytes that uvloop reads at a time; asyncio reads a little more (256 KiB).
+_UNIX_LIMIT: Final = 256_000
+
+
+class LoopTransport(SocketTransport):
+    """A datagram transport around the one of the event loop."""
+
+    __slots__ = ("_inner", "_lost", "can_pause")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._inner: Any = None
+        self._lost = asyncio.Event()
+        self.can_pause = False
+
+    async def start(self) -> None:
+        option = socket.SOL_SOCKET, socket.SO_REUSEADDR
+        before = self._sock.getsockopt(*option)
+        await self._loop.create_datagram_endpoint(
+            lambda: _Reader(self), sock=self._sock
+        )
+        if self._sock.getsockopt(*option) != before:
+            self._sock.setsockopt(*option, before)
+        self.can_pause = hasattr(self._inner, "pause_reading")
+        self._protocol.connection_made(self)
+        self._deliver_backlog()
+
+    def _stop_reading(self) -> None:
+        self.pause_reading()
+        self._held_back = []
+
+    def _close_socket(self) -> None:
+        if self._inner is not None and not self._loop.is_closed():
+            self._inner.abort()
+            if not isinstance(self._loop, asyncio.SelectorEventLoop):
+                return  # the loop still has the descriptor, and will close it
+        # asyncio's selector transport has stopped watching the descriptor by now and
+        # would close it on the loop's next turn. Closed here, the port is free now.
+        self._sock.close()
+
+    async def wait_closed(self) -> None:
+        """Return when the loop's transport has let go of the descriptor."""
+        if self._inner is not None:
+            await self._lost.wait()
+
+    def is_reading(self) -> bool:
+        return not (self._closing or (self.can_pause and not self._inner.is_reading()))
+
+    def pause_reading(self) -> None:
+        if self.can_pause:
+            self._inner.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.can_pause and not self._closing:
+            self._inner.resume_reading()
+
+    def poll(self) -> None:
+        """Do nothing: the loop's transport reads when it reads."""
+
+    def _watch_writable(self) -> bool:
+        return False  # the loop lets nobody else watch its transport's descriptor
+
+    def _unwatch_writable(self) -> None:
+        """Do nothing: nothing was watched."""
+
+    def _on_datagram(self, data: bytes, addr: Any) -> None:
+        if self._closing:
+            return
+        if self._sock.family == _sockets.AF_UNIX:
+            if len(data) >= _UNIX_LIMIT:
+                self._io.truncated += 1
+                self._report(OSError(errno.EMSGSIZE, "datagram may have been cut off"))
+                return
+            if isinstance(addr, bytes):
+                addr = addr.rstrip(b"\0")
+        self._io.received += 1
+        self._io.received_bytes += len(data)
+        self._deliver([Datagram(data, public_address(addr))])
+
+
+class _Reader(asyncio.DatagramProtocol):
+    """What the loop's transport sees; it passes everything on to ours."""
+
+    __slots__ = ("_outer",)
+
+    def __init__(self, outer: LoopTransport) -> None:
+        self._outer = outer
+
+    def connection_made(self, transport: Any) -> None:
+        self._outer._inner = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self._outer._on_datagram(data, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        assert isinstance(exc, OSError)
+        self._outer._report(exc)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._outer._lost.set()

@@ -1,0 +1,128 @@
+"""The selector transport: our own socket under ``add_reader`` and ``add_writer``.
+
+It works on every loop that watches descriptors: asyncio's selector loops and uvloop.
+The loop's own datagram transports are avoided for reasons measured and listed in
+``docs/explanation/architecture.md``; the first of them is that asyncio's allocates
+256 KiB for every datagram it reads.
+
+Each readiness event does a bounded amount of reading, so that a flood cannot keep the
+loop from its other work. A read error that comes back at once, again and again, would
+do just that, so after a few in a row reading pauses for a moment.
+
+Imports ``_socket`` and, from below, ``_types``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from .._types import Datagram
+from ._socket import SocketTransport
+
+MAX_BATCH: Final = 1024
+"""Datagrams of one readiness event for a protocol that names no number of its own."""
+
+_ERRORS_IN_A_ROW: Final = 16  # after this many without a datagram, reading pauses ...
+_ERROR_PAUSE: Final = 0.05  # ... for this many seconds: 20 wake-ups a second at most
+
+
+def watches_descriptors(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether *loop* has ``add_reader``; Windows' Proactor loop has not."""
+    return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader
+
+
+class SelectorTransport(SocketTransport):
+    """A datagram transport over a socket that the event loop watches for us."""
+
+    __slots__ = ("_errors_in_a_row", "_fd", "_reading", "_resting", "_watched")
+
+    can_pause = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._fd = self._sock.fileno()
+        self._reading = False  # what the protocol wants ...
+        self._watched = False  # ... and what the loop was told
+        self._errors_in_a_row = 0
+        self._resting: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        self._protocol.connection_made(self)
+        self._reading = True
+        self._deliver_backlog()
+        self._watch_readable()
+
+    def _stop_reading(self) -> None:
+        self._reading = False
+        self._held_back = []
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+        self._watch_readable()
+
+    def is_reading(self) -> bool:
+        return self._reading
+
+    def pause_reading(self) -> None:
+        self._reading = False
+        self._watch_readable()
+
+    def resume_reading(self) -> None:
+        if self._reading or self._closing:
+            return
+        self._reading = True
+        if self._held_back:
+            self._loop.call_soon(self._deliver_held_back)
+        self._watch_readable()
+
+    def poll(self) -> None:
+        if self._watched:
+            self._on_readable()
+
+    def _watch_readable(self) -> None:
+        """Have the loop watch the socket while datagrams are wanted, and no longer."""
+        wanted = self._reading and not self._held_back and self._resting is None
+        if wanted is self._watched:
+            return
+        self._watched = wanted
+        if wanted:
+            self._loop.add_reader(self._fd, self._on_readable)
+        elif not self._loop.is_closed():
+            self._loop.remove_reader(self._fd)
+
+    def _on_readable(self) -> None:
+        batch = self._batch_protocol
+        try:
+            datagrams = self._io.receive(
+                MAX_BATCH if batch is None else batch.datagrams_wanted()
+            )
+        except OSError as exc:
+            self._on_read_error(exc)
+            return
+        if datagrams:
+            self._errors_in_a_row = 0
+            self._deliver(datagrams)
+
+    def _deliver_held_back(self) -> None:
+        super()._deliver_held_back()
+        self._watch_readable()
+
+    def _on_read_error(self, error: OSError) -> None:
+        self._errors_in_a_row += 1
+        if self._errors_in_a_row >= _ERRORS_IN_A_ROW:
+            self._resting = self._loop.call_later(_ERROR_PAUSE, self._read_again)
+            self._watch_readable()
+        self._report(error)
+
+    def _read_again(self) -> None:
+        self._resting = None
+        self._watch_readable()
+
+    def _watch_writable(self) -> bool:
+        self._loop.add_writer(self._fd, self._on_writable)
+        return True
+
+    def _unwatch_writable(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.remove_writer(self._fd)

@@ -1,0 +1,78 @@
+"""The vocabulary of the library: what a datagram, an address and a count are.
+
+No behaviour, no socket, no event loop. Imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | bytes
+"""An address in asyncio's form.
+
+``(host, port)`` for IPv4, ``(host, port, flowinfo, scope_id)`` for IPv6, and for
+UNIX datagram sockets a path (``str``), an abstract name (``bytes`` that begin with
+a zero byte), or ``""`` for a peer that has no name.
+"""
+
+Payload: TypeAlias = bytes | bytearray | memoryview
+"""What can be sent: any of these, of any item size, sent as its bytes."""
+
+Overflow: TypeAlias = Literal["pause", "drop-oldest", "drop-newest"]
+"""What a full receive queue does; see the ``overflow`` option."""
+
+TransportKind: TypeAlias = Literal["auto", "selector", "loop"]
+"""Which transport carries an endpoint; see the ``transport`` option."""
+
+
+class Datagram(NamedTuple):
+    """One datagram as it was received. It unpacks as ``data, addr``."""
+
+    data: bytes
+    """The payload. ``b""`` is an empty datagram, which is legal (RFC 768)."""
+
+    addr: Address
+    """Who sent it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """What happened on an endpoint since it was opened, in datagrams and bytes.
+
+    ``received + dropped_kernel`` is what was sent to the endpoint, exactly, on
+    Linux. One exception: of a coalesced train (GRO) that finds the kernel's buffer
+    full, the kernel counts one drop however many datagrams the train held.
+    """
+
+    received: int = 0
+    """Datagrams taken from the kernel."""
+
+    received_bytes: int = 0
+    """Payload bytes of those datagrams."""
+
+    sent: int = 0
+    """Datagrams that the kernel accepted."""
+
+    sent_bytes: int = 0
+    """Payload bytes of those datagrams."""
+
+    dropped_queue: int = 0
+    """Received datagrams that the overflow policy discarded."""
+
+    dropped_kernel: int = 0
+    """Datagrams that never reached the endpoint, as far as the system tells.
+
+    On Linux: those that found the receive buffer full (``SO_MEMINFO``, socket(7)),
+    and those of third parties that were queued before :func:`aioudp.connect` had
+    named the peer. Elsewhere only the latter.
+    """
+
+    truncated: int = 0
+    """Datagrams that were longer than the buffer that took them, and discarded."""
+
+    send_errors: int = 0
+    """Sends that the system refused."""
+
+    receive_errors: int = 0
+    """Errors that the system reported instead of a datagram (ICMP, for example)."""
