@@ -1,4 +1,4 @@
-"""aioudp: the asyncio UDP library. ``await endpoint.recv()``, ``await endpoint.send()``.
+"""The asyncio UDP library: ``await endpoint.recv()``, ``await endpoint.send()``.
 
 ::
 

@@ -24,6 +24,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from functools import partial
+from itertools import repeat
 from typing import Final
 
 from . import _sockets
@@ -39,9 +40,19 @@ MAX_READS: Final = 64
 MAX_TRAINS: Final = 16
 """Trains of one :meth:`BatchSocket.send_segments`, for the same reason: 1 MiB."""
 
+_LONE_READS: Final = 8
+"""After so many single datagrams in a row, only every so-many-th receive asks whether
+there is more. The question costs as much as the read, and delays the answer that the
+peer of a request and reply waits for. What it would have found stays readable, and
+comes with the next receive."""
+
 # Room for the control messages that somebody may have switched on besides UDP_GRO.
 _CONTROL_SPACE: Final = 256
+# Plain ints: arithmetic on the socket module's enums takes longer than a read.
+_TRUNC: Final = int(socket.MSG_TRUNC)
+_CUT: Final = _TRUNC | int(socket.MSG_CTRUNC)
 _GRO_SIZE: Final = struct.Struct("=i")  # an int, though UDP_SEGMENT takes a u16
+_PEEK_LENGTH: Final = int(socket.MSG_PEEK) | _TRUNC
 _GSO_SIZE: Final = struct.Struct("=H")
 
 _OLD_GSO_SEGMENTS: Final = 64  # UDP_MAX_SEGMENTS before Linux 6.9
@@ -60,8 +71,10 @@ class BatchSocket:
     """
 
     __slots__ = (
+        "_lone",
         "_pending",
         "_read",
+        "_receives",
         "_sock",
         "gro",
         "gso_segments",
@@ -75,6 +88,8 @@ class BatchSocket:
     def __init__(self, sock: socket.socket, *, gso_segments: int, gro: bool) -> None:
         self._sock = sock
         self._pending: OSError | None = None
+        self._lone = 0  # receives in a row that found one datagram and no more
+        self._receives = 0
         self.gso_segments = gso_segments
         """Most datagrams of one train; 1 once the kernel has refused trains."""
         self.gro = gro
@@ -94,7 +109,8 @@ class BatchSocket:
         """Return the datagrams that are there, oldest first; an empty list for none.
 
         Stops after :data:`MAX_READS` reads, or once it has *max_datagrams*; the last
-        train is kept whole, so it may return more.
+        train is kept whole, so it may return more. After a series of single datagrams
+        it may leave some for the next call; the socket stays readable then.
 
         Raises:
             OSError: The error that the socket had for us. One that comes after
@@ -104,8 +120,10 @@ class BatchSocket:
             error, self._pending = self._pending, None
             raise error
         datagrams: list[Datagram] = []
+        ask_again = self._lone < _LONE_READS or not self._receives % _LONE_READS
+        self._receives += 1
         try:
-            for _ in range(MAX_READS):
+            for _ in range(MAX_READS if ask_again else 1):
                 self._read(datagrams)
                 if len(datagrams) >= max_datagrams:
                     break
@@ -115,6 +133,8 @@ class BatchSocket:
             if not datagrams:
                 raise
             self._pending = exc
+        if ask_again:
+            self._lone = self._lone + 1 if len(datagrams) == 1 else 0
         self.received += len(datagrams)
         return datagrams
 
@@ -202,7 +222,7 @@ class BatchSocket:
         if self.gso_segments == 1:
             return self._send_singly(train, segment_size, addr)
         control = (
-            socket.IPPROTO_UDP,
+            _sockets.SOL_UDP,
             _sockets.UDP_SEGMENT,
             _GSO_SIZE.pack(segment_size),
         )
@@ -253,14 +273,14 @@ class BatchSocket:
         )
         if len(addr) == 4:
             addr = SOURCES[addr]
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        if flags & _CUT:
             self._refuse_cut(data, control, flags)
         for level, kind, value in control:
-            if level == socket.IPPROTO_UDP and kind == _sockets.UDP_GRO:
+            if kind == _sockets.UDP_GRO and level == _sockets.SOL_UDP:
                 (segment_size,) = _GRO_SIZE.unpack_from(value)
                 if 0 < segment_size < len(data):
-                    for segment in split_train(data, segment_size):
-                        datagrams.append(_make((segment, addr)))
+                    segments = split_train(data, segment_size)
+                    datagrams.extend(map(_make, zip(segments, repeat(addr))))
                     self.received_bytes += len(data)
                     return
         datagrams.append(_make((data, addr)))
@@ -270,11 +290,11 @@ class BatchSocket:
         self, data: bytes, control: list[tuple[int, int, bytes]], flags: int
     ) -> None:
         """Raise the error for a read that lost payload, or the size of its segments."""
-        if flags & socket.MSG_TRUNC:
+        if flags & _TRUNC:
             self.truncated += 1
             raise OSError(errno.EMSGSIZE, f"datagram cut off after {len(data)} bytes")
         kinds = [(level, kind) for level, kind, _ in control]
-        if (socket.IPPROTO_UDP, _sockets.UDP_GRO) not in kinds:
+        if (_sockets.SOL_UDP, _sockets.UDP_GRO) not in kinds:
             self.truncated += 1
             raise OSError(
                 errno.EMSGSIZE,
@@ -295,7 +315,7 @@ class BatchSocket:
         # A UNIX datagram may be as long as the sender's buffer: ask before reading.
         # MSG_TRUNC makes recv(2) return the full length (Linux 3.4, for AF_UNIX).
         # Where it does not, MSG_PEEK fills no more than this one byte.
-        size = self._sock.recv_into(bytearray(1), 1, socket.MSG_PEEK | socket.MSG_TRUNC)
+        size = self._sock.recv_into(bytearray(1), 1, _PEEK_LENGTH)
         data, addr = self._sock.recvfrom(max(size, _sockets.MAX_READ))
         datagrams.append(Datagram(data, public_address(addr)))
         self.received_bytes += len(data)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from ._address import public_address
 from ._errors import EndpointClosedError, SendManyError
@@ -102,6 +102,7 @@ class Endpoint:
             raise ValueError(f"max_datagrams must be at least 1, got {max_datagrams}")
         if not self._items or self._protocol.detour:
             await self._protocol.turn()
+            self._protocol.top_up()
         datagrams = self._protocol.inbox.take(max_datagrams)
         self._protocol.resume_if_drained()
         return datagrams
@@ -117,7 +118,7 @@ class Endpoint:
         self._protocol.turn_nowait()
         return self._items.popleft()
 
-    def __aiter__(self) -> Endpoint:
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Datagram:
@@ -297,7 +298,7 @@ class Endpoint:
         self.close()
         await self._transport.wait_closed()
 
-    async def __aenter__(self) -> Endpoint:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

@@ -9,7 +9,6 @@ from collections import deque
 
 from ._types import Datagram, Overflow
 
-
 ANY = 1024
 """What a drop policy wants at a time: it takes all there is, but not all at once."""
 

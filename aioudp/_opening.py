@@ -32,10 +32,10 @@ from ._transports.selector import SelectorTransport, watches_descriptors
 from ._types import Address, Datagram
 
 LocalAddress: TypeAlias = Address | tuple[None, int] | os.PathLike[str]
-"""An address to bind to. The host may be a name; ``""`` or ``None`` is every address."""
+"""Where to bind. The host may be a name; ``""`` or ``None`` is every address."""
 
 RemoteAddress: TypeAlias = Address | os.PathLike[str]
-"""An address to connect to. The host may be a name."""
+"""Whom to connect to. The host may be a name."""
 
 
 class _Closable(Protocol):
@@ -332,7 +332,7 @@ async def _start(
 
 def _transport_class(
     loop: asyncio.AbstractEventLoop, settings: Settings
-) -> type[SelectorTransport] | type[LoopTransport]:
+) -> type[SelectorTransport | LoopTransport]:
     watches = watches_descriptors(loop)
     if settings.transport == "selector" and not watches:
         raise ValueError(

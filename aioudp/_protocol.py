@@ -105,7 +105,23 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         if self._waiters or not (self.items or self.detour):
             if self.closed:
                 raise EndpointClosedError
-            await self._stand_in_line()
+            waiter = self._loop.create_future()
+            self._waiters.append(waiter)
+            self.detour = True
+            try:
+                while True:
+                    self.resume_if_drained()
+                    await waiter
+                    if self.items or self._error is not None or self.closed:
+                        break
+                    # Whoever was before us took all there was: keep the place.
+                    place = self._waiters.index(waiter)
+                    waiter = self._waiters[place] = self._loop.create_future()
+            except BaseException:
+                self._leave_line(waiter)
+                self._wake()  # a turn that came with the cancellation is the next one's
+                raise
+            self._leave_line(waiter)
         self._raise_what_is_pending()
 
     def turn_nowait(self) -> None:
@@ -120,6 +136,11 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         if not self.items:
             raise BlockingIOError("no datagram is there")
 
+    def top_up(self) -> None:
+        """Take what else has arrived by now, if there is room for it."""
+        if not self._paused and not self.closed:
+            self._transport.poll()
+
     def resume_if_drained(self) -> None:
         """Let the transport read again once the inbox is empty.
 
@@ -129,25 +150,6 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         if self._paused and not self.items and not self.closed:
             self._paused = False
             self._transport.resume_reading()
-
-    async def _stand_in_line(self) -> None:
-        waiter = self._loop.create_future()
-        self._waiters.append(waiter)
-        self.detour = True
-        try:
-            while True:
-                self.resume_if_drained()
-                await waiter
-                if self.items or self._error is not None or self.closed:
-                    break
-                # Whoever was before us took all there was: keep the place.
-                place = self._waiters.index(waiter)
-                waiter = self._waiters[place] = self._loop.create_future()
-        except BaseException:
-            self._leave_line(waiter)
-            self._wake()  # a turn that came with the cancellation is the next one's
-            raise
-        self._leave_line(waiter)
 
     def _leave_line(self, waiter: asyncio.Future[None]) -> None:
         self._waiters.remove(waiter)

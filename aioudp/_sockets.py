@@ -23,6 +23,7 @@ from ._errors import with_context
 from ._types import Datagram
 
 # include/uapi/linux/udp.h; the socket module does not name them.
+SOL_UDP: Final = int(socket.IPPROTO_UDP)
 UDP_SEGMENT: Final = 103  # Linux 4.18
 UDP_GRO: Final = 104  # Linux 5.0
 # include/uapi/asm-generic/socket.h, include/uapi/linux/sock_diag.h
@@ -65,8 +66,8 @@ def probe_offload() -> Offload:
     if sys.platform != "linux":
         return Offload(1, gro=False)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        gso = _accepts(sock, socket.IPPROTO_UDP, UDP_SEGMENT, 0)
-        gro = _accepts(sock, socket.IPPROTO_UDP, UDP_GRO, 1)
+        gso = _accepts(sock, SOL_UDP, UDP_SEGMENT, 0)
+        gro = _accepts(sock, SOL_UDP, UDP_GRO, 1)
     return Offload(128 if gso else 1, gro)
 
 
@@ -75,7 +76,7 @@ def enable_gro(sock: socket.socket) -> bool:
     return (
         probe_offload().gro
         and sock.family in _INET
-        and _accepts(sock, socket.IPPROTO_UDP, UDP_GRO, 1)
+        and _accepts(sock, SOL_UDP, UDP_GRO, 1)
     )
 
 
@@ -87,7 +88,7 @@ def open_bound(
     reuse_port: bool = False,
     broadcast: bool = False,
 ) -> socket.socket:
-    """Return a non-blocking datagram socket bound to *addr*; ``None`` leaves it unbound.
+    """Return a non-blocking datagram socket bound to *addr*, or unbound for ``None``.
 
     Raises:
         OSError: If the system refuses; the message names the address. The socket

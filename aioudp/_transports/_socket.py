@@ -229,7 +229,7 @@ class SocketTransport(DatagramTransport):
             if type(data) is not bytes:
                 if not isinstance(data, (bytes, bytearray, memoryview)):
                     raise TypeError(f"a bytes-like object is required, not {data!r}")
-                data = bytes(data)  # noqa: PLW2901 - what is queued must not change
+                data = bytes(data)
             prepared.append((data, None if addr is None else translate(addr)))
         return prepared
 
@@ -252,7 +252,7 @@ class SocketTransport(DatagramTransport):
         raise BlockingIOError("datagrams given to sendto go first")
 
     def _translate(self, addr: object) -> Any:
-        """Return the address as the socket takes it; ``None`` for the connected peer."""
+        """Return what the socket takes for *addr*; ``None`` for the connected peer."""
         try:
             known = self._destinations[addr]
         except TypeError:  # not hashable, so certainly no address: say what is wrong

@@ -33,7 +33,6 @@ from .._address import public_address
 from .._types import Datagram
 from ._socket import SocketTransport
 
-
 # Bytes that uvloop reads at a time; asyncio reads a little more (256 KiB).
 _UNIX_LIMIT: Final = 256_000
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from .._types import Datagram
 from ._socket import SocketTransport
 
 MAX_BATCH: Final = 1024
