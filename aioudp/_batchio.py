@@ -25,7 +25,7 @@ import struct
 from collections.abc import Sequence
 from functools import partial
 from itertools import repeat
-from typing import Final
+from typing import Any, Final
 
 from . import _sockets
 from ._address import SOURCES, SocketAddress, public_address
@@ -75,6 +75,8 @@ class BatchSocket:
         "_pending",
         "_read",
         "_receives",
+        "_recvmsg",
+        "_sendmsg",
         "_sock",
         "gro",
         "gso_segments",
@@ -87,6 +89,9 @@ class BatchSocket:
 
     def __init__(self, sock: socket.socket, *, gso_segments: int, gro: bool) -> None:
         self._sock = sock
+        # Windows has neither, and no use for them: there is no offload to probe.
+        self._recvmsg: Any = getattr(sock, "recvmsg", None)
+        self._sendmsg: Any = getattr(sock, "sendmsg", None)
         self._pending: OSError | None = None
         self._lone = 0  # receives in a row that found one datagram and no more
         self._receives = 0
@@ -228,9 +233,9 @@ class BatchSocket:
         )
         try:
             if addr is None:
-                self._sock.sendmsg([train], [control])
+                self._sendmsg([train], [control])
             else:
-                self._sock.sendmsg([train], [control], 0, addr)
+                self._sendmsg([train], [control], 0, addr)
         except OSError as exc:
             if exc.errno not in (errno.EINVAL, errno.EIO, errno.EMSGSIZE):
                 raise
@@ -268,9 +273,7 @@ class BatchSocket:
         )
 
     def _read_train(self, datagrams: list[Datagram]) -> None:
-        data, control, flags, addr = self._sock.recvmsg(
-            _sockets.MAX_READ, _CONTROL_SPACE
-        )
+        data, control, flags, addr = self._recvmsg(_sockets.MAX_READ, _CONTROL_SPACE)
         if len(addr) == 4:
             addr = SOURCES[addr]
         if flags & _CUT:

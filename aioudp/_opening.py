@@ -424,4 +424,4 @@ def _numeric(addr: object, family: int) -> _Candidate:
 def _unix_family() -> int:
     if _sockets.AF_UNIX is None:
         raise ValueError("this system has no UNIX datagram sockets")
-    return int(_sockets.AF_UNIX)
+    return _sockets.AF_UNIX

@@ -42,7 +42,10 @@ _MIN_DATAGRAM_COST: Final = 256
 kernel's own structure, sk_buff."""
 
 _INET = (socket.AF_INET, socket.AF_INET6)
-AF_UNIX: Final = getattr(socket, "AF_UNIX", None)
+
+# None where the system has no such thing.
+AF_UNIX: Final[int | None] = getattr(socket, "AF_UNIX", None)
+SO_REUSEPORT: Final[int | None] = getattr(socket, "SO_REUSEPORT", None)
 
 
 class Offload(NamedTuple):
@@ -103,7 +106,8 @@ def open_bound(
             # Without it any process may share the port by setting SO_REUSEADDR.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            assert SO_REUSEPORT is not None
+            sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
         if broadcast:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         if addr is not None:
