@@ -369,17 +369,17 @@ _R = TypeVar("_R")
 
 
 def _first_that_opens(candidates: Sequence[_C], open_: Callable[[_C], _R]) -> _R:
-    """Return what the first possible candidate gives; raise the first one's error."""
-    first_error: OSError | None = None
+    """Return what the first possible candidate gives; raise the last one's error."""
+    error: OSError | None = None
     for candidate in candidates:
         try:
             return open_(candidate)
         except OSError as exc:
-            first_error = first_error or exc
+            error = exc
             if exc.errno == errno.EADDRINUSE:
                 break  # another family would only hide that the port is taken
-    assert first_error is not None
-    raise first_error
+    assert error is not None  # there is at least one candidate
+    raise error
 
 
 def _every_address(local_addr: object, *families: int) -> list[_Candidate]:

@@ -20,8 +20,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, Final, Literal, NoReturn
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, Literal, NoReturn, TypeVar
 
 from .. import _address, _sockets
 from .._batchio import IMPLEMENTATION, BatchSocket
@@ -35,6 +36,15 @@ _RETRY_LAST: Final = 0.05  # ... up to this
 
 # How often one send may be answered with the error of an earlier one.
 _MAX_STALE_ERRORS: Final = 8
+
+
+_T = TypeVar("_T")
+
+
+def check_payload(data: object) -> None:
+    """Refuse what is not a payload, with a TypeError."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a bytes-like object is required, not {type(data).__name__!r}")
 
 
 class SocketTransport(DatagramTransport):
@@ -84,11 +94,6 @@ class SocketTransport(DatagramTransport):
                 "socket": sock,
                 "sockname": sock.getsockname(),
                 "peername": peer,
-                "offload": {
-                    "gso_segments": io.gso_segments,
-                    "gro": io.gro,
-                    "batchio": IMPLEMENTATION,
-                },
             }
         )
         self._loop = loop
@@ -116,6 +121,15 @@ class SocketTransport(DatagramTransport):
         state = "closed" if self._closing else f"fd={self._sock.fileno()}"
         name = type(self).__name__
         return f"<{name} {state} batchio={IMPLEMENTATION} gro={self._io.gro}>"
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name != "offload":
+            return super().get_extra_info(name, default)
+        return {
+            "gso_segments": self._io.gso_segments,
+            "gro": self._io.gro,
+            "batchio": IMPLEMENTATION,
+        }
 
     # -- opening and closing
 
@@ -182,28 +196,7 @@ class SocketTransport(DatagramTransport):
             self._refuse()
         if addr is not None:
             addr = self._translate(addr)
-        try:
-            self._io.send(data, addr)
-        except BlockingIOError:
-            raise
-        except OSError as exc:
-            if not self._is_stale(exc):
-                raise self._explained(exc, data, addr) from None
-            self._send_again(data, addr)
-
-    def _send_again(self, data: Payload, addr: object) -> None:
-        """Send what an earlier datagram's error had stopped."""
-        for attempt in range(_MAX_STALE_ERRORS):
-            try:
-                self._io.send(data, addr)
-            except BlockingIOError:
-                raise
-            except OSError as exc:
-                if attempt + 1 < _MAX_STALE_ERRORS and self._is_stale(exc):
-                    continue
-                raise self._explained(exc, data, addr) from None
-            else:
-                return
+        self._send(data, addr)
 
     def try_send_segments(
         self, data: memoryview, segment_size: int, addr: object = None
@@ -212,39 +205,63 @@ class SocketTransport(DatagramTransport):
             self._refuse()
         if addr is not None:
             addr = self._translate(addr)
-        for _ in range(_MAX_STALE_ERRORS):
-            try:
-                return self._io.send_segments(data, segment_size, addr)
-            except BlockingIOError:
-                raise
-            except OSError as exc:
-                if not self._is_stale(exc):
-                    raise self._explained(exc, data[:segment_size], addr) from None
-        return 0
+        try:
+            return self._io.send_segments(data, segment_size, addr)
+        except BlockingIOError:
+            raise
+        except OSError as exc:
+            again = partial(self._io.send_segments, data, segment_size, addr)
+            return self._send_again(exc, again, data[:segment_size], addr)
 
     def prepare(self, datagrams: Sequence[tuple[Payload, object]]) -> Prepared:
-        translate = self._translate
         prepared = []
-        for data, addr in datagrams:
+        for item in datagrams:
+            try:
+                data, addr = item
+            except (TypeError, ValueError):
+                raise TypeError(
+                    f"a pair of payload and address is required, not {item!r}"
+                ) from None
             if type(data) is not bytes:
-                if not isinstance(data, (bytes, bytearray, memoryview)):
-                    raise TypeError(f"a bytes-like object is required, not {data!r}")
-                data = bytes(data)
-            prepared.append((data, None if addr is None else translate(addr)))
+                check_payload(data)
+                data = bytes(data)  # what waits must not change
+            prepared.append((data, None if addr is None else self._translate(addr)))
         return prepared
 
     def try_send_many(self, datagrams: Prepared, start: int = 0) -> int:
         if self._closing or self._buffer:
             self._refuse()
+        try:
+            return self._io.send_batch(datagrams, start)
+        except BlockingIOError:
+            raise
+        except OSError as exc:
+            again = partial(self._io.send_batch, datagrams, start)
+            return self._send_again(exc, again, *datagrams[start])
+
+    def _send(self, data: Payload, addr: Any) -> None:
+        """Send one datagram to an address that is already as the socket takes it."""
+        try:
+            self._io.send(data, addr)
+        except BlockingIOError:
+            raise
+        except OSError as exc:
+            self._send_again(exc, partial(self._io.send, data, addr), data, addr)
+
+    def _send_again(
+        self, error: OSError, send: Callable[[], _T], data: Payload, addr: Any
+    ) -> _T:
+        """Repeat a send that met an earlier datagram's error; raise any other error."""
         for _ in range(_MAX_STALE_ERRORS):
+            if not self._is_stale(error):
+                break
             try:
-                return self._io.send_batch(datagrams, start)
+                return send()
             except BlockingIOError:
                 raise
             except OSError as exc:
-                if not self._is_stale(exc):
-                    raise self._explained(exc, *datagrams[start]) from None
-        return 0
+                error = exc
+        raise self._explained(error, data, addr) from None
 
     def _refuse(self) -> NoReturn:
         if self._closing:
@@ -298,20 +315,13 @@ class SocketTransport(DatagramTransport):
             TypeError: If *data* is not bytes-like or *addr* is not an address.
             ValueError: If *addr* cannot be reached from here or is no numeric address.
         """
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"a bytes-like object is required, not {data!r}")
+        check_payload(data)
+        if addr is not None:
+            addr = self._translate(addr)
         if self._closing:
             return
-        if not self._buffer:
-            try:
-                self.try_send(data, addr)
-            except BlockingIOError:
-                pass
-            except OSError as exc:
-                self._protocol.error_received(exc)
-                return
-            else:
-                return
+        if not self._buffer and self._send_or_report(data, addr):
+            return
         self._buffer.append(bytes(data), addr)
         self._arm()
         if self._buffer.size > self._buffer.high and not self._buffer.paused:
@@ -329,21 +339,20 @@ class SocketTransport(DatagramTransport):
     ) -> None:
         self._buffer.set_limits(high, low)
 
+    def _send_or_report(self, data: Payload, addr: Any) -> bool:
+        """Send, or tell the protocol why not. Returns whether there was room."""
+        try:
+            self._send(data, addr)
+        except BlockingIOError:
+            return False
+        except OSError as exc:
+            self._protocol.error_received(exc)
+        return True
+
     def _flush(self) -> None:
         """Send what is buffered until there is no room again."""
         buffer = self._buffer
-        while buffer:
-            data, addr = buffer.first()
-            if addr is not None:
-                addr = self._translate(addr)
-            try:
-                self._io.send(data, addr)
-            except BlockingIOError:
-                break
-            except OSError as exc:
-                if self._is_stale(exc):
-                    continue
-                self._protocol.error_received(self._explained(exc, data, addr))
+        while buffer and self._send_or_report(*buffer.first()):
             if buffer:  # error_received may have aborted the transport
                 buffer.remove_first()
         if buffer.paused and buffer.size <= buffer.low:
