@@ -25,10 +25,10 @@ class Inbox:
     __slots__ = ("capacity", "dropped", "items", "overflow")
 
     def __init__(self, capacity: int, overflow: Overflow) -> None:
-        self.capacity = capacity
+        self.capacity: int = capacity
         self.overflow = overflow
         self.items: deque[Datagram] = deque()
-        self.dropped = 0
+        self.dropped: int = 0
         """Datagrams discarded because the inbox was full."""
 
     def room(self) -> int:

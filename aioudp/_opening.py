@@ -405,8 +405,12 @@ async def _look_up(addr: object, family: int) -> list[_Candidate]:
     if _address.is_numeric(host):
         chosen = family or (socket.AF_INET6 if ":" in host else socket.AF_INET)
         return [_numeric(addr, chosen)]
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, family=family, type=socket.SOCK_DGRAM
+        )
+    except socket.gaierror as exc:
+        raise socket.gaierror(exc.errno, f"{exc.strerror}: {host!r}") from None
     candidates = [
         _Candidate(info[0], info[4])
         for info in found

@@ -45,11 +45,11 @@ class EndpointProtocol(asyncio.DatagramProtocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, inbox: Inbox) -> None:
         self._loop = loop
-        self.inbox = inbox
-        self.items = inbox.items
-        self.detour = False
+        self.inbox: Inbox = inbox
+        self.items: deque[Datagram] = inbox.items
+        self.detour: bool = False
         """Whether a receive call must ask for its turn, even if there are items."""
-        self.closed = False
+        self.closed: bool = False
         self._error: OSError | None = None
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._paused = False

@@ -1,0 +1,48 @@
+"""The commands under one name, and ``--version``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import aioudp
+
+from . import console
+from .echo import echo
+from .info import info
+from .listen import listen
+from .send import send
+
+# A bug shows an ordinary traceback; typer's own would print the payloads at hand.
+app: typer.Typer = typer.Typer(
+    help="Send, receive and look at UDP datagrams.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.emit(f"aioudp {aioudp.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+for _command in (listen, send, echo, info):
+    app.command()(_command)

@@ -1,0 +1,45 @@
+"""``aioudp echo``: send every datagram back."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import aioudp
+
+from .._address import format_address, parse_address
+from . import console
+from .formats import summary
+from .options import IPv4Option, IPv6Option, LocalAddress, LoopOption, address_family
+from .running import Loop, run
+
+
+def echo(
+    address: LocalAddress,
+    ipv4: IPv4Option = False,
+    ipv6: IPv6Option = False,
+    loop: LoopOption = Loop.AUTO,
+) -> None:
+    """Send each datagram that comes back to its sender.
+
+    For tests, on a network you trust: two echo servers answer each other for ever.
+    The first line on standard error tells the address, the last one the statistics.
+    Ctrl-C ends it.
+    """
+    run(_echo(address, address_family(ipv4, ipv6)), loop=loop, interrupted=0)
+
+
+async def _echo(address: str, family: int) -> NoReturn:
+    unanswered = 0
+    async with aioudp.bind(parse_address(address), family=family) as endpoint:
+        console.note(f"listening on {format_address(endpoint.local_addr)}")
+        try:
+            while True:
+                try:
+                    data, addr = await endpoint.recv()
+                    await endpoint.send(data, addr)
+                except OSError:
+                    pass  # in the statistics; the next sender may well be reachable
+                except ValueError:  # from port 0, or from a UNIX socket without a name
+                    unanswered += 1
+        finally:
+            console.note(summary(endpoint.stats(), unanswered=unanswered))

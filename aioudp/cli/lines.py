@@ -1,0 +1,72 @@
+"""Lines of a file descriptor, without blocking the event loop.
+
+A reader of the event loop would not do: epoll refuses regular files, and asyncio's
+pipe transport makes the descriptor non-blocking, which it then is for every process
+that shares the terminal. So a thread reads, one chunk at a time and only when asked;
+that is also the back-pressure. It is a daemon, because nothing can wake a thread
+that waits for a terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import AsyncGenerator
+from typing import Final
+
+_CHUNK: Final = 65536  # bytes of one read
+
+MAX_LINE: Final = 65536
+"""Bytes; a longer line fits in no datagram, so there is no need to collect it."""
+
+
+async def read_lines(fd: int) -> AsyncGenerator[bytes, None]:
+    """Yield each line without its end (LF or CR LF), until the end of the file.
+
+    Raises:
+        OSError: If the descriptor cannot be read.
+        ValueError: If a line is longer than any datagram.
+    """
+    rest = b""
+    number = 0
+    while chunk := await _read(fd):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            number += 1
+            yield _checked(line.removesuffix(b"\r"), number)
+        _checked(rest, number + 1)
+    if rest:
+        yield rest.removesuffix(b"\r")
+
+
+def _checked(line: bytes, number: int) -> bytes:
+    if len(line) > MAX_LINE:
+        raise ValueError(f"line {number} of the input is too long for a datagram")
+    return line
+
+
+async def _read(fd: int) -> bytes:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[bytes] = loop.create_future()
+
+    def deliver(result: bytes | OSError) -> None:
+        if future.done():  # cancelled while the thread was waiting
+            return
+        if isinstance(result, OSError):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    def work() -> None:
+        result: bytes | OSError
+        try:
+            result = os.read(fd, _CHUNK)
+        except OSError as exc:
+            result = exc
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(deliver, result)
+
+    threading.Thread(target=work, name="aioudp-stdin", daemon=True).start()
+    return await future

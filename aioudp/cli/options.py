@@ -1,0 +1,52 @@
+"""The arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import socket
+from typing import Annotated
+
+import typer
+
+from .formats import Format
+from .running import Loop
+
+LocalAddress = Annotated[
+    str,
+    typer.Argument(
+        metavar="ADDRESS",
+        help="Where to listen: PORT or :PORT (every address of this machine), "
+        "HOST:PORT, [IPV6]:PORT, [IPV6%ZONE]:PORT or unix:PATH. "
+        "Port 0 lets the system choose.",
+        show_default=False,
+    ),
+]
+
+FormatOption = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        "-f",
+        help="text: one line each, unprintable characters escaped. "
+        "hex: a hex dump. json: one JSON object per line.",
+    ),
+]
+
+LoopOption = Annotated[
+    Loop, typer.Option("--loop", help="The event loop. auto: uvloop if installed.")
+]
+
+IPv4Option = Annotated[bool, typer.Option("-4", help="Use IPv4 only.")]
+IPv6Option = Annotated[bool, typer.Option("-6", help="Use IPv6 only.")]
+
+
+def address_family(ipv4: bool, ipv6: bool) -> int:
+    """Return the family that the options -4 and -6 ask for; 0 is any.
+
+    Raises:
+        typer.BadParameter: If both are given.
+    """
+    if ipv4 and ipv6:
+        raise typer.BadParameter("-4 and -6 exclude each other")
+    if ipv4:
+        return socket.AF_INET
+    return socket.AF_INET6 if ipv6 else 0

@@ -1,0 +1,191 @@
+"""``aioudp send``: send arguments or lines of standard input, and show the replies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated, Final, TypeAlias
+
+import typer
+
+import aioudp
+
+from .._address import format_address, parse_address
+from . import console
+from .formats import Format, show, summary
+from .lines import read_lines
+from .options import FormatOption, IPv4Option, IPv6Option, LoopOption, address_family
+from .running import Loop, run
+
+_REFUSAL_GRACE: Final = 0.05
+"""Seconds to stay after the last datagram when no reply is waited for: in most local
+networks enough for an ICMP "port unreachable" to come back. A guess."""
+
+_Route: TypeAlias = tuple[aioudp.Endpoint, aioudp.Address | None]
+"""What to send through, and where to; ``None`` on a connected endpoint."""
+
+
+def send(
+    address: Annotated[
+        str,
+        typer.Argument(
+            metavar="ADDRESS",
+            help="Where to send: HOST:PORT, [IPV6]:PORT, [IPV6%ZONE]:PORT, unix:PATH, "
+            "or PORT on this machine (with --broadcast: 255.255.255.255).",
+            show_default=False,
+        ),
+    ],
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TEXT",
+            help="Each is one datagram. Without any, each line of standard input is, "
+            "without its line end.",
+            show_default=False,
+        ),
+    ] = None,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            "--wait",
+            "-w",
+            min=0,
+            metavar="SECONDS",
+            help="Print replies, until so long after the last datagram.",
+        ),
+    ] = None,
+    form: FormatOption = Format.TEXT,
+    hexadecimal: Annotated[
+        bool,
+        typer.Option("--hex", help="Read payloads as hexadecimal, spaces allowed."),
+    ] = False,
+    broadcast: Annotated[
+        bool, typer.Option("--broadcast", "-b", help="Allow a broadcast address.")
+    ] = False,
+    local: Annotated[
+        str | None,
+        typer.Option("--local", metavar="ADDRESS", help="Where to send from."),
+    ] = None,
+    ipv4: IPv4Option = False,
+    ipv6: IPv6Option = False,
+    loop: LoopOption = Loop.AUTO,
+) -> None:
+    """Send datagrams: the arguments, or the lines of standard input.
+
+    Ends with status 1 when the peer refuses them. The statistics go to standard
+    error.
+    """
+    command = _send(
+        address,
+        _payloads(texts or [], hexadecimal=hexadecimal),
+        open_=_open_broadcast if broadcast else _open_connected,
+        local=local,
+        family=address_family(ipv4, ipv6),
+        wait=wait,
+        form=form,
+    )
+    run(command, loop=loop)
+
+
+async def _send(
+    address: str,
+    payloads: AsyncIterator[bytes],
+    *,
+    open_: Callable[[str, aioudp.Address | None, int], Awaitable[_Route]],
+    local: str | None,
+    family: int,
+    wait: float | None,
+    form: Format,
+) -> int:
+    local_addr = None if local is None else parse_address(local)
+    endpoint, peer = await open_(address, local_addr, family)
+    async with endpoint:
+        try:
+            await _exchange(endpoint, peer, payloads, wait=wait, form=form)
+        except ConnectionRefusedError as exc:
+            assert endpoint.remote_addr is not None  # only a connected one hears of it
+            refused = format_address(endpoint.remote_addr)
+            reason = f"{refused}: connection refused, nobody listens there"
+            raise ConnectionRefusedError(exc.errno, reason) from None
+        finally:
+            console.note(summary(endpoint.stats()))
+    return 0
+
+
+async def _open_connected(
+    address: str, local_addr: aioudp.Address | None, family: int
+) -> _Route:
+    loopback = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+    peer = parse_address(address, default_host=loopback)
+    try:
+        return await aioudp.connect(peer, local_addr=local_addr, family=family), None
+    except PermissionError as exc:
+        reason = f"{exc.strerror}; a broadcast address needs --broadcast"
+        raise PermissionError(exc.errno, reason) from None
+
+
+async def _open_broadcast(
+    address: str, local_addr: aioudp.Address | None, family: int
+) -> _Route:
+    peer = parse_address(address, default_host="255.255.255.255")
+    if family == socket.AF_INET6 or not isinstance(peer, tuple):
+        raise ValueError("only IPv4 has broadcast addresses")
+    peer = await aioudp.resolve(peer[0], peer[1], family=socket.AF_INET)
+    opening = aioudp.bind(local_addr or ("", 0), family=socket.AF_INET, broadcast=True)
+    return await opening, peer
+
+
+async def _exchange(
+    endpoint: aioudp.Endpoint,
+    peer: aioudp.Address | None,
+    payloads: AsyncIterator[bytes],
+    *,
+    wait: float | None,
+    form: Format,
+) -> None:
+    """Send all, while replies and refusals are looked out for."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            replies = group.create_task(
+                _receive(endpoint, None if wait is None else form)
+            )
+            async for payload in payloads:
+                await endpoint.send(payload, peer)
+            await asyncio.sleep(_REFUSAL_GRACE if wait is None else wait)
+            replies.cancel()
+    except ExceptionGroup as group_error:
+        raise group_error.exceptions[0] from None
+
+
+async def _receive(endpoint: aioudp.Endpoint, form: Format | None) -> None:
+    """Print replies; with no *form*, only wait for the error that recv raises."""
+    while True:
+        datagram = await endpoint.recv()
+        if form is not None:
+            console.emit(show(datagram, form, time.time()))
+
+
+async def _payloads(texts: list[str], *, hexadecimal: bool) -> AsyncIterator[bytes]:
+    decode = _from_hex if hexadecimal else bytes
+    if texts:
+        # All are looked at before the first is sent. The bytes are those of the
+        # command line, whatever its encoding.
+        for payload in [decode(os.fsencode(text)) for text in texts]:
+            yield payload
+        return
+    if sys.stdin is None:  # closed by the caller
+        raise ValueError("standard input is closed, and there is no TEXT")
+    async for line in read_lines(sys.stdin.fileno()):
+        yield decode(line)
+
+
+def _from_hex(text: bytes) -> bytes:
+    readable = text.decode("utf-8", "surrogateescape")
+    try:
+        return bytes.fromhex(readable)
+    except ValueError:
+        raise ValueError(f"not hexadecimal: {readable}") from None

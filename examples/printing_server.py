@@ -1,0 +1,24 @@
+"""Print what comes, and from whom.
+
+Arguments: host and port. The default host, an empty string, is every address of this
+machine, IPv4 and IPv6. Ctrl-C ends it.
+"""
+
+import asyncio
+import contextlib
+import sys
+
+import aioudp
+
+
+async def main(host: str = "", port: str = "9999") -> None:
+    async with aioudp.bind((host, int(port))) as endpoint:
+        print("listening on port", endpoint.local_addr[1], flush=True)
+        async for data, addr in endpoint:
+            # repr: what strangers send may hold line ends and terminal controls.
+            print(f"{addr[0]} port {addr[1]}: {data!r}", flush=True)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(*sys.argv[1:]))

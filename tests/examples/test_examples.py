@@ -1,0 +1,217 @@
+"""Every example is run, as the program that it is."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+import aioudp
+
+EXAMPLES: Final = Path(__file__).parents[2] / "examples"
+PATIENCE: Final = 15  # seconds
+ENVIRONMENT: Final = os.environ | {
+    # The package that this process tests, and not another that is installed.
+    "PYTHONPATH": str(Path(aioudp.__file__).parents[1]),
+    "PYTHONUNBUFFERED": "",  # no: flushing is up to the program
+}
+
+
+def command(name: str, *arguments: object) -> list[str]:
+    program = str(EXAMPLES / f"{name}.py")
+    return [sys.executable, "-X", "dev", "-W", "error", program, *map(str, arguments)]
+
+
+def run(name: str, *arguments: object, text: str = "") -> str:
+    """Run an example to its end and return what it prints."""
+    done = subprocess.run(
+        command(name, *arguments),
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+class Server:
+    """A running example that listens."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.first_line = self.line()
+        self.port = int(self.first_line.rpartition(" ")[2])
+
+    def line(self) -> str:
+        """Return the next line it prints."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+
+@contextmanager
+def serving(
+    name: str, *arguments: object, argv: list[str] | None = None, **options: Any
+) -> Iterator[Server]:
+    """Start an example that listens, and end it at last."""
+    with subprocess.Popen(
+        argv or command(name, *arguments),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        **options,
+    ) as process:
+        watchdog = threading.Timer(PATIENCE, process.kill)
+        watchdog.start()
+        try:
+            yield Server(process)
+        finally:
+            process.kill()
+            watchdog.cancel()
+            watchdog.join()
+
+
+@pytest.fixture
+def client() -> Iterator[socket.socket]:
+    """Return a bound socket of the loopback interface."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(10)
+        sock.bind(("127.0.0.1", 0))
+        yield sock
+
+
+def test_every_example_is_run_here() -> None:
+    """No example is left to rot."""
+    tested = set(re.findall(r'(?:run|serving)\("(\w+)"', Path(__file__).read_text()))
+
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
+
+
+def test_every_example_is_listed() -> None:
+    """The list in the folder names each program."""
+    listed = set(re.findall(r"\((\w+)\.py\)", (EXAMPLES / "README.md").read_text()))
+
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == listed
+
+
+def test_echo() -> None:
+    """The client prints what the server sent back."""
+    with serving("echo_server", "127.0.0.1", 0) as server:
+        printed = run("echo_client", "127.0.0.1", server.port, "hello there")
+
+    assert printed == f"b'hello there' from ('127.0.0.1', {server.port})\n"
+
+
+def test_printing_server_and_line_client() -> None:
+    """Each line of the client's input is printed by the server, with its sender."""
+    with serving("printing_server", "", 0) as server:
+        text = "one\ntwo\tthree\n\nlast"
+        assert run("line_client", "127.0.0.1", server.port, text=text) == ""
+        lines = [server.line() for _ in range(4)]
+
+    senders, payloads = zip(*(line.split(": ") for line in lines), strict=True)
+    assert payloads == ("b'one'", r"b'two\tthree'", "b''", "b'last'")
+    assert len(set(senders)) == 1
+    assert re.fullmatch(r"127\.0\.0\.1 port \d+", senders[0])
+
+
+def test_broadcast() -> None:
+    """What is broadcast is printed by whoever is bound to every address."""
+    with serving("broadcast_receiver", 0) as server:
+        assert run("broadcast_sender", "127.255.255.255", server.port, "all") == ""
+        line = server.line()
+
+    assert re.fullmatch(r"127\.0\.0\.1 port \d+: b'all'", line)
+
+
+def test_timeouts_with_an_answer() -> None:
+    """An answer in time is printed."""
+    with serving("echo_server", "127.0.0.1", 0) as server:
+        assert run("timeouts", "127.0.0.1", server.port) == "the answer: b'hello'\n"
+
+
+def test_timeouts_without_an_answer(client: socket.socket) -> None:
+    """It asks three times, and gives up."""
+    port = client.getsockname()[1]
+
+    assert run("timeouts", "127.0.0.1", port) == "no answer to 3 questions\n"
+    assert [client.recv(100) for _ in range(3)] == [b"hello"] * 3
+
+
+def test_timeouts_without_a_listener(client: socket.socket) -> None:
+    """A refusal comes at once."""
+    port = client.getsockname()[1]
+    client.close()
+
+    assert run("timeouts", "127.0.0.1", port) == "nobody listens there\n"
+
+
+def test_many_tasks(client: socket.socket) -> None:
+    """Every question is answered, and the workers share them."""
+    questions = {b"QUESTION %d" % number for number in range(8)}
+    with serving("many_tasks", "127.0.0.1", 0) as server:
+        for question in questions:
+            client.sendto(question.lower(), ("127.0.0.1", server.port))
+        answers = [client.recv(100).split(b" from ") for _ in range(8)]
+
+    assert {question for question, _ in answers} == questions
+    assert {worker for _, worker in answers} == {b"worker %d" % n for n in range(4)}
+
+
+def test_adopt_socket_of_its_own(client: socket.socket) -> None:
+    """Without systemd the program opens the socket itself."""
+    with serving("adopt_socket", "127.0.0.1", 0) as server:
+        assert server.first_line.startswith("listening on a socket opened here")
+        client.sendto(b"hello", ("127.0.0.1", server.port))
+        assert client.recv(100) == b"hello"
+
+
+def test_adopt_socket_of_systemd(client: socket.socket) -> None:
+    """A socket that was passed keeps what came before the service had started."""
+    # What systemd does: descriptor 3, and two variables for the very process.
+    code = (
+        "import os, sys\n"
+        "os.dup2(int(sys.argv[1]), 3)\n"
+        "os.environ |= {'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': '1'}\n"
+        "os.execv(sys.argv[2], sys.argv[2:])\n"
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as passed:
+        passed.bind(("127.0.0.1", 0))
+        port = passed.getsockname()[1]
+        client.sendto(b"early", ("127.0.0.1", port))
+        program = command("adopt_socket")
+        argv = [sys.executable, "-c", code, str(passed.fileno()), *program]
+        with serving("adopt_socket", argv=argv, pass_fds=[passed.fileno()]) as server:
+            assert server.first_line.startswith("listening on a socket passed by")
+            assert server.port == port
+            assert client.recv(100) == b"early"
+
+
+def test_backpressure() -> None:
+    """Each policy keeps what it says, and nothing is lost without being counted."""
+    printed = run("backpressure")
+    found = re.findall(
+        r"([\w-]+): (\d+) of 300 came, (\d+) were dropped;\n"
+        r" +the first was (\d+), the last (\d+)\n",
+        printed,
+    )
+    results = {policy: tuple(map(int, numbers)) for policy, *numbers in found}
+
+    assert results["pause"] == (300, 0, 0, 299)
+    for policy in ("drop-oldest", "drop-newest"):
+        came, dropped, _first, _last = results[policy]
+        assert came + dropped == 300
+        assert dropped > 0
+    assert results["drop-oldest"][3] == 299
+    assert results["drop-newest"][2] == 0
