@@ -1,0 +1,311 @@
+"""The command line: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from . import (
+    catalogue,
+    fairness,
+    harness,
+    import_time,
+    machine,
+    memory,
+    native,
+    ratios,
+    results,
+    tables,
+)
+from .catalogue import Subject
+from .parties import Parties
+from .processes import MeasurementError, can_pin
+from .results import Results, Round, Row
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Benchmarks of aioudp beside its peers. Method: benchmarks/README.md.",
+)
+
+_RESULTS = Path(__file__).parent / "results"
+
+# What a run takes, in seconds; see README.md.
+_ROUNDS, _SECONDS, _LIMIT = 7, 0.2, 330.0
+_QUICK_ROUNDS, _QUICK_SECONDS, _QUICK_LIMIT = 3, 0.15, 9.5
+_QUICK_PAYLOAD = 64
+
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write the results, as JSON.")
+]
+Pin = Annotated[
+    bool, typer.Option("--pin", help="Listeners on CPU 0, talkers on CPU 1.")
+]
+PythonLoad = Annotated[
+    bool, typer.Option("--python-load", help="Do without the C programs.")
+]
+ResultFile = Annotated[Path, typer.Argument(help="The JSON file of a run.")]
+
+
+@app.command()
+def run(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Ten seconds: the promises, 64 bytes.")
+    ] = False,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="Only this: receive, send or echo.")
+    ] = None,
+    payload: Annotated[
+        list[int] | None, typer.Option(min=8, max=65000, help="Bytes.")
+    ] = None,
+    subject: Annotated[
+        list[str] | None, typer.Option(help="Only subjects with this in the name.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=1)] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.001, help="Of each measurement.")
+    ] = None,
+    limit: Annotated[
+        float | None, typer.Option(help="Seconds after which no round begins.")
+    ] = None,
+    pin: Pin = False,
+    python_load: PythonLoad = False,
+    output: Output = None,
+) -> None:
+    """Measure, and print the tables."""
+    subjects = catalogue.quick() if quick else list(catalogue.SUBJECTS)
+    subjects = [
+        one
+        for one in subjects
+        if (not scenario or one.scenario in scenario)
+        and (not subject or any(part in one.label for part in subject))
+    ]
+    if quick:
+        payload = payload or [_QUICK_PAYLOAD]
+        rounds, seconds = rounds or _QUICK_ROUNDS, seconds or _QUICK_SECONDS
+        limit = limit or _QUICK_LIMIT
+    else:
+        output = output or _RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.json"
+    if not subjects:
+        raise typer.BadParameter("no subject is left")
+    _check_pin(pin)
+    with native.built(wanted=not python_load) as programs:
+        parties = Parties(programs, seconds=seconds or _SECONDS, pin=pin)
+        found = _results(parties)
+        for one in subjects:
+            why = one.missing(compiler=programs is not None)
+            if why is not None and not quick:
+                found.skipped[f"{one.scenario}: {one.label}"] = why
+        _measure(
+            parties,
+            found,
+            [
+                (one, size)
+                for size in payload or catalogue.PAYLOADS
+                for one in subjects
+                if one.missing(compiler=programs is not None) is None
+            ],
+            rounds=rounds or _ROUNDS,
+            limit=limit or _LIMIT,
+        )
+    if output is not None:
+        found.write(output)
+    typer.echo(tables.render(found, brief=quick))
+    if output is not None:
+        typer.echo(f"\nThe results are in {output}.")
+    if found.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def table(file: ResultFile) -> None:
+    """Print the tables of a result file."""
+    typer.echo(tables.render(_read(file)))
+
+
+@app.command()
+def plot(
+    file: ResultFile,
+    directory: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: beside the file.")
+    ] = None,
+) -> None:
+    """Draw the SVG plots of a result file."""
+    if find_spec("matplotlib") is None:
+        raise typer.BadParameter("plots need matplotlib: pip install matplotlib")
+    from . import plots
+
+    for path in plots.draw(_read(file), directory or file.with_suffix("")):
+        typer.echo(path)
+
+
+@app.command("ratios")
+def ratios_(
+    file: ResultFile,
+    check: Annotated[
+        bool, typer.Option("--check", help="Fail if a promise is not kept.")
+    ] = False,
+) -> None:
+    """Print the ratios that are promised, and those to C."""
+    found = _read(file)
+    typer.echo(ratios.render(found))
+    if check and ratios.broken(found):
+        raise typer.Exit(1)
+
+
+@app.command("memory")
+def memory_(
+    count: Annotated[int, typer.Option(min=100, help="Endpoints.")] = 10_000,
+    output: Output = None,
+) -> None:
+    """Measure the memory of idle endpoints."""
+    rows = asyncio.run(memory.measure(_loops(), count))
+    typer.echo(memory.render(rows))
+    typer.echo(f"\nPromised: at most {memory.PROMISE} bytes each.")
+    _write(output, "memory", rows)
+
+
+@app.command("import-time")
+def import_time_(
+    rounds: Annotated[int, typer.Option(min=1)] = 21,
+    output: Output = None,
+) -> None:
+    """Measure what `import aioudp` adds to `import asyncio`."""
+    result = import_time.measure(rounds)
+    typer.echo(import_time.render(result))
+    typer.echo(f"\nPromised: at most {import_time.PROMISE * 1e3:.0f} ms added.")
+    _write(output, "import_time", result)
+
+
+@app.command("fairness")
+def fairness_(
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of each flood.")] = 2.0,
+    pin: Pin = False,
+    python_load: PythonLoad = False,
+    output: Output = None,
+) -> None:
+    """Flood one endpoint and see what becomes of the rest of the program."""
+    _check_pin(pin)
+    with native.built(wanted=not python_load) as programs:
+        parties = Parties(programs, seconds=seconds, pin=pin)
+        rows = asyncio.run(_flood(parties))
+    typer.echo(fairness.render(rows))
+    typer.echo(
+        f"\nPromised: ticks {fairness.LATENESS_PROMISE * 1e3:.0f} ms late at most "
+        f"(p99), hand-over within {fairness.HAND_OVER_PROMISE * 1e3:.0f} ms, nothing "
+        "unaccounted."
+    )
+    _write(output, "fairness", rows)
+
+
+async def _flood(parties: Parties) -> list[dict[str, Any]]:
+    kinds = (False, True) if parties.has_trains else (False,)
+    return [
+        await fairness.measure(parties, loop, overflow, trains=trains)
+        for trains in kinds
+        for loop in _loops()
+        for overflow in fairness.POLICIES
+    ]
+
+
+def _measure(
+    parties: Parties,
+    found: Results,
+    cells: list[tuple[Subject, int]],
+    *,
+    rounds: int,
+    limit: float,
+) -> None:
+    """Measure *cells* into *found*, with a bar on the terminal."""
+    rows: dict[tuple[Subject, int], Row] = {}
+    for subject, payload in cells:
+        row = Row(subject.scenario, subject.name, subject.loop, payload)
+        rows[subject, payload] = row
+        found.rows.append(row)
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        auto_refresh=False,  # a thread of its own would disturb what is measured
+    ) as progress:
+        task = progress.add_task("", total=len(cells) * rounds)
+
+        def done(
+            subject: Subject, payload: int, outcome: Round | MeasurementError
+        ) -> None:
+            name = f"{subject.scenario}: {subject.label}"
+            if isinstance(outcome, Round):
+                rows[subject, payload].rounds.append(outcome)
+            else:
+                found.failed[f"{name}, {payload} bytes"] = str(outcome)
+            progress.update(task, description=name, advance=1, refresh=True)
+
+        begun = asyncio.run(
+            harness.run_rounds(parties, cells, rounds=rounds, limit=limit, done=done)
+        )
+    found.conditions["rounds"] = begun
+    found.rows = [row for row in found.rows if row.rounds]
+
+
+def _results(parties: Parties) -> Results:
+    return Results(
+        date=_now(),
+        commit=machine.commit(),
+        machine=machine.describe(),
+        versions=catalogue.versions(),
+        conditions=parties.conditions(),
+    )
+
+
+def _check_pin(pin: bool) -> None:
+    if pin and not can_pin():
+        raise typer.BadParameter("--pin needs Linux and CPUs 0 and 1")
+
+
+def _read(file: Path) -> Results:
+    try:
+        return results.read(file)
+    except (OSError, ValueError) as exc:
+        raise typer.BadParameter(str(exc)) from None
+
+
+def _write(output: Path | None, name: str, measured: object) -> None:
+    if output is None:
+        return
+    content = {
+        "format": results.FORMAT,
+        "date": _now(),
+        "commit": machine.commit(),
+        "machine": machine.describe(),
+        "versions": catalogue.versions(),
+        name: measured,
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _loops() -> list[str]:
+    return [loop for loop in ("asyncio", "uvloop") if find_spec(loop) is not None]

@@ -1,0 +1,141 @@
+"""Let listener and talker meet, round after round.
+
+When both are there, the listener gets the mark and the talker the word to go. When the
+talker has told its result, the drops of the listener's socket are read, before the
+marks that end it could add to them, and the mark is sent again until the listener has
+told its own.
+
+The rounds are interleaved, A B C A B C: what else the machine does falls on everybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from .catalogue import Subject
+from .parties import Parties
+from .processes import Command, MeasurementError, started
+from .results import Round
+from .worker import HOST, MARK
+
+READY_PATIENCE: Final = 15.0  # seconds, to start Python and import a library
+RESULT_PATIENCE: Final = 10.0  # seconds, besides the time of the measurement
+_MARK_INTERVAL: Final = 0.002  # seconds
+
+
+class Observation(NamedTuple):
+    """What a listener and a talker told, and what the kernel dropped in between."""
+
+    heard: dict[str, Any]
+    told: dict[str, Any]
+    kernel_drops: int | None
+
+
+async def measure(parties: Parties, subject: Subject, payload: int) -> Round:
+    """Run one round of *subject*.
+
+    Raises:
+        MeasurementError: If a process did not do its part.
+    """
+    listener, talker = parties.of(subject)
+    heard, told, drops = await _observe(
+        parties.listener(listener),
+        lambda port: parties.talker(talker, port, payload),
+        RESULT_PATIENCE + parties.seconds,
+    )
+    measured = told if subject.scenario == "send" else heard
+    received = told["received"] if subject.scenario == "echo" else heard["datagrams"]
+    return Round(
+        sent=told["datagrams"],
+        received=received,
+        lost=told["datagrams"] - received,
+        kernel_drops=drops,
+        seconds=(heard if subject.scenario == "receive" else told)["seconds"],
+        cpu_seconds=measured["cpu_seconds"],
+        p50_seconds=told.get("p50_seconds"),
+        p99_seconds=told.get("p99_seconds"),
+    )
+
+
+async def _observe(
+    listener: Command, talker: Callable[[int], Command], patience: float
+) -> Observation:
+    async with started(listener) as listening:
+        port = (await listening.read(READY_PATIENCE))["port"]
+        async with started(talker(port)) as talking:
+            await talking.read(READY_PATIENCE)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as marker:
+                mark = b"m" * MARK
+                marker.sendto(mark, (HOST, port))
+                talking.go()
+                try:
+                    told = await talking.read(patience)
+                except MeasurementError:
+                    if listening.has_ended():  # and it is why
+                        raise MeasurementError(await listening.end()) from None
+                    raise
+                drops = kernel_drops(port)
+                hearing = asyncio.create_task(listening.read(patience))
+                while not hearing.done():
+                    marker.sendto(mark, (HOST, port))
+                    await asyncio.wait({hearing}, timeout=_MARK_INTERVAL)
+                return Observation(await hearing, told, drops)
+
+
+def kernel_drops(port: int) -> int | None:
+    """Return the drops of the UDP sockets bound to *port* (the last column, proc(5)).
+
+    ``None`` where the kernel does not tell.
+    """
+    found = None
+    for table in ("/proc/net/udp", "/proc/net/udp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if int(fields[1].rpartition(":")[2], 16) == port:
+                found = (found or 0) + int(fields[-1])
+    return found
+
+
+async def run_rounds(
+    parties: Parties,
+    cells: Sequence[tuple[Subject, int]],
+    *,
+    rounds: int,
+    limit: float,
+    done: Callable[[Subject, int, Round | MeasurementError], None],
+) -> int:
+    """Measure each cell, a subject and a payload, once a round.
+
+    No round begins that would not end within *limit* seconds, going by the longest so
+    far; the first one always does. *done* is told of each measurement. What has failed
+    once is left out from then on.
+
+    Returns:
+        How many rounds there were.
+    """
+    begin = time.monotonic()
+    longest = 0.0
+    healthy = list(cells)
+    for number in range(rounds):
+        round_begin = time.monotonic()
+        if number and round_begin + longest > begin + limit:
+            return number
+        for cell in list(healthy):
+            outcome: Round | MeasurementError
+            try:
+                outcome = await measure(parties, *cell)
+            except MeasurementError as exc:
+                outcome = exc
+                healthy.remove(cell)
+            done(*cell, outcome)
+        longest = max(longest, time.monotonic() - round_begin)
+    return rounds

@@ -1,0 +1,125 @@
+"""The two parties of a measurement, and the commands that make processes of them.
+
+A subject is one party; ``load``, in Python or in C, is the other one. Imports
+``catalogue``, ``processes``, and the probe of ``load.source``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from .catalogue import Subject
+from .load import source
+from .processes import Command
+from .worker import HOST
+
+LISTENER_CPU: Final = 0
+TALKER_CPU: Final = 1
+
+
+class Party(NamedTuple):
+    """What one process runs."""
+
+    target: str
+    """``module:function`` below this package; for C, the program and its mode."""
+    loop: str
+    """The event loop; ``"native"`` for a C program."""
+
+
+class Parties:
+    """Who measures with whom, where, and how long.
+
+    Args:
+        programs: The directory of the C programs; ``None`` to do without them.
+        seconds: How long a talker talks.
+        pin: Whether to keep listeners and talkers on a CPU each.
+    """
+
+    def __init__(self, programs: Path | None, *, seconds: float, pin: bool) -> None:
+        self._programs = programs
+        self._pin = pin
+        self.seconds = seconds
+        self.has_trains = source.trains_work()
+        """Whether the kernel has UDP_SEGMENT."""
+
+    def flood(self, *, trains: bool) -> Party:
+        """Return who floods a listener, with trains or with single datagrams."""
+        kind = "trains" if trains else "singles"
+        if self._programs is None:
+            return Party(f"load.source:send_{kind}", "none")
+        return Party(f"send {kind}", "native")
+
+    def of(self, subject: Subject) -> tuple[Party, Party]:
+        """Return the listener and the talker that *subject* is measured with."""
+        me = Party(subject.target, "native" if subject.native else subject.loop)
+        if subject.scenario == "receive":
+            return me, self.flood(trains=self.has_trains)
+        if subject.scenario == "send":
+            return self._load("receive gro", "load.sink:drain"), me
+        return me, self._load("ping", "load.ping:ping")
+
+    def listener(
+        self, party: Party, options: Mapping[str, object] | None = None
+    ) -> Command:
+        """Return the command of a listener."""
+        if party.loop == "native":
+            program, mode = party.target.split()
+            arguments = [self._program(program), HOST, mode]
+        else:
+            arguments = worker(party, options=options)
+        return Command(arguments, LISTENER_CPU if self._pin else None)
+
+    def talker(self, party: Party, port: int, payload: int) -> Command:
+        """Return the command of a talker to *port*, in datagrams of *payload* bytes."""
+        if party.loop == "native":
+            program, *mode = party.target.split()
+            numbers = map(str, (port, payload, self.seconds))
+            arguments = [self._program(program), HOST, *numbers, *mode]
+        else:
+            arguments = worker(party, port=port, payload=payload, seconds=self.seconds)
+        return Command(arguments, TALKER_CPU if self._pin else None)
+
+    def conditions(self) -> dict[str, Any]:
+        """Return all this as it goes into a result file."""
+        language = "Python" if self._programs is None else "C"
+        way = "trains with UDP_SEGMENT" if self.has_trains else "one datagram per call"
+        pinning = {"listener": LISTENER_CPU, "talker": TALKER_CPU}
+        return {
+            "host": HOST,
+            "seconds_per_round": self.seconds,
+            "pinning": pinning if self._pin else None,
+            "source": f"{language}, {way}",
+            "sink": f"{language}, with UDP_GRO where the kernel has it",
+            "echo_client": f"{language}, blocking, one datagram at a time",
+        }
+
+    def _load(self, native: str, python: str) -> Party:
+        if self._programs is None:
+            return Party(python, "none")
+        return Party(native, "native")
+
+    def _program(self, name: str) -> str:
+        assert self._programs is not None
+        return str(self._programs / name)
+
+
+def worker(
+    party: Party,
+    *,
+    port: int = 0,
+    payload: int = 0,
+    seconds: float = 0.0,
+    options: Mapping[str, object] | None = None,
+) -> list[str]:
+    """Return the command that runs *party* in a Python process of its own."""
+    spec = {
+        "target": f"benchmarks.{party.target}",
+        "loop": party.loop,
+        "job": {"port": port, "payload": payload, "seconds": seconds},
+        "options": dict(options or {}),
+    }
+    return [sys.executable, "-m", "benchmarks.worker", json.dumps(spec)]

@@ -1,0 +1,96 @@
+"""This library."""
+
+from __future__ import annotations
+
+import aioudp
+
+from ..worker import BURST, HOST, MARK, Job
+
+# Bytes of one send with segment_size: what one read of a stream may bring.
+_CHUNK = 65536
+
+
+async def receive(job: Job) -> None:
+    """Receive with ``recv``, one datagram at a time."""
+    async with aioudp.bind((HOST, 0)) as endpoint:
+        job.listening(endpoint.local_addr)
+        await endpoint.recv()
+        job.start()
+        received = 0
+        while True:
+            data, _ = await endpoint.recv()
+            if len(data) == MARK:
+                break
+            received += 1
+        job.stop(received)
+
+
+async def receive_many(job: Job) -> None:
+    """Receive with ``recv_many``, all that is there."""
+    async with aioudp.bind((HOST, 0)) as endpoint:
+        job.listening(endpoint.local_addr)
+        await endpoint.recv_many()
+        job.start()
+        received = 0
+        while True:
+            datagrams = await endpoint.recv_many()
+            received += len(datagrams)
+            if len(datagrams[-1].data) == MARK:
+                break
+        # The mark is repeated until it has been seen.
+        received -= sum(len(data) == MARK for data, _ in datagrams)
+        job.stop(received)
+
+
+async def send(job: Job) -> None:
+    """Send with ``send``, one datagram at a time."""
+    payload = job.payload
+    async with aioudp.connect(job.peer) as endpoint:
+        job.wait_for_go()
+        sent = 0
+        for burst in job.bursts():
+            for _ in range(BURST):
+                await endpoint.send(payload)
+            sent = burst * BURST
+        job.stop(sent)
+
+
+async def send_segments(job: Job) -> None:
+    """Send with ``send`` and ``segment_size``, one buffer as many datagrams."""
+    size = len(job.payload)
+    count = _CHUNK // size
+    chunk = job.payload * count
+    async with aioudp.connect(job.peer) as endpoint:
+        job.wait_for_go()
+        sent = 0
+        for burst in job.bursts():
+            await endpoint.send(chunk, segment_size=size)
+            sent = burst * count
+        job.stop(sent)
+
+
+async def send_many(job: Job) -> None:
+    """Send with ``send_many``, a list of datagrams at a time."""
+    datagrams = [(job.payload, None)] * BURST
+    async with aioudp.connect(job.peer) as endpoint:
+        job.wait_for_go()
+        sent = 0
+        for burst in job.bursts():
+            await endpoint.send_many(datagrams)
+            sent = burst * BURST
+        job.stop(sent)
+
+
+async def echo(job: Job) -> None:
+    """Answer with ``send`` what ``async for`` brings."""
+    async with aioudp.bind((HOST, 0)) as endpoint:
+        job.listening(endpoint.local_addr)
+        await endpoint.recv()
+        job.start()
+        echoed = 0
+        async for data, addr in endpoint:
+            if len(data) == MARK:
+                break
+            await endpoint.send(data, addr)
+            echoed += 1
+        job.stop(echoed)

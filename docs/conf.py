@@ -1,0 +1,63 @@
+"""How Sphinx builds the documentation. ``scripts/test`` does, warnings as errors."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+_pyproject = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+
+project = "aioudp"
+author = "aioudp contributors"
+project_copyright = "2026, aioudp contributors"
+release = _pyproject["project"]["version"]
+version = release
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.doctest",
+    "sphinx.ext.napoleon",
+]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"aioudp {release}"
+default_role = "py:obj"
+
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_type_aliases = {
+    name: f"aioudp.{name}"
+    for name in ("Address", "Overflow", "Payload", "TransportKind")
+}
+autodoc_default_options = {"members": True, "show-inheritance": True}
+
+# Links into Python's own documentation need the network, and a build without it has
+# to pass; so they are made where the pages are published, and nowhere else.
+if os.environ.get("READTHEDOCS") == "True":
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {"python": ("https://docs.python.org/3", None)}
+
+nitpicky = True
+nitpick_ignore_regex = [
+    # Python's own names, for builds without those links.
+    (
+        r"py:.*",
+        r"((asyncio|collections|contextlib|os|socket|ssl|typing|types)\..+"
+        r"|Any|Awaitable|Callable|Coroutine|Generator|Iterable|Sequence|TracebackType"
+        r"|(\w*Error|\w*Exception|\w*Warning)"
+        r"|bool|bytearray|bytes|dict|float|frozenset|int|list|memoryview|object|set|str"
+        r"|tuple|type|None|True|False)",
+    ),
+    # Private names that signatures mention.
+    (r"py:.*", r"(aioudp\.)?_\w+(\..+)?"),
+]
+
+doctest_global_setup = "import asyncio, socket\nimport aioudp"

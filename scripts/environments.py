@@ -1,0 +1,167 @@
+"""Find interpreters, make virtual environments, and see what the machine can do.
+
+Imports the standard library only: it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+HOME: Final = ROOT / ".venv-test"
+"""Holds the environments, the caches and the reports; may be deleted at any time."""
+
+_OLDEST: Final = (3, 11)
+_PIP: Final = "pip >= 25.1"  # the first that installs dependency groups
+
+Run = Callable[..., object]
+"""Runs a command, given as strings, and raises if it fails."""
+
+
+# -- interpreters
+
+
+def version(python: Path | str) -> tuple[int, int, int] | None:
+    """Return the version of a CPython that can make environments, else ``None``."""
+    # Free-threaded builds and pre-releases are left out: what the tests depend on is
+    # not built for them. Written so that any Python 3 can read it.
+    script = (
+        "import ensurepip, sys, sysconfig, venv\n"
+        "usual = sys.implementation.name == 'cpython' "
+        "and sys.version_info.releaselevel == 'final' "
+        "and not sysconfig.get_config_var('Py_GIL_DISABLED')\n"
+        "print(*sys.version_info[:3]) if usual else sys.exit(1)\n"
+    )
+    try:
+        answer = subprocess.run(
+            [python, "-c", script], capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if answer.returncode != 0:
+        return None
+    major, minor, patch = map(int, answer.stdout.split())
+    return major, minor, patch
+
+
+def other_interpreters() -> dict[str, Path]:
+    """Return the other CPythons of the machine that we support, as ``{"3.12": ...}``.
+
+    The newest patch release of each; not the version that runs this.
+    """
+    found: dict[tuple[int, int], tuple[int, Path]] = {}
+    for python in _candidates():
+        known = version(python)
+        if known is None or known[:2] < _OLDEST or known[:2] == sys.version_info[:2]:
+            continue
+        if known[:2] not in found or found[known[:2]][0] < known[2]:
+            found[known[:2]] = (known[2], python)
+    return {f"{x}.{y}": found[x, y][1] for x, y in sorted(found)}
+
+
+def _candidates() -> Iterator[Path]:
+    for minor in range(_OLDEST[1], 30):
+        if path := shutil.which(f"python3.{minor}"):
+            yield Path(path)
+    # What pyenv has but does not put on the PATH.
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    yield from sorted(pyenv.glob("versions/*/bin/python3"))
+
+
+# -- environments
+
+
+def environment(
+    name: str, python: Path | str, run: Run, *, groups: Iterable[str]
+) -> Path:
+    """Make an environment with the project, editable, and its dependency groups.
+
+    One that was made before is used again while pyproject.toml and the interpreter
+    are the same.
+
+    Returns:
+        The interpreter of the environment.
+    """
+    home = HOME / name
+    stamp = home / "made-for"
+    made_for = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    made_for += f" {ROOT} {python} {version(python)} {sorted(groups)}\n"
+    if not stamp.exists() or stamp.read_text() != made_for:
+        install(home, python, run, "--editable", f"{ROOT}[all]", groups=groups)
+        stamp.write_text(made_for)
+    return interpreter(home)
+
+
+def install(
+    home: Path, python: Path | str, run: Run, *what: str, groups: Iterable[str]
+) -> None:
+    """Make a fresh environment at *home* and install *what* and the groups into it."""
+    shutil.rmtree(home, ignore_errors=True)
+    run(python, "-m", "venv", home)
+    pip = [interpreter(home), "-m", "pip", "install", "--quiet"]
+    run(*pip, "--upgrade", _PIP)
+    run(*pip, *what, *(f"--group={ROOT / 'pyproject.toml'}:{name}" for name in groups))
+
+
+def interpreter(home: Path) -> Path:
+    """Return the interpreter of the environment at *home*."""
+    return home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+# -- what the machine can do
+
+
+def add_system_tools() -> str | None:
+    """Install what the network tests use, if that is for us to do; say what failed.
+
+    Only on a Debian-like machine of continuous integration, where we are root.
+    """
+    packages = {"ip": "iproute2", "nft": "nftables", "tc": "iproute2"}
+    missing = sorted({packages[tool] for tool in packages if not shutil.which(tool)})
+    if not missing or not _is_root() or not shutil.which("apt-get"):
+        return None
+    quietly = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ("install", "--yes", "--no-install-recommends", *missing)
+    for arguments in (("update",), install):
+        try:
+            subprocess.run(
+                ["apt-get", "--quiet", *arguments],
+                check=True,
+                capture_output=True,
+                env=quietly,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                timeout=120,
+            )
+        except (OSError, subprocess.SubprocessError) as exc:
+            output = getattr(exc, "stderr", None) or str(exc)
+            return f"{' '.join(missing)}: {output.strip().splitlines()[-1]}"
+    return None
+
+
+def abilities() -> str:
+    """Return what tests may not skip here, as ``AIOUDP_REQUIRE`` wants it."""
+    able = ["uvloop"] if sys.platform != "win32" else []
+    if _is_root() and shutil.which("ip") and _can_unshare():
+        able.append("network")
+        able += [tool for tool in ("nft", "tc") if shutil.which(tool)]
+    return ",".join(able)
+
+
+def _is_root() -> bool:
+    return sys.platform == "linux" and os.geteuid() == 0
+
+
+def _can_unshare() -> bool:
+    try:
+        attempt = subprocess.run(["unshare", "--net", "true"], capture_output=True)
+    except OSError:
+        return False
+    return attempt.returncode == 0

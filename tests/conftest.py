@@ -1,0 +1,311 @@
+"""What every test can count on: the matrix, the fixtures and the guards.
+
+The matrix
+    Every async test runs once on each event loop: ``asyncio``, ``uvloop``, and
+    ``eager`` (asyncio with eager tasks, Python 3.12 on). No marker is needed. Take
+    ``transport`` and ``family`` (or ``host``) for the other two axes; the ids then read
+    ``test_echo[asyncio-selector-ipv4]``. A test that drives its own loop is a plain
+    function and takes ``loop_factory``.
+
+The fixtures
+    ``loop_name``      ``"asyncio"``, ``"uvloop"`` or ``"eager"``: where this test runs
+    ``loop_factory``   makes such a loop; for tests that are not coroutines
+    ``transport``      ``"selector"`` or ``"loop"``, for the option of that name
+    ``family``         ``socket.AF_INET`` or ``socket.AF_INET6``
+    ``host``           the loopback host of that family
+    ``endpoints``      opens endpoints with these, and closes them at the end
+    ``until_blocked``  turns the loop, never the clock, until the given tasks wait
+
+The guards, on for every test
+    A test fails if it leaves a socket open or unclosed to the garbage collector, if
+    anything warns, or if asyncio logs an error, as it does when the event loop's
+    exception handler is called. A test that provokes such a call on purpose sets an
+    exception handler of its own.
+
+Skipping
+    A reason begins with ``cannot: `` and the word for what the machine lacks, as in
+    ``cannot: ipv6: ::1 cannot be bound``. Where ``AIOUDP_REQUIRE`` is set, as in
+    continuous integration, every other skip is a failure, and so is one for a word
+    that it lists (``AIOUDP_REQUIRE=uvloop,network``).
+
+Tests never sleep to wait for something: they await the event itself, and a test that
+hangs is ended by the timeout of the suite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import socket
+import sys
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Mapping,
+)
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import pytest
+
+import aioudp
+
+LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
+UntilBlocked: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
+
+
+# -- the matrix
+
+
+def _new_uvloop() -> asyncio.AbstractEventLoop:
+    uvloop = pytest.importorskip(
+        "uvloop", reason="cannot: uvloop: it is not installed", exc_type=ImportError
+    )
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+LOOPS: Final[dict[str, LoopFactory]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": _new_uvloop,
+}
+
+if sys.version_info >= (3, 12):
+
+    def _new_eager_loop() -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        return loop
+
+    LOOPS["eager"] = _new_eager_loop
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, LoopFactory]:
+    """Tell pytest-asyncio to run each test on each of these."""
+    return LOOPS
+
+
+@pytest.fixture
+async def loop_name() -> str:
+    """Return the name of the event loop that the test runs on."""
+    loop = asyncio.get_running_loop()
+    if type(loop).__module__.partition(".")[0] == "uvloop":
+        return "uvloop"
+    return "asyncio" if loop.get_task_factory() is None else "eager"
+
+
+@pytest.fixture(params=LOOPS)
+def loop_factory(request: pytest.FixtureRequest) -> LoopFactory:
+    """Return a function that makes an event loop; the caller closes the loop."""
+    if request.param == "uvloop":
+        _new_uvloop().close()  # skips here, and not in the middle of the test
+    return LOOPS[request.param]
+
+
+@pytest.fixture(params=["selector", "loop"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Return a value for the option ``transport``."""
+    return str(request.param)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(socket.AF_INET, id="ipv4"),
+        pytest.param(socket.AF_INET6, id="ipv6"),
+    ]
+)
+def family(request: pytest.FixtureRequest) -> socket.AddressFamily:
+    """Return an address family that this machine has."""
+    if request.param == socket.AF_INET6 and not _ipv6_works():
+        pytest.skip("cannot: ipv6: ::1 cannot be bound")
+    return socket.AddressFamily(request.param)
+
+
+def _ipv6_works() -> bool:
+    """Say whether ::1 can be bound; ``socket.has_ipv6`` is about the build only."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def host(family: socket.AddressFamily) -> str:
+    """Return the loopback host of the address family."""
+    return "127.0.0.1" if family == socket.AF_INET else "::1"
+
+
+# -- endpoints
+
+
+class Endpoints:
+    """Opens endpoints on one transport and one host, and closes them all."""
+
+    def __init__(self, transport: str, host: str, stack: AsyncExitStack) -> None:
+        self._defaults: dict[str, Any] = {"transport": transport}
+        self._host = host
+        self._stack = stack
+
+    async def bind(self, *, port: int = 0, **options: Any) -> aioudp.Endpoint:
+        """Bind an endpoint to the loopback host."""
+        opening = aioudp.bind((self._host, port), **self._defaults | options)
+        return await self._stack.enter_async_context(opening)
+
+    async def connect(
+        self, remote_addr: aioudp.Address, **options: Any
+    ) -> aioudp.Endpoint:
+        """Connect an endpoint to the address."""
+        opening = aioudp.connect(remote_addr, **self._defaults | options)
+        return await self._stack.enter_async_context(opening)
+
+    async def pair(self, **options: Any) -> tuple[aioudp.Endpoint, aioudp.Endpoint]:
+        """Return a bound endpoint, opened with the options, and one connected to it."""
+        server = await self.bind(**options)
+        return server, await self.connect(server.local_addr)
+
+
+@pytest.fixture
+async def endpoints(transport: str, host: str) -> AsyncIterator[Endpoints]:
+    """Open endpoints with ``bind``, ``connect`` and ``pair``; the end closes them."""
+    async with AsyncExitStack() as stack:
+        yield Endpoints(transport, host, stack)
+
+
+# -- waiting without the clock
+
+_MAX_TURNS: Final = 10_000
+_SETTLED: Final = 3  # turns; a task in asyncio.wait_for starts another one in the first
+
+
+@pytest.fixture
+def until_blocked() -> UntilBlocked:
+    """Return a coroutine function that lets the loop turn until the tasks wait.
+
+    A task waits when it is suspended on a future that nothing has resolved. One that
+    is done instead is returned from at once, so that the test sees its result.
+    """
+    return _until_blocked
+
+
+async def _until_blocked(*tasks: asyncio.Task[Any]) -> None:
+    settled = 0
+    for _ in range(_MAX_TURNS):
+        await asyncio.sleep(0)
+        settled = settled + 1 if all(map(_is_blocked, tasks)) else 0
+        if settled == _SETTLED:
+            return
+    pytest.fail(f"not blocked after {_MAX_TURNS} turns of the event loop: {tasks}")
+
+
+def _is_blocked(task: asyncio.Task[Any]) -> bool:
+    if task.done():
+        return True
+    # Private, but the same in every version and in the C task, which uvloop uses too;
+    # asyncio offers no public way to see what a task waits for.
+    waits_for: asyncio.Future[Any] | None = task._fut_waiter  # type: ignore[attr-defined]
+    return waits_for is not None and not waits_for.done()
+
+
+# -- the guards
+
+
+class _Errors(logging.Handler):
+    """Keeps what asyncio logs as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen.append(self.format(record))
+
+
+@pytest.fixture(autouse=True)
+def guards() -> Iterator[None]:
+    """Fail the test if it leaves a mess behind. See the top of this file."""
+    before = _open_sockets()
+    errors = _Errors()
+    # The default exception handler, of uvloop too, logs here and nowhere else.
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(errors)
+    try:
+        yield
+        gc.collect()  # what is unclosed warns now, and so fails this test, not another
+    finally:
+        logger.removeHandler(errors)
+    if errors.seen:
+        pytest.fail("asyncio reported an error:\n" + "\n".join(errors.seen))
+    if leaked := _open_sockets() - before:
+        pytest.fail(f"sockets left open: {', '.join(sorted(leaked))}")
+
+
+def _open_sockets() -> set[str]:
+    """Return the sockets of this process, where the system lists them (Linux)."""
+    found: set[str] = set()
+    try:
+        descriptors = os.listdir("/proc/self/fd")
+    except OSError:
+        return found
+    for descriptor in descriptors:
+        try:
+            target = os.readlink(f"/proc/self/fd/{descriptor}")
+        except OSError:
+            continue  # the descriptor of the listing itself
+        if target.startswith("socket:"):
+            found.add(f"{target} (descriptor {descriptor})")
+    return found
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Keep what is loaded by now out of the guards' garbage collections: 10x faster."""
+    gc.collect()
+    gc.freeze()
+
+
+# -- skipping is for what the machine cannot do
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[
+    None, pytest.TestReport, pytest.TestReport
+]:
+    """Turn a skip that must not be into a failure."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[
+    None, pytest.CollectReport, pytest.CollectReport
+]:
+    """Do the same for a module that skips itself."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    required = os.environ.get("AIOUDP_REQUIRE")
+    if required is None or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    assert isinstance(report.longrepr, tuple)
+    path, line, reason = report.longrepr
+    reason = reason.removeprefix("Skipped: ")
+    allowed, _, lacking = reason.partition("cannot: ")
+    word = lacking.partition(":")[0].strip()
+    if allowed == "" and word and word not in required.split(","):
+        return
+    report.outcome = "failed"
+    where = f"{Path(path).name}:{line}"
+    report.longrepr = f"{where}: skipped, but AIOUDP_REQUIRE={required!r}: {reason}"

@@ -1,0 +1,111 @@
+"""Peers that are not the library's own, and what else several contract tests need.
+
+A test of sending reads with a plain socket, so that a mistake of the one direction
+cannot hide behind the same mistake of the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+linux_only = pytest.mark.skipif(
+    sys.platform != "linux", reason="cannot: linux: this is about Linux alone"
+)
+unix_only = pytest.mark.skipif(
+    not hasattr(socket, "AF_UNIX"), reason="cannot: unix: there are no UNIX sockets"
+)
+
+_PATIENCE: Final = 10  # seconds for what is under way already
+_MAX_TURNS: Final = 10_000
+
+
+@contextmanager
+def plain_socket(host: str, **options: Any) -> Iterator[socket.socket]:
+    """Give a bound socket that blocks, but not for long."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(_PATIENCE)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        sock.bind((host, 0))
+        yield sock
+
+
+def read(sock: socket.socket, count: int = 1) -> list[bytes]:
+    """Return the next *count* datagrams."""
+    return [sock.recv(1 << 20) for _ in range(count)]
+
+
+@contextmanager
+def refusing_address(host: str) -> Iterator[Any]:
+    """Give an address where nobody listens, and nobody will.
+
+    Its port is taken, by a socket that is connected and so hears its peer alone.
+    """
+    with plain_socket(host) as sock, plain_socket(host) as peer:
+        sock.connect(peer.getsockname())
+        yield sock.getsockname()
+
+
+class FullPeer:
+    """A UNIX datagram socket that takes nothing more until it is read.
+
+    The only peer whose fullness suspends a sender without routes or devices.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.setblocking(False)
+        self.sock.bind(self.path)
+        self._fillers = 0
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
+            filler.setblocking(False)
+            for _ in range(_MAX_TURNS):
+                try:
+                    filler.sendto(b"filler", self.path)
+                except BlockingIOError:
+                    break
+                self._fillers += 1
+
+    def make_room(self) -> None:
+        """Read all that it was filled with; now it takes as much again."""
+        while self._fillers:
+            assert self.sock.recv(100) == b"filler"
+            self._fillers -= 1
+
+    def read_all(self) -> list[bytes]:
+        """Return what is there, and is none of the filling."""
+        self.make_room()
+        datagrams = []
+        for _ in range(_MAX_TURNS):
+            try:
+                datagrams.append(self.sock.recv(1 << 20))
+            except BlockingIOError:
+                break
+        return datagrams
+
+
+def descriptors() -> list[str]:
+    """Return the open descriptors of this process."""
+    try:
+        return sorted(os.listdir("/proc/self/fd"))
+    except OSError:
+        pytest.skip("cannot: proc: no list of the open descriptors")
+
+
+async def turns_until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until *condition* holds."""
+    for _ in range(_MAX_TURNS):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    pytest.fail(f"not so after {_MAX_TURNS} turns of the event loop")

@@ -1,0 +1,44 @@
+"""A network of its own for every test here, which lives at the near end of a link.
+
+Overrides ``host``, so that ``endpoints`` of the outer conftest opens on the link.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from .links import NEAR, Link, SilentHost
+from .namespaces import Namespace
+from .traffic import Sink
+
+
+@pytest.fixture
+def link() -> Iterator[Link]:
+    """Make two namespaces joined by a link, and run the test inside the near one."""
+    with Namespace() as near, Namespace() as far:
+        link = Link(near, far)
+        link.add_addresses()
+        with near.entered():
+            yield link
+
+
+@pytest.fixture
+def host(link: Link, family: socket.AddressFamily) -> str:
+    """Return the near end's address on the link."""
+    return NEAR[family]
+
+
+@pytest.fixture
+def sink(link: Link, family: socket.AddressFamily) -> Iterator[Sink]:
+    """Open a plain socket at the far end."""
+    with Sink(link.far, family) as sink:
+        yield sink
+
+
+@pytest.fixture
+def silent(link: Link, family: socket.AddressFamily) -> SilentHost:
+    """Return a host on the link that does not answer yet."""
+    return SilentHost(link, family)

@@ -1,0 +1,126 @@
+"""What type checkers see of the library. Checked by them, never run.
+
+An ``assert_type`` fails unless the type is exactly that one; a ``type: ignore`` fails
+if there is no error left to ignore, so each is a test that the mistake is caught.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, assert_type
+
+import aioudp
+
+
+async def opening_can_be_awaited() -> None:
+    assert_type(await aioudp.bind(), aioudp.Endpoint)
+    assert_type(await aioudp.connect(("::1", 53)), aioudp.Endpoint)
+    assert_type(await aioudp.adopt(3), aioudp.Endpoint)
+
+
+async def opening_can_be_entered(sock: socket.socket) -> None:
+    async with aioudp.bind(("", 0)) as bound:
+        assert_type(bound, aioudp.Endpoint)
+    async with aioudp.connect(("192.0.2.1", 53), local_addr=("", 0)) as connected:
+        assert_type(connected, aioudp.Endpoint)
+    async with aioudp.adopt(sock) as adopted:
+        assert_type(adopted, aioudp.Endpoint)
+
+
+def every_kind_of_local_address(path: Path) -> None:
+    aioudp.bind((None, 0))
+    aioudp.bind(("fe80::1", 0, 0, 2))
+    aioudp.bind("/run/example")
+    aioudp.bind(path)
+    aioudp.bind(53)  # type: ignore[arg-type]
+    aioudp.bind(("localhost", "53"))  # type: ignore[arg-type]
+
+
+def options_are_named_and_typed(options: aioudp.Options) -> None:
+    aioudp.bind(
+        family=socket.AF_INET6,
+        reuse_port=True,
+        broadcast=True,
+        queue_size=64,
+        overflow="drop-oldest",
+        receive_buffer=1 << 20,
+        send_buffer=1 << 20,
+        offload=False,
+        transport="loop",
+    )
+    aioudp.connect(("192.0.2.1", 53), **options)
+    aioudp.bind(overflow="forget")  # type: ignore[arg-type]
+    aioudp.bind(reuse_addr=True)  # type: ignore[call-arg]
+    aioudp.bind(("", 0), True)  # type: ignore[call-arg]
+
+
+async def receiving(endpoint: aioudp.Endpoint) -> None:
+    assert_type(await endpoint.recv(), aioudp.Datagram)
+    assert_type(await endpoint.recv_many(), list[aioudp.Datagram])
+    assert_type(await endpoint.recv_many(10), list[aioudp.Datagram])
+    assert_type(endpoint.recv_nowait(), aioudp.Datagram)
+    async for data, addr in endpoint:
+        assert_type(data, bytes)
+        assert_type(addr, aioudp.Address)
+
+
+async def a_datagram_has_two_names(endpoint: aioudp.Endpoint) -> None:
+    datagram = await endpoint.recv()
+    assert_type(datagram.data, bytes)
+    assert_type(datagram.addr, aioudp.Address)
+
+
+async def sending(endpoint: aioudp.Endpoint, addr: aioudp.Address) -> None:
+    assert_type(await endpoint.send(b""), None)
+    await endpoint.send(bytearray(1), addr)
+    await endpoint.send(memoryview(b"12"), addr, segment_size=1)
+    await endpoint.send("text")  # type: ignore[arg-type]
+    await endpoint.send(b"", addr, 1)  # type: ignore[call-arg]
+
+
+async def what_was_received_can_be_sent_back(endpoint: aioudp.Endpoint) -> None:
+    await endpoint.send(*await endpoint.recv())
+    await endpoint.send_many(await endpoint.recv_many())
+    await endpoint.send_many((data, None) for data in [b"1", b"2"])
+    await endpoint.send_many([b"1", b"2"])  # type: ignore[list-item]
+
+
+async def resolving(endpoint: aioudp.Endpoint) -> None:
+    addr = await aioudp.resolve("localhost", 53, family=socket.AF_INET)
+    assert_type(addr, aioudp.Address)
+    await endpoint.send(b"", addr)
+
+
+def looking(endpoint: aioudp.Endpoint) -> None:
+    assert_type(endpoint.stats(), aioudp.Stats)
+    assert_type(endpoint.stats().dropped_kernel, int)
+    assert_type(endpoint.local_addr, aioudp.Address)
+    assert_type(endpoint.remote_addr, aioudp.Address | None)
+    assert_type(endpoint.family, int)
+    assert_type(endpoint.closed, bool)
+    assert_type(endpoint.fileno(), int)
+    assert_type(endpoint.get_extra_info("socket"), Any)
+    transport: asyncio.DatagramTransport = endpoint.transport
+    del transport
+    endpoint.closed = True  # type: ignore[misc]
+
+
+async def closing(endpoint: aioudp.Endpoint) -> None:
+    assert_type(endpoint.close(), None)
+    assert_type(await endpoint.aclose(), None)
+    async with endpoint as entered:
+        assert_type(entered, aioudp.Endpoint)
+
+
+def an_endpoint_is_an_iterator(endpoint: aioudp.Endpoint) -> None:
+    datagrams: AsyncIterator[aioudp.Datagram] = endpoint
+    del datagrams
+
+
+def errors(error: aioudp.SendManyError) -> None:
+    base: aioudp.UDPError = error
+    del base
+    assert_type(error.errors, dict[int, OSError])

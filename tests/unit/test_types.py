@@ -1,0 +1,89 @@
+"""The vocabulary: datagrams, counts and the words that options take."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import pickle
+import re
+from typing import get_args
+
+import pytest
+
+from aioudp._types import Datagram, Overflow, Stats, TransportKind
+
+
+def test_a_datagram_unpacks_as_payload_and_sender() -> None:
+    """It has two fields, for ever: code that unpacks it keeps working."""
+    data, addr = Datagram(b"payload", ("192.0.2.1", 53))
+
+    assert (data, addr) == (b"payload", ("192.0.2.1", 53))
+
+
+def test_a_datagram_names_its_fields() -> None:
+    """What unpacks can also be read by name."""
+    assert Datagram._fields == ("data", "addr")
+
+
+def test_a_datagram_equals_the_plain_pair() -> None:
+    """It is a tuple, so tests of user code can compare with literals."""
+    assert Datagram(b"", "") == (b"", "")
+
+
+def test_stats_counts_exactly_these() -> None:
+    """The counters are part of the promise, in this order."""
+    assert [field.name for field in dataclasses.fields(Stats)] == [
+        "received",
+        "received_bytes",
+        "sent",
+        "sent_bytes",
+        "dropped_queue",
+        "dropped_kernel",
+        "truncated",
+        "send_errors",
+        "receive_errors",
+    ]
+
+
+def test_stats_begin_at_zero() -> None:
+    """A counter that nobody mentions is 0."""
+    assert set(dataclasses.astuple(Stats())) == {0}
+
+
+def test_stats_are_a_snapshot() -> None:
+    """They cannot be changed after the fact."""
+    stats = Stats(received=1)
+
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        stats.received = 2  # type: ignore[misc]
+
+
+def test_stats_are_made_by_name_only() -> None:
+    """A new counter may come at any place without changing what code means."""
+    with pytest.raises(TypeError):
+        Stats(1)  # type: ignore[misc]
+
+
+def test_stats_survive_pickling() -> None:
+    """They can be sent to another process, which collects them."""
+    stats = Stats(received=3, truncated=1)
+
+    assert pickle.loads(pickle.dumps(stats)) == stats
+
+
+@pytest.mark.parametrize("cls", [Datagram, Stats])
+def test_every_field_is_documented(cls: type) -> None:
+    """A field without a word on it would leave its meaning to guessing."""
+    documented = re.findall(r'^    (\w+): .*\n    """', inspect.getsource(cls), re.M)
+
+    assert documented == list(cls.__annotations__)
+
+
+def test_the_overflow_policies_are_these() -> None:
+    """The words of the option ``overflow`` are part of the promise."""
+    assert get_args(Overflow) == ("pause", "drop-oldest", "drop-newest")
+
+
+def test_the_transport_kinds_are_these() -> None:
+    """The words of the option ``transport`` are part of the promise."""
+    assert get_args(TransportKind) == ("auto", "selector", "loop")
