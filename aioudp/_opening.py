@@ -283,9 +283,9 @@ async def _adopt(sock_or_fd: socket.socket | int, settings: Settings) -> Endpoin
             sock.bind(("", 0))
         if settings.broadcast:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        return await _start(sock, settings)
+        return await _start(sock, settings, adopted=True)
     except BaseException:
-        if sock is not sock_or_fd and sock.fileno() >= 0:
+        if sock is not sock_or_fd:
             sock.detach()
         raise
 
@@ -297,8 +297,12 @@ async def _start(
     backlog: Sequence[Datagram] = (),
     foreign: int = 0,
     path: _sockets.BoundPath | None = None,
+    adopted: bool = False,
 ) -> Endpoint:
-    """Put transport, protocol and endpoint on *sock*."""
+    """Put transport, protocol and endpoint on *sock*; close it if that fails.
+
+    An *adopted* socket is left open until a transport owns it.
+    """
     loop = asyncio.get_running_loop()
     try:
         _size_buffers(sock, settings)
@@ -317,7 +321,8 @@ async def _start(
             loop, sock, protocol, io, backlog=backlog, foreign=foreign, path=path
         )
     except BaseException:
-        sock.close()
+        if not adopted:
+            sock.close()
         if path is not None:
             path.remove()
         raise
