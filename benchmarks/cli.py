@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,8 +33,8 @@ from . import (
     tables,
 )
 from .catalogue import Subject
-from .parties import Parties
-from .processes import MeasurementError, can_pin
+from .parties import Parties, Pinning
+from .processes import MeasurementError, cpus
 from .results import Results, Round, Row
 
 app = typer.Typer(
@@ -53,7 +54,8 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write the results, as JSON.")
 ]
 Pin = Annotated[
-    bool, typer.Option("--pin", help="Listeners on CPU 0, talkers on CPU 1.")
+    str | None,
+    typer.Option(metavar="CPU,CPU", help="Where the listener and the talker stay."),
 ]
 PythonLoad = Annotated[
     bool, typer.Option("--python-load", help="Do without the C programs.")
@@ -80,48 +82,38 @@ def run(
         float | None, typer.Option(min=0.001, help="Of each measurement.")
     ] = None,
     limit: Annotated[
-        float | None, typer.Option(help="Seconds after which no round begins.")
+        float | None,
+        typer.Option(help="Seconds; a round that would end later is not begun."),
     ] = None,
-    pin: Pin = False,
+    pin: Pin = None,
     python_load: PythonLoad = False,
     output: Output = None,
 ) -> None:
     """Measure, and print the tables."""
-    subjects = catalogue.quick() if quick else list(catalogue.SUBJECTS)
-    subjects = [
-        one
-        for one in subjects
-        if (not scenario or one.scenario in scenario)
-        and (not subject or any(part in one.label for part in subject))
-    ]
+    chosen = _choose(
+        catalogue.quick() if quick else catalogue.SUBJECTS, scenario, subject
+    )
     if quick:
         payload = payload or [_QUICK_PAYLOAD]
         rounds, seconds = rounds or _QUICK_ROUNDS, seconds or _QUICK_SECONDS
         limit = limit or _QUICK_LIMIT
     else:
         output = output or _RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.json"
-    if not subjects:
-        raise typer.BadParameter("no subject is left")
-    _check_pin(pin)
+    pinning = _pinning(pin)
     with native.built(wanted=not python_load) as programs:
-        parties = Parties(programs, seconds=seconds or _SECONDS, pin=pin)
+        parties = Parties(programs, seconds=seconds or _SECONDS, pinning=pinning)
         found = _results(parties)
-        for one in subjects:
-            why = one.missing(compiler=programs is not None)
-            if why is not None and not quick:
-                found.skipped[f"{one.scenario}: {one.label}"] = why
-        _measure(
-            parties,
-            found,
-            [
-                (one, size)
-                for size in payload or catalogue.PAYLOADS
-                for one in subjects
-                if one.missing(compiler=programs is not None) is None
-            ],
-            rounds=rounds or _ROUNDS,
-            limit=limit or _LIMIT,
-        )
+        reasons = {one: one.missing(compiler=programs is not None) for one in chosen}
+        if not quick:
+            found.skipped = {
+                f"{one.scenario}: {one.label}": why
+                for one, why in reasons.items()
+                if why is not None
+            }
+        able = [one for one, why in reasons.items() if why is None]
+        sizes = payload or catalogue.PAYLOADS
+        cells = [(one, size) for size in sizes for one in able]
+        _measure(parties, found, cells, rounds=rounds or _ROUNDS, limit=limit or _LIMIT)
     if output is not None:
         found.write(output)
     typer.echo(tables.render(found, brief=quick))
@@ -193,16 +185,19 @@ def import_time_(
 
 @app.command("fairness")
 def fairness_(
+    overflow: Annotated[
+        list[str] | None, typer.Option(help="Only with this overflow policy.")
+    ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Of each flood.")] = 2.0,
-    pin: Pin = False,
+    pin: Pin = None,
     python_load: PythonLoad = False,
     output: Output = None,
 ) -> None:
     """Flood one endpoint and see what becomes of the rest of the program."""
-    _check_pin(pin)
+    pinning = _pinning(pin)
     with native.built(wanted=not python_load) as programs:
-        parties = Parties(programs, seconds=seconds, pin=pin)
-        rows = asyncio.run(_flood(parties))
+        parties = Parties(programs, seconds=seconds, pinning=pinning)
+        rows = asyncio.run(_flood(parties, overflow or fairness.POLICIES))
     typer.echo(fairness.render(rows))
     typer.echo(
         f"\nPromised: ticks {fairness.LATENESS_PROMISE * 1e3:.0f} ms late at most "
@@ -212,14 +207,28 @@ def fairness_(
     _write(output, "fairness", rows)
 
 
-async def _flood(parties: Parties) -> list[dict[str, Any]]:
+async def _flood(parties: Parties, policies: Sequence[str]) -> list[dict[str, Any]]:
     kinds = (False, True) if parties.has_trains else (False,)
     return [
-        await fairness.measure(parties, loop, overflow, trains=trains)
+        await fairness.measure(parties, loop, policy, trains=trains)
         for trains in kinds
         for loop in _loops()
-        for overflow in fairness.POLICIES
+        for policy in policies
     ]
+
+
+def _choose(
+    subjects: Sequence[Subject], scenarios: list[str] | None, names: list[str] | None
+) -> list[Subject]:
+    chosen = [
+        one
+        for one in subjects
+        if (not scenarios or one.scenario in scenarios)
+        and (not names or any(name in one.label for name in names))
+    ]
+    if not chosen:
+        raise typer.BadParameter("no subject is left")
+    return chosen
 
 
 def _measure(
@@ -276,9 +285,16 @@ def _results(parties: Parties) -> Results:
     )
 
 
-def _check_pin(pin: bool) -> None:
-    if pin and not can_pin():
-        raise typer.BadParameter("--pin needs Linux and CPUs 0 and 1")
+def _pinning(pin: str | None) -> Pinning:
+    if pin is None:
+        return Pinning()
+    try:
+        listener, talker = map(int, pin.split(","))
+    except ValueError:
+        raise typer.BadParameter("--pin takes two numbers, like 0,1") from None
+    if not {listener, talker} <= cpus():
+        raise typer.BadParameter(f"cannot keep a process on CPUs {listener}, {talker}")
+    return Pinning(listener, talker)
 
 
 def _read(file: Path) -> Results:

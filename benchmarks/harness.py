@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -88,21 +89,22 @@ async def _observe(
 
 
 def kernel_drops(port: int) -> int | None:
-    """Return the drops of the UDP sockets bound to *port* (the last column, proc(5)).
+    """Return the drops of the socket bound to *port* of :data:`HOST`.
 
-    ``None`` where the kernel does not tell.
+    The last column of /proc/net/udp (proc(5)); ``None`` where there is none.
     """
-    found = None
-    for table in ("/proc/net/udp", "/proc/net/udp6"):
-        try:
-            lines = Path(table).read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            if int(fields[1].rpartition(":")[2], 16) == port:
-                found = (found or 0) + int(fields[-1])
-    return found
+    # The kernel prints the address as a number of its own byte order.
+    host = int.from_bytes(socket.inet_aton(HOST), sys.byteorder)
+    local_address = f"{host:08X}:{port:04X}"
+    try:
+        lines = Path("/proc/net/udp").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        fields = line.split()
+        if fields[1] == local_address:
+            return int(fields[-1])
+    return None
 
 
 async def run_rounds(

@@ -10,15 +10,19 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from .catalogue import Subject
 from .load import source
 from .processes import Command
 from .worker import HOST
 
-LISTENER_CPU: Final = 0
-TALKER_CPU: Final = 1
+
+class Pinning(NamedTuple):
+    """The CPUs that the two processes stay on; ``None``: where the system puts them."""
+
+    listener: int | None = None
+    talker: int | None = None
 
 
 class Party(NamedTuple):
@@ -36,12 +40,14 @@ class Parties:
     Args:
         programs: The directory of the C programs; ``None`` to do without them.
         seconds: How long a talker talks.
-        pin: Whether to keep listeners and talkers on a CPU each.
+        pinning: On which CPUs.
     """
 
-    def __init__(self, programs: Path | None, *, seconds: float, pin: bool) -> None:
+    def __init__(
+        self, programs: Path | None, *, seconds: float, pinning: Pinning
+    ) -> None:
         self._programs = programs
-        self._pin = pin
+        self._pinning = pinning
         self.seconds = seconds
         self.has_trains = source.trains_work()
         """Whether the kernel has UDP_SEGMENT."""
@@ -71,7 +77,7 @@ class Parties:
             arguments = [self._program(program), HOST, mode]
         else:
             arguments = worker(party, options=options)
-        return Command(arguments, LISTENER_CPU if self._pin else None)
+        return Command(arguments, self._pinning.listener)
 
     def talker(self, party: Party, port: int, payload: int) -> Command:
         """Return the command of a talker to *port*, in datagrams of *payload* bytes."""
@@ -81,17 +87,16 @@ class Parties:
             arguments = [self._program(program), HOST, *numbers, *mode]
         else:
             arguments = worker(party, port=port, payload=payload, seconds=self.seconds)
-        return Command(arguments, TALKER_CPU if self._pin else None)
+        return Command(arguments, self._pinning.talker)
 
     def conditions(self) -> dict[str, Any]:
         """Return all this as it goes into a result file."""
         language = "Python" if self._programs is None else "C"
         way = "trains with UDP_SEGMENT" if self.has_trains else "one datagram per call"
-        pinning = {"listener": LISTENER_CPU, "talker": TALKER_CPU}
         return {
             "host": HOST,
             "seconds_per_round": self.seconds,
-            "pinning": pinning if self._pin else None,
+            "pinning": self._pinning._asdict(),
             "source": f"{language}, {way}",
             "sink": f"{language}, with UDP_GRO where the kernel has it",
             "echo_client": f"{language}, blocking, one datagram at a time",

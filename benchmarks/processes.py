@@ -35,9 +35,11 @@ class Command:
     """The CPU to stay on; ``None``: where the system puts it."""
 
 
-def can_pin() -> bool:
-    """Tell whether processes can be kept on two different CPUs."""
-    return sys.platform == "linux" and {0, 1} <= os.sched_getaffinity(0)
+def cpus() -> set[int]:
+    """Return the CPUs that processes can be kept on; none where they cannot."""
+    if sys.platform == "linux":
+        return os.sched_getaffinity(0)
+    return set()
 
 
 def environment() -> dict[str, str]:

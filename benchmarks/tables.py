@@ -35,9 +35,16 @@ def render(results: Results, *, brief: bool = False) -> str:
         parts.append(_FOOTNOTE)
     for title, subjects in (("Skipped", results.skipped), ("Failed", results.failed)):
         if subjects:
-            listed = "; ".join(f"{name}: {why}" for name, why in subjects.items())
-            parts.append(f"{title}: {listed}.")
+            parts.append(f"{title}: {_grouped(subjects)}.")
     return "\n\n".join(parts)
+
+
+def _grouped(subjects: dict[str, str]) -> str:
+    """Return the subjects of each reason behind it."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in subjects.items():
+        by_reason.setdefault(why, []).append(name)
+    return "; ".join(f"{why} ({', '.join(names)})" for why, names in by_reason.items())
 
 
 def _conditions(results: Results) -> str:
@@ -45,7 +52,10 @@ def _conditions(results: Results) -> str:
     versions = ", ".join(
         f"{name} {number}" for name, number in results.versions.items()
     )
-    pinning = "pinned" if conditions["pinning"] else "not pinned"
+    cpus = conditions["pinning"]
+    pinning = "not pinned"
+    if cpus["listener"] is not None:
+        pinning = f"listener on CPU {cpus['listener']}, talker on CPU {cpus['talker']}"
     when = f"{results.date}, commit {results.commit or 'unknown'}."
     how = (
         f"{conditions['rounds']} interleaved rounds of "
