@@ -46,6 +46,7 @@ there is more. The question costs as much as the read, and delays the answer tha
 peer of a request and reply waits for. What it would have found stays readable, and
 comes with the next receive."""
 
+_MAX_READ: Final = _sockets.MAX_READ
 # Room for the control messages that somebody may have switched on besides UDP_GRO.
 _CONTROL_SPACE: Final = 256
 # Plain ints: arithmetic on the socket module's enums takes longer than a read.
@@ -74,7 +75,6 @@ class BatchSocket:
         "_lone",
         "_pending",
         "_read",
-        "_receives",
         "_recvmsg",
         "_sendmsg",
         "_sock",
@@ -93,8 +93,7 @@ class BatchSocket:
         self._recvmsg: Any = getattr(sock, "recvmsg", None)
         self._sendmsg: Any = getattr(sock, "sendmsg", None)
         self._pending: OSError | None = None
-        self._lone = 0  # receives in a row that found one datagram and no more
-        self._receives = 0
+        self._lone = 0  # receives in a row that found a single datagram
         self.gso_segments = gso_segments
         """Most datagrams of one train; 1 once the kernel has refused trains."""
         self.gro = gro
@@ -125,8 +124,8 @@ class BatchSocket:
             error, self._pending = self._pending, None
             raise error
         datagrams: list[Datagram] = []
-        ask_again = self._lone < _LONE_READS or not self._receives % _LONE_READS
-        self._receives += 1
+        lone = self._lone
+        ask_again = lone < _LONE_READS or not lone % _LONE_READS
         try:
             for _ in range(MAX_READS if ask_again else 1):
                 self._read(datagrams)
@@ -138,9 +137,9 @@ class BatchSocket:
             if not datagrams:
                 raise
             self._pending = exc
-        if ask_again:
-            self._lone = self._lone + 1 if len(datagrams) == 1 else 0
-        self.received += len(datagrams)
+        count = len(datagrams)
+        self._lone = lone + 1 if count == 1 else 0
+        self.received += count
         return datagrams
 
     def send(self, data: Payload, addr: SocketAddress = None) -> None:
@@ -273,7 +272,7 @@ class BatchSocket:
         )
 
     def _read_train(self, datagrams: list[Datagram]) -> None:
-        data, control, flags, addr = self._recvmsg(_sockets.MAX_READ, _CONTROL_SPACE)
+        data, control, flags, addr = self._recvmsg(_MAX_READ, _CONTROL_SPACE)
         if len(addr) == 4:
             addr = SOURCES[addr]
         if flags & _CUT:
@@ -305,12 +304,12 @@ class BatchSocket:
             )
 
     def _read_inet(self, datagrams: list[Datagram]) -> None:
-        data, addr = self._sock.recvfrom(_sockets.MAX_READ)
+        data, addr = self._sock.recvfrom(_MAX_READ)
         datagrams.append(_make((data, addr)))
         self.received_bytes += len(data)
 
     def _read_inet6(self, datagrams: list[Datagram]) -> None:
-        data, addr = self._sock.recvfrom(_sockets.MAX_READ)
+        data, addr = self._sock.recvfrom(_MAX_READ)
         datagrams.append(_make((data, SOURCES[addr])))
         self.received_bytes += len(data)
 
@@ -319,6 +318,6 @@ class BatchSocket:
         # MSG_TRUNC makes recv(2) return the full length (Linux 3.4, for AF_UNIX).
         # Where it does not, MSG_PEEK fills no more than this one byte.
         size = self._sock.recv_into(bytearray(1), 1, _PEEK_LENGTH)
-        data, addr = self._sock.recvfrom(max(size, _sockets.MAX_READ))
+        data, addr = self._sock.recvfrom(max(size, _MAX_READ))
         datagrams.append(Datagram(data, public_address(addr)))
         self.received_bytes += len(data)

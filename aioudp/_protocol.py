@@ -65,9 +65,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         return self.inbox.room()
 
     def datagrams_received(self, datagrams: list[Datagram]) -> None:
-        inbox = self.inbox
-        inbox.put(datagrams)
-        if inbox.overflow == "pause" and len(self.items) >= inbox.capacity:
+        if self.inbox.put(datagrams):
             self._paused = True
             self._transport.pause_reading()
         if self._waiters:
@@ -102,27 +100,32 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             EndpointClosedError: If the endpoint is closed, before or while waiting.
             OSError: The error that the network reported.
         """
-        if self._waiters or not (self.items or self.detour):
+        waiters = self._waiters
+        if waiters or not (self.items or self.detour):
             if self.closed:
                 raise EndpointClosedError
             waiter = self._loop.create_future()
-            self._waiters.append(waiter)
+            waiters.append(waiter)
             self.detour = True
             try:
                 while True:
-                    self.resume_if_drained()
+                    if self._paused:
+                        self.resume_if_drained()
                     await waiter
-                    if self.items or self._error is not None or self.closed:
+                    if self.items or self.closed or self._error is not None:
                         break
                     # Whoever was before us took all there was: keep the place.
-                    place = self._waiters.index(waiter)
-                    waiter = self._waiters[place] = self._loop.create_future()
+                    place = waiters.index(waiter)
+                    waiter = waiters[place] = self._loop.create_future()
             except BaseException:
-                self._leave_line(waiter)
+                waiters.remove(waiter)
+                self._update_detour()
                 self._wake()  # a turn that came with the cancellation is the next one's
                 raise
-            self._leave_line(waiter)
-        self._raise_what_is_pending()
+            waiters.remove(waiter)
+            self._update_detour()
+        if self.detour:
+            self._raise_what_is_pending()
 
     def turn_nowait(self) -> None:
         """Do as :meth:`turn`, but raise BlockingIOError instead of waiting."""
@@ -151,10 +154,6 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def _leave_line(self, waiter: asyncio.Future[None]) -> None:
-        self._waiters.remove(waiter)
-        self._update_detour()
-
     def _raise_what_is_pending(self) -> None:
         if self.closed:
             raise EndpointClosedError
@@ -168,7 +167,10 @@ class EndpointProtocol(asyncio.DatagramProtocol):
 
     def _wake(self) -> None:
         """Give a turn to as many waiting tasks as there are things to take."""
+        waiters = self._waiters
         available = len(self.items) + (self._error is not None)
-        for waiter in islice(self._waiters, available):
+        for waiter in (
+            waiters if available >= len(waiters) else islice(waiters, available)
+        ):
             if not waiter.done():
                 waiter.set_result(None)

@@ -99,8 +99,12 @@ class SelectorTransport(SocketTransport):
         except OSError as exc:
             self._on_read_error(exc)
             return
-        if datagrams:
-            self._errors_in_a_row = 0
+        if not datagrams:
+            return
+        self._errors_in_a_row = 0
+        if batch is not None:
+            batch.datagrams_received(datagrams)
+        else:
             self._deliver(datagrams)
 
     def _deliver_held_back(self) -> None:
