@@ -107,9 +107,9 @@ def socket_address(
     host, port, flowinfo, scope_id = _parts(addr)
     _check_range("port", port, 0 if any_port else 1, 0xFFFF, addr)
     _check_range("flowinfo", flowinfo, 0, 0xFFFFF, addr)
-    _check_range("scope_id", scope_id, 0, 0xFFFFFFFF, addr)
     host, zone = _numeric_host(host, addr)
     scope_id = zone or scope_id
+    _check_range("scope_id", scope_id, 0, 0xFFFFFFFF, addr)
     if ":" in host and family == AF_INET6:
         return host, port, flowinfo, scope_id
     if ":" not in host and family == AF_INET:
@@ -135,13 +135,13 @@ def is_path(addr: object) -> TypeGuard[str | bytes | os.PathLike[str]]:
     return isinstance(addr, (str, bytes, os.PathLike))
 
 
-def is_numeric(host: str) -> bool:
-    """Tell whether *host* is written as an IP address, a zone allowed."""
+def numeric_family(host: str) -> int:
+    """Return the family of a host that is written as an IP address; 0 for a name."""
     try:
-        _numeric_host(host, host)
-    except (ValueError, OSError):
-        return False
-    return True
+        bare, _ = _numeric_host(host, host)
+    except ValueError:
+        return 0
+    return AF_INET6 if ":" in bare else AF_INET
 
 
 def host_and_port(addr: object) -> tuple[str, int]:

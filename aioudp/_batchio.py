@@ -53,7 +53,6 @@ _CONTROL_SPACE: Final = 256
 _TRUNC: Final = int(socket.MSG_TRUNC)
 _CUT: Final = _TRUNC | int(socket.MSG_CTRUNC)
 _GRO_SIZE: Final = struct.Struct("=i")  # an int, though UDP_SEGMENT takes a u16
-_PEEK_LENGTH: Final = int(socket.MSG_PEEK) | _TRUNC
 _GSO_SIZE: Final = struct.Struct("=H")
 
 _OLD_GSO_SEGMENTS: Final = 64  # UDP_MAX_SEGMENTS before Linux 6.9
@@ -314,10 +313,6 @@ class BatchSocket:
         self.received_bytes += len(data)
 
     def _read_unix(self, datagrams: list[Datagram]) -> None:
-        # A UNIX datagram may be as long as the sender's buffer: ask before reading.
-        # MSG_TRUNC makes recv(2) return the full length (Linux 3.4, for AF_UNIX).
-        # Where it does not, MSG_PEEK fills no more than this one byte.
-        size = self._sock.recv_into(bytearray(1), 1, _PEEK_LENGTH)
-        data, addr = self._sock.recvfrom(max(size, _MAX_READ))
+        data, addr = _sockets.receive_whole(self._sock)
         datagrams.append(Datagram(data, public_address(addr)))
         self.received_bytes += len(data)

@@ -230,36 +230,40 @@ class Endpoint:
                     position += 1
             return True
 
-        await self._send_now_or_in_turn(attempt)
+        if not self._at_once(attempt):
+            await self._send_in_turn(attempt)
 
     async def _send_segments(
         self, data: Payload, addr: Address | None, segment_size: int
     ) -> None:
         if segment_size < 1:
             raise ValueError(f"segment_size must be at least 1, got {segment_size}")
-        view = memoryview(data).cast("B")
-        if len(view) <= segment_size:
-            await self.send(view, addr)
+        remaining = memoryview(data)
+        if not remaining.c_contiguous:
+            remaining = memoryview(bytes(data))
+        remaining = remaining.cast("B")
+        if len(remaining) <= segment_size:
+            await self.send(remaining, addr)
             return
-        position = 0
 
         def attempt() -> bool:
-            nonlocal position
-            position += self._transport.try_send_segments(
-                view[position:], segment_size, addr
-            )
-            return position == len(view)
+            nonlocal remaining
+            sent = self._transport.try_send_segments(remaining, segment_size, addr)
+            remaining = remaining[sent:]
+            return not remaining
 
-        await self._send_now_or_in_turn(attempt)
+        if not self._at_once(attempt):
+            remaining = memoryview(bytes(remaining))  # the caller may reuse the buffer
+            await self._send_in_turn(attempt)
 
-    async def _send_now_or_in_turn(self, attempt: Callable[[], bool]) -> None:
-        if not self._blocked:
-            try:
-                if attempt():
-                    return
-            except BlockingIOError:
-                pass
-        await self._send_in_turn(attempt)
+    def _at_once(self, attempt: Callable[[], bool]) -> bool:
+        """Make an attempt now, unless others wait. Return whether all is out."""
+        if self._blocked:
+            return False
+        try:
+            return attempt()
+        except BlockingIOError:
+            return False
 
     async def _send_in_turn(self, attempt: Callable[[], bool]) -> None:
         """Repeat *attempt* until it says that all is out, behind earlier senders."""

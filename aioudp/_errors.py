@@ -42,6 +42,6 @@ class SendManyError(UDPError):
 
 def with_context(error: OSError, doing: str) -> OSError:
     """Return the same error, same class and ``errno``, that also says what failed."""
-    explained = OSError(error.errno, f"{error.strerror} ({doing})")
-    explained.__cause__ = error.__cause__
-    return explained
+    if error.errno is None:  # from the socket module, before it asked the system
+        return OSError(f"{error} ({doing})")
+    return OSError(error.errno, f"{error.strerror} ({doing})")

@@ -160,7 +160,7 @@ def adopt(
     decided = sorted({"family", "reuse_port"} & options.keys())
     if decided:
         raise ValueError(f"an adopted socket has decided: {', '.join(decided)}")
-    if not isinstance(sock_or_fd, (socket.socket, int)) or sock_or_fd is True:
+    if not isinstance(sock_or_fd, (socket.socket, int)) or isinstance(sock_or_fd, bool):
         raise TypeError(f"a socket or a descriptor is required, not {sock_or_fd!r}")
     settings = Settings(**options)
     return Opening(lambda: _adopt(sock_or_fd, settings))
@@ -181,8 +181,13 @@ async def resolve(host: str, port: int, *, family: int = 0) -> Address:
     Raises:
         OSError: If the name is not found (:class:`socket.gaierror`).
         TypeError: If *host* is not a str or *port* not an int.
-        ValueError: If *port* is out of range, or a numeric *host* is of another family.
+        ValueError: If *port* is out of range, *host* is empty, or a numeric *host* is
+            of another family.
     """
+    if not isinstance(host, str):
+        raise TypeError(f"a host is a str, not {host!r}")
+    if not host:
+        raise ValueError("a host that is empty stands for no address")
     found = await _look_up((host, port), family)
     return _address.public_address(found[0].addr)
 
@@ -326,12 +331,12 @@ async def _start(
         if path is not None:
             path.remove()
         raise
+    _carriers[sock.fileno()] = transport
     try:
         await transport.start()
     except BaseException:
         transport.abort()
         raise
-    _carriers[sock.fileno()] = transport
     return Endpoint(transport, protocol)
 
 
@@ -407,9 +412,8 @@ def _every_address(local_addr: object, *families: int) -> list[_Candidate]:
 async def _look_up(addr: object, family: int) -> list[_Candidate]:
     """Return what a host stands for. A numeric one is not looked up."""
     host, port = _address.host_and_port(addr)
-    if _address.is_numeric(host):
-        chosen = family or (socket.AF_INET6 if ":" in host else socket.AF_INET)
-        return [_numeric(addr, chosen)]
+    if numeric_family := _address.numeric_family(host):
+        return [_numeric(addr, family or numeric_family)]
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
             host, port, family=family, type=socket.SOCK_DGRAM

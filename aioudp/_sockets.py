@@ -37,6 +37,8 @@ MAX_READ: Final = 65536
 """Bytes of one read. No UDP datagram and no coalesced train is longer: the length in
 the IPv4 header and in the UDP header has 16 bits."""
 
+_PEEK_LENGTH: Final = int(socket.MSG_PEEK | getattr(socket, "MSG_TRUNC", 0))
+
 _MIN_DATAGRAM_COST: Final = 256
 """Bytes that a queued datagram is charged for, at the very least: the size of the
 kernel's own structure, sk_buff."""
@@ -97,28 +99,34 @@ def open_bound(
         OSError: If the system refuses; the message names the address. The socket
             is closed.
     """
-    sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
-        sock.setblocking(False)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual_stack)
-        if sys.platform == "win32":
-            # Without it any process may share the port by setting SO_REUSEADDR.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        if reuse_port:
-            assert SO_REUSEPORT is not None
-            sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
-        if broadcast:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        if addr is not None:
-            sock.bind(addr)
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            _prepare(sock, dual_stack, reuse_port, broadcast)
+            if addr is not None:
+                sock.bind(addr)
+        except BaseException:
+            sock.close()
+            raise
     except OSError as exc:
-        sock.close()
         raise with_context(exc, f"binding to {addr!r}") from None
-    except BaseException:
-        sock.close()
-        raise
     return sock
+
+
+def _prepare(
+    sock: socket.socket, dual_stack: bool, reuse_port: bool, broadcast: bool
+) -> None:
+    sock.setblocking(False)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual_stack)
+    if sys.platform == "win32":
+        # Without it any process may share the port by setting SO_REUSEADDR.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+    if reuse_port:
+        assert SO_REUSEPORT is not None
+        sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
+    if broadcast:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
 
 
 def connect(sock: socket.socket, peer: SocketAddress) -> tuple[list[Datagram], int]:
@@ -140,15 +148,13 @@ def connect(sock: socket.socket, peer: SocketAddress) -> tuple[list[Datagram], i
         raise with_context(exc, f"connecting to {peer!r}") from None
     backlog: list[Datagram] = []
     foreign = 0
-    if sock.family not in _INET:
-        return backlog, foreign
     # The peer may go on sending, so count instead of waiting for an empty queue:
     # after this many reads nothing from before the connect can be left.
     queued = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _MIN_DATAGRAM_COST
     peername = sock.getpeername()
     for _ in range(queued):
         try:
-            data, addr = sock.recvfrom(MAX_READ)
+            data, addr = receive_whole(sock)
         except OSError:  # empty; or an ICMP error, which was not about our datagrams
             break
         if addr == peername:
@@ -156,6 +162,18 @@ def connect(sock: socket.socket, peer: SocketAddress) -> tuple[list[Datagram], i
         else:
             foreign += 1
     return backlog, foreign
+
+
+def receive_whole(sock: socket.socket) -> tuple[bytes, SocketAddress]:
+    """Return one datagram, however long, and its sender.
+
+    A UNIX datagram may be as long as the sender's buffer, so its length is asked for
+    first: with MSG_TRUNC, recv(2) returns it in full (Linux 3.4, for AF_UNIX).
+    """
+    size = MAX_READ
+    if sock.family == AF_UNIX:
+        size = max(size, sock.recv_into(bytearray(1), 1, _PEEK_LENGTH))
+    return sock.recvfrom(size)
 
 
 def check_adoptable(sock: socket.socket) -> None:

@@ -247,6 +247,8 @@ class SocketTransport(DatagramTransport):
             raise
         except OSError as exc:
             self._send_again(exc, partial(self._io.send, data, addr), data, addr)
+        except BufferError:  # a memoryview with gaps: the kernel wants one piece
+            self._send(bytes(data), addr)
 
     def _send_again(
         self, error: OSError, send: Callable[[], _T], data: Payload, addr: Any

@@ -9,7 +9,7 @@ Each readiness event does a bounded amount of reading, so that a flood cannot ke
 loop from its other work. A read error that comes back at once, again and again, would
 do just that, so after a few in a row reading pauses for a moment.
 
-Imports ``_socket`` and, from below, ``_types``.
+Imports ``_socket`` and ``_watch``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import asyncio
 from typing import Any, Final
 
 from ._socket import SocketTransport
+from ._watch import EpollWatcher, Watcher, needs_epoll
 
 MAX_BATCH: Final = 1024
 """Datagrams of one readiness event for a protocol that names no number of its own."""
@@ -34,13 +35,23 @@ def watches_descriptors(loop: asyncio.AbstractEventLoop) -> bool:
 class SelectorTransport(SocketTransport):
     """A datagram transport over a socket that the event loop watches for us."""
 
-    __slots__ = ("_errors_in_a_row", "_fd", "_reading", "_resting", "_watched")
+    __slots__ = (
+        "_errors_in_a_row",
+        "_fd",
+        "_reading",
+        "_resting",
+        "_watched",
+        "_watcher",
+    )
 
     can_pause = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._fd = self._sock.fileno()
+        self._watcher: Watcher = self._loop
+        if self._peer is not None and needs_epoll(self._loop):
+            self._watcher = EpollWatcher(self._loop)
         self._reading = False  # what the protocol wants ...
         self._watched = False  # ... and what the loop was told
         self._errors_in_a_row = 0
@@ -86,9 +97,9 @@ class SelectorTransport(SocketTransport):
             return
         self._watched = wanted
         if wanted:
-            self._loop.add_reader(self._fd, self._on_readable)
+            self._watcher.add_reader(self._fd, self._on_readable)
         elif not self._loop.is_closed():
-            self._loop.remove_reader(self._fd)
+            self._watcher.remove_reader(self._fd)
 
     def _on_readable(self) -> None:
         batch = self._batch_protocol
@@ -123,9 +134,14 @@ class SelectorTransport(SocketTransport):
         self._watch_readable()
 
     def _watch_writable(self) -> bool:
-        self._loop.add_writer(self._fd, self._on_writable)
+        self._watcher.add_writer(self._fd, self._on_writable)
         return True
 
     def _unwatch_writable(self) -> None:
         if not self._loop.is_closed():
-            self._loop.remove_writer(self._fd)
+            self._watcher.remove_writer(self._fd)
+
+    def _close_socket(self) -> None:
+        if isinstance(self._watcher, EpollWatcher):
+            self._watcher.close()
+        super()._close_socket()

@@ -18,8 +18,8 @@ from aioudp._address import (
     destinations,
     format_address,
     host_and_port,
-    is_numeric,
     is_path,
+    numeric_family,
     parse_address,
     public_address,
     socket_address,
@@ -241,14 +241,14 @@ def test_flowinfo_and_scope_out_of_range_are_refused(
 @pytest.mark.parametrize("zone", [2**32, 2**32 + 1, 2**64])
 def test_a_zone_out_of_range_is_refused(zone: int) -> None:
     """The socket module would cut it down to the index of another interface."""
-    with pytest.raises(ValueError, match="scope_id|zone|interface"):
+    with pytest.raises(ValueError, match=r"scope_id|zone|interface"):
         socket_address((f"fe80::1%{zone}", 53), AF_INET6)
 
 
 @pytest.mark.parametrize("zone", ["nosuch0", "-1", "\0", "\u0661"])
 def test_a_zone_that_does_not_exist_is_refused(zone: str) -> None:
     """No interface has that name."""
-    with pytest.raises(ValueError, match="interface|null"):
+    with pytest.raises(ValueError, match=r"interface|null"):
         socket_address((f"fe80::1%{zone}", 53), AF_INET6)
 
 
@@ -366,12 +366,19 @@ def test_only_mapped_addresses_are_ipv4(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host",
-    ["192.0.2.1", "::", "2001:db8::1", "::ffff:192.0.2.1", "fe80::1%1", "<broadcast>"],
+    ("host", "family"),
+    [
+        ("192.0.2.1", socket.AF_INET),
+        ("::", socket.AF_INET6),
+        ("2001:db8::1", socket.AF_INET6),
+        ("::ffff:192.0.2.1", socket.AF_INET),
+        ("fe80::1%1", socket.AF_INET6),
+        ("<broadcast>", socket.AF_INET),
+    ],
 )
-def test_numeric_hosts_are_told_from_names(host: str) -> None:
-    """What inet_pton(3) reads is numeric, with a zone or without."""
-    assert is_numeric(host)
+def test_numeric_hosts_have_a_family(host: str, family: int) -> None:
+    """What inet_pton(3) reads is numeric; a mapped address stands for IPv4."""
+    assert numeric_family(host) == family
 
 
 @pytest.mark.parametrize(
@@ -379,7 +386,7 @@ def test_numeric_hosts_are_told_from_names(host: str) -> None:
 )
 def test_names_are_told_from_numeric_hosts(host: str) -> None:
     """Everything else needs a look-up, which will say what is wrong with it."""
-    assert not is_numeric(host)
+    assert numeric_family(host) == 0
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,17 @@ TEXTS: Final[list[tuple[UDPError, str]]] = [
     (EndpointClosedError(), "the endpoint is closed"),
     (
         SendManyError({7: TOO_LONG}),
-        "1 datagram was not sent; the first, at index 7: "
-        f"[Errno {errno.EMSGSIZE}] Message too long",
+        (
+            "1 datagram was not sent; the first, at index 7: "
+            f"[Errno {errno.EMSGSIZE}] Message too long"
+        ),
     ),
     (
         SendManyError({2: REFUSED, 5: TOO_LONG}),
-        "2 datagrams were not sent; the first, at index 2: "
-        f"[Errno {errno.ECONNREFUSED}] Connection refused",
+        (
+            "2 datagrams were not sent; the first, at index 2: "
+            f"[Errno {errno.ECONNREFUSED}] Connection refused"
+        ),
     ),
 ]
 

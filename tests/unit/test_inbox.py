@@ -109,9 +109,7 @@ def test_take_gives_all_there_is() -> None:
     ("limit", "taken", "left"),
     [(1, [1], [2, 3]), (2, [1, 2], [3]), (3, [1, 2, 3], []), (9, [1, 2, 3], [])],
 )
-def test_take_keeps_to_its_limit(
-    limit: int, taken: list[int], left: list[int]
-) -> None:
+def test_take_keeps_to_its_limit(limit: int, taken: list[int], left: list[int]) -> None:
     """The oldest are taken; the rest stays in order."""
     inbox = filled("pause", 3, numbered(1, 2, 3))
 

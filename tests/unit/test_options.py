@@ -87,7 +87,7 @@ def test_a_good_value_is_taken_as_it_is(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("family", socket.AF_UNIX),
+        ("family", 1),
         ("family", -1),
         ("queue_size", 0),
         ("queue_size", -1),

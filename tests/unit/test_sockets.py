@@ -32,6 +32,7 @@ from aioudp._sockets import (
 
 LOOPBACK: Final = ("127.0.0.1", 0)
 LOOPBACK6: Final = ("::1", 0, 0, 0)
+AF_NETLINK: Final = 16  # include/linux/socket.h
 
 on_linux = pytest.mark.skipif(
     sys.platform != "linux", reason="cannot: linux: this is about the Linux kernel"
@@ -175,7 +176,7 @@ def test_gro_is_switched_on(make_socket: MakeSocket) -> None:
 @with_unix_sockets
 def test_gro_is_for_ip_sockets(make_socket: MakeSocket, tmp_path: Path) -> None:
     """A UNIX socket has no trains."""
-    sock = make_socket(str(tmp_path / "socket"), socket.AF_UNIX)
+    sock = make_socket(str(tmp_path / "socket"), _sockets.AF_UNIX)
 
     assert not enable_gro(sock)
 
@@ -454,7 +455,7 @@ def test_a_unix_socket_has_no_backlog_to_filter(
 ) -> None:
     """Its kernel queue is left alone."""
     paths = [str(tmp_path / name) for name in ("one", "two")]
-    sock, peer = (make_socket(path, socket.AF_UNIX) for path in paths)
+    sock, peer = (make_socket(path, _sockets.AF_UNIX) for path in paths)
     peer.sendto(b"early", paths[0])
 
     assert connect(sock, paths[1]) == ([], 0)
@@ -472,11 +473,9 @@ def test_a_datagram_socket_can_be_adopted(family: int) -> None:
 
 
 @with_unix_sockets
-def test_a_unix_datagram_socket_can_be_adopted() -> None:
+def test_a_unix_datagram_socket_can_be_adopted(make_socket: MakeSocket) -> None:
     """A non-blocking one just as well."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        check_adoptable(sock)
+    check_adoptable(make_socket(None, _sockets.AF_UNIX))
 
 
 def test_a_stream_socket_cannot_be_adopted() -> None:
@@ -490,7 +489,7 @@ def test_a_stream_socket_cannot_be_adopted() -> None:
 @on_linux
 def test_a_socket_of_another_family_cannot_be_adopted() -> None:
     """Netlink has datagrams too, but no endpoints."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM) as sock:
+    with socket.socket(AF_NETLINK, socket.SOCK_DGRAM) as sock:
         what = re.escape(repr(sock))
         with pytest.raises(ValueError, match=f"an IP or a UNIX socket, not {what}"):
             check_adoptable(sock)
@@ -648,7 +647,7 @@ def test_drops_are_unknown_on_an_older_kernel() -> None:
 def test_the_path_is_removed(make_socket: MakeSocket, tmp_path: Path) -> None:
     """It can be bound again."""
     path = tmp_path / "socket"
-    make_socket(str(path), socket.AF_UNIX)
+    make_socket(str(path), _sockets.AF_UNIX)
     bound = BoundPath(str(path))
 
     bound.remove()
@@ -662,10 +661,10 @@ def test_another_file_at_the_path_is_left_alone(
 ) -> None:
     """Somebody else may have put a socket of their own there meanwhile."""
     path = tmp_path / "socket"
-    make_socket(str(path), socket.AF_UNIX)
+    make_socket(str(path), _sockets.AF_UNIX)
     bound = BoundPath(str(path))
     path.rename(tmp_path / "moved")  # keeps the old inode from being used again
-    make_socket(str(path), socket.AF_UNIX)
+    make_socket(str(path), _sockets.AF_UNIX)
 
     bound.remove()
 

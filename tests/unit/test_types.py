@@ -61,7 +61,7 @@ def test_stats_are_a_snapshot() -> None:
 def test_stats_are_made_by_name_only() -> None:
     """A new counter may come at any place without changing what code means."""
     with pytest.raises(TypeError):
-        Stats(1)  # type: ignore[misc]
+        Stats(1)  # type: ignore[call-arg]
 
 
 def test_stats_survive_pickling() -> None:
