@@ -85,7 +85,9 @@ def public_address(addr: SocketAddress) -> Address:
     if addr is None:
         return ""
     if len(addr) == 4 and isinstance(addr, tuple) and addr[0].startswith(_MAPPED_TEXT):
-        return addr[0][len(_MAPPED_TEXT) :], addr[1]
+        host = addr[0][len(_MAPPED_TEXT) :]
+        if "." in host:  # and not ::ffff:1:2:3:4, an IPv6 address like any other
+            return host, addr[1]
     result: Address = addr
     return result
 

@@ -63,6 +63,14 @@ logger = logging.getLogger("aioudp")
 _make = partial(tuple.__new__, Datagram)
 
 
+def _is_segment_size(level: int, kind: int, value: bytes) -> bool:
+    return (
+        kind == _sockets.UDP_GRO
+        and level == _sockets.SOL_UDP
+        and len(value) >= _GRO_SIZE.size
+    )
+
+
 class BatchSocket:
     """The reading and writing of one non-blocking datagram socket.
 
@@ -277,7 +285,7 @@ class BatchSocket:
         if flags & _CUT:
             self._refuse_cut(data, control, flags)
         for level, kind, value in control:
-            if kind == _sockets.UDP_GRO and level == _sockets.SOL_UDP:
+            if _is_segment_size(level, kind, value):
                 (segment_size,) = _GRO_SIZE.unpack_from(value)
                 if 0 < segment_size < len(data):
                     segments = split_train(data, segment_size)
@@ -294,8 +302,7 @@ class BatchSocket:
         if flags & _TRUNC:
             self.truncated += 1
             raise OSError(errno.EMSGSIZE, f"datagram cut off after {len(data)} bytes")
-        kinds = [(level, kind) for level, kind, _ in control]
-        if (_sockets.SOL_UDP, _sockets.UDP_GRO) not in kinds:
+        if not any(_is_segment_size(*message) for message in control):
             self.truncated += 1
             raise OSError(
                 errno.EMSGSIZE,

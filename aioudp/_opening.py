@@ -144,7 +144,8 @@ def adopt(
 
     For sockets made by systemd, by a parent process, or with options of your own. A
     connected socket makes a connected endpoint, an unbound one is bound to a port that
-    the system chooses. If opening fails, the socket is still the caller's.
+    the system chooses. If opening fails, the socket is still the caller's; if it is
+    cancelled, so it is unless the loop transport had begun to use it and has closed it.
 
     Args:
         sock_or_fd: A socket or a descriptor, UDP or UNIX.
@@ -259,13 +260,13 @@ async def _connect_path(
     sock = _sockets.open_bound(name, _unix_family())
     path = _sockets.BoundPath(name) if name else None
     try:
-        _sockets.connect(sock, peer)
+        backlog, foreign = _sockets.connect(sock, peer)
     except BaseException:
         sock.close()
         if path is not None:
             path.remove()
         raise
-    return await _start(sock, settings, path=path)
+    return await _start(sock, settings, backlog=backlog, foreign=foreign, path=path)
 
 
 # Which descriptors carry an endpoint: a loop watches each for one party only, and

@@ -83,6 +83,9 @@ class Settings:
         for name in ("receive_buffer", "send_buffer"):
             if (size := getattr(self, name)) is not None:
                 _check_count(name, size)
+        for name in ("reuse_port", "broadcast", "offload"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be a bool, got {getattr(self, name)!r}")
         _check_choice("family", self.family, _FAMILIES)
         _check_choice("overflow", self.overflow, get_args(Overflow))
         _check_choice("transport", self.transport, get_args(TransportKind))

@@ -107,6 +107,10 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             waiter = self._loop.create_future()
             waiters.append(waiter)
             self.detour = True
+            if self.items or self._error is not None:
+                # There may be more than those in front will take. Not at once: they
+                # were woken, but have not run yet, and this task is running.
+                self._loop.call_soon(self._wake)
             try:
                 while True:
                     if self._paused:
@@ -124,6 +128,8 @@ class EndpointProtocol(asyncio.DatagramProtocol):
                 raise
             waiters.remove(waiter)
             self._update_detour()
+            if self._paused and waiters and len(self.items) <= 1:
+                self._resume()  # the caller takes the last, and others wait for more
         if self.detour:
             self._raise_what_is_pending()
 
@@ -150,8 +156,12 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         It is let run empty so that switching the reading on and off, which costs
         more than receiving a datagram, happens once per inbox full.
         """
-        if self._paused and not self.items and not self.closed:
-            self._paused = False
+        if self._paused and not self.items:
+            self._resume()
+
+    def _resume(self) -> None:
+        self._paused = False
+        if not self.closed:
             self._transport.resume_reading()
 
     def _raise_what_is_pending(self) -> None:

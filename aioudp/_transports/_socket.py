@@ -445,11 +445,15 @@ class SocketTransport(DatagramTransport):
 
     def _deliver_backlog(self) -> None:
         """Hand over what the peer had sent before the connect was complete."""
-        if self._backlog:
-            backlog, self._backlog = list(self._backlog), ()
-            self._io.received += len(backlog)
-            self._io.received_bytes += sum(len(data) for data, _ in backlog)
+        if self._closing or not self._backlog:
+            return
+        backlog, self._backlog = list(self._backlog), ()
+        self._io.received += len(backlog)
+        self._io.received_bytes += sum(len(data) for data, _ in backlog)
+        if self.is_reading():
             self._deliver(backlog)
+        else:
+            self._hold_back(backlog)
 
     def stats(self) -> Stats:
         io = self._io

@@ -58,8 +58,8 @@ class SelectorTransport(SocketTransport):
         self._resting: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        self._protocol.connection_made(self)
         self._reading = True
+        self._protocol.connection_made(self)
         self._deliver_backlog()
         self._watch_readable()
 
@@ -92,7 +92,7 @@ class SelectorTransport(SocketTransport):
 
     def _watch_readable(self) -> None:
         """Have the loop watch the socket while datagrams are wanted, and no longer."""
-        wanted = self._reading and not self._held_back and self._resting is None
+        wanted = self._reading and not (self._held_back or self._resting)
         if wanted is self._watched:
             return
         self._watched = wanted

@@ -264,7 +264,7 @@ def test_a_datagram_that_was_cut_off_is_an_error(
 ) -> None:
     """It is counted, and not handed over as if it were whole."""
     _skip_without_offload()
-    monkeypatch.setattr(_sockets, "MAX_READ", 4)
+    monkeypatch.setattr(_batchio, "_MAX_READ", 4)
     sock = make_socket()
     batch = reader(sock, offload=True)
     sock.sendto(b"too long", sock.getsockname())
@@ -281,7 +281,7 @@ def test_reading_goes_on_after_a_datagram_that_was_cut_off(
 ) -> None:
     """The next one is not affected."""
     _skip_without_offload()
-    monkeypatch.setattr(_sockets, "MAX_READ", 4)
+    monkeypatch.setattr(_batchio, "_MAX_READ", 4)
     sock = make_socket()
     batch = reader(sock, offload=True)
     for data in (b"too long", b"next"):

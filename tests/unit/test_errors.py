@@ -112,15 +112,6 @@ def test_context_is_added_to_what_the_system_says() -> None:
     )
 
 
-def test_context_keeps_the_cause() -> None:
-    """What led to the error stays readable in the traceback."""
-    cause = ValueError("the reason")
-    error = OSError(errno.EINVAL, "Invalid argument")
-    error.__cause__ = cause
-
-    assert with_context(error, "sending").__cause__ is cause
-
-
 def test_context_leaves_the_error_alone() -> None:
     """It returns a new error, and does not add to the text of one shared by others."""
     error = OSError(errno.EINVAL, "Invalid argument")

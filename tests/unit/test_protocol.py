@@ -217,6 +217,28 @@ async def test_a_place_is_kept_when_another_took_everything(
     assert await outcomes(*others) == [3, 4]
 
 
+async def test_a_late_turn_is_not_a_turn_before_others(
+    until_blocked: UntilBlocked,
+) -> None:
+    """Woken in vain, and late, a task leaves what arrives to the one before it."""
+    line = Line()
+    gone, greedy, second, third = tasks = start(
+        line.recv(), line.recv_many(), line.recv(), line.recv()
+    )
+    await until_blocked(*tasks)
+    line.put(1, 2, 3)  # wakes the first three
+    gone.cancel()  # wakes the last one too, one turn of the event loop later
+    await asyncio.sleep(0)  # the second has found that nothing was left for it
+
+    line.put(4)
+    await until_blocked(*tasks)
+
+    assert await greedy == [1, 2, 3]
+    assert [second.done(), third.done()] == [True, False]
+    line.put(5)
+    assert await outcomes(second, third) == [4, 5]
+
+
 async def test_what_a_limited_call_leaves_goes_to_the_next(
     until_blocked: UntilBlocked,
 ) -> None:
@@ -568,6 +590,23 @@ async def test_an_emptied_queue_resumes_the_reading(
     assert (before, line.fake.calls) == (["pause"], ["pause", "resume"])
     line.put(3)
     assert await task == 3
+
+
+@pytest.mark.parametrize("capacity", [1, 2])
+async def test_reading_resumes_for_those_who_still_wait(
+    capacity: int, until_blocked: UntilBlocked
+) -> None:
+    """The last of a queue full goes to one task, and others are in the line."""
+    line = Line(capacity=capacity)
+    tasks = start(*(line.recv() for _ in range(capacity + 1)))
+    await until_blocked(*tasks)
+
+    line.put(*range(capacity))
+    await until_blocked(*tasks)
+
+    assert line.fake.calls == ["pause", "resume"]
+    line.put(capacity)
+    assert await outcomes(*tasks) == list(range(capacity + 1))
 
 
 async def test_a_half_empty_queue_stays_paused() -> None:

@@ -450,16 +450,18 @@ def test_a_refused_connect_names_the_peer(make_socket: MakeSocket) -> None:
 
 
 @with_unix_sockets
-def test_a_unix_socket_has_no_backlog_to_filter(
+def test_a_unix_socket_keeps_what_its_peer_sent_before(
     make_socket: MakeSocket, tmp_path: Path
 ) -> None:
-    """Its kernel queue is left alone."""
-    paths = [str(tmp_path / name) for name in ("one", "two")]
-    sock, peer = (make_socket(path, _sockets.AF_UNIX) for path in paths)
-    peer.sendto(b"early", paths[0])
+    """In its queue as well, strangers are told from the peer, however long it is."""
+    paths = [str(tmp_path / name) for name in ("one", "two", "three")]
+    sock, peer, stranger = (make_socket(path, _sockets.AF_UNIX) for path in paths)
+    early = bytes(100_000)
+    peer.sendto(early, paths[0])
+    stranger.sendto(b"stranger", paths[0])
 
-    assert connect(sock, paths[1]) == ([], 0)
-    assert receive_all(sock) == [b"early"]
+    assert connect(sock, paths[1]) == ([(early, paths[1])], 1)
+    assert receive_all(sock) == []
 
 
 # -- adopting

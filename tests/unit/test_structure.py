@@ -30,6 +30,7 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
         {
             "_transports",
             "_transports._socket",
+            "_transports._watch",
             "_transports._write_buffer",
             "_transports.base",
             "_transports.loop",
@@ -61,7 +62,7 @@ SIBLINGS: Final[dict[str, set[str]]] = {
     "_batchio": {"_sockets"},
     "_transports._socket": {"_transports._write_buffer", "_transports.base"},
     "_transports.loop": {"_transports._socket"},
-    "_transports.selector": {"_transports._socket"},
+    "_transports.selector": {"_transports._socket", "_transports._watch"},
     "_endpoint": {"_protocol"},
     "_opening": {"_endpoint", "_options", "_protocol"},
     "__main__": {"cli.app"},
