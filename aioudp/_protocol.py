@@ -6,8 +6,9 @@ follow from two rules:
 * A datagram stays in the queue until the very step of the task that returns it.
   Waking a receiver gives it a turn, never a datagram, so there is nothing to lose
   when the turn and a cancellation fall together: the turn passes to the next.
-* Nobody overtakes. Whoever calls while others wait goes to the end of the line, and
-  as many receivers from the head of the line are woken as there are datagrams.
+* Nobody overtakes. Whoever calls while others wait goes to the end of the line; as
+  many receivers from its head are woken as there are datagrams, and of those only the
+  one at the head takes any.
 
 An error that the network reported is raised by one receive call, before the datagrams
 that are queued. One is kept; a newer one replaces it.
@@ -108,17 +109,15 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             waiters.append(waiter)
             self.detour = True
             if self.items or self._error is not None:
-                # There may be more than those in front will take. Not at once: they
-                # were woken, but have not run yet, and this task is running.
-                self._loop.call_soon(self._wake)
+                self._loop.call_soon(self._wake)  # for more than those in front take
             try:
                 while True:
                     if self._paused:
                         self.resume_if_drained()
                     await waiter
-                    if self.items or self.closed or self._error is not None:
+                    if self.closed or (waiters[0] is waiter and self._has_something()):
                         break
-                    # Whoever was before us took all there was: keep the place.
+                    # Whoever was before us took all, or is still there: keep the place.
                     place = waiters.index(waiter)
                     waiter = waiters[place] = self._loop.create_future()
             except BaseException:
@@ -128,8 +127,8 @@ class EndpointProtocol(asyncio.DatagramProtocol):
                 raise
             waiters.remove(waiter)
             self._update_detour()
-            if self._paused and waiters and len(self.items) <= 1:
-                self._resume()  # the caller takes the last, and others wait for more
+            if waiters:
+                self._loop.call_soon(self._wake)  # once the caller has taken its share
         if self.detour:
             self._raise_what_is_pending()
 
@@ -175,12 +174,15 @@ class EndpointProtocol(asyncio.DatagramProtocol):
     def _update_detour(self) -> None:
         self.detour = bool(self._waiters) or self.closed or self._error is not None
 
+    def _has_something(self) -> bool:
+        return bool(self.items) or self._error is not None
+
     def _wake(self) -> None:
         """Give a turn to as many waiting tasks as there are things to take."""
         waiters = self._waiters
         available = len(self.items) + (self._error is not None)
-        for waiter in (
-            waiters if available >= len(waiters) else islice(waiters, available)
-        ):
+        for waiter in islice(waiters, available):
             if not waiter.done():
                 waiter.set_result(None)
+        if waiters and self._paused:
+            self.resume_if_drained()
