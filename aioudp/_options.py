@@ -27,26 +27,26 @@ class Options(TypedDict, total=False):
 
     reuse_port: bool
     """Let several sockets of the same user bind the port, and the kernel spread the
-    senders over them (SO_REUSEPORT, socket(7)). Default: ``False``."""
+    senders over them (SO_REUSEPORT, socket(7)). Default ``False``."""
 
     broadcast: bool
-    """Allow sending to broadcast addresses (SO_BROADCAST). Default: ``False``."""
+    """Allow sending to broadcast addresses (SO_BROADCAST). Default ``False``."""
 
     queue_size: int
-    """Received datagrams to keep until they are asked for. Default: 1024."""
+    """Received datagrams to keep until they are asked for. Default 1024."""
 
     overflow: Overflow
-    """What happens when so many are waiting. ``"pause"``, the default: reading stops,
-    the kernel's buffer fills up, and then the kernel drops the newest and counts them
-    in ``stats().dropped_kernel``. ``"drop-oldest"`` and ``"drop-newest"``: reading goes
-    on and the excess is counted in ``stats().dropped_queue``."""
+    """What happens when so many are waiting. With ``"pause"``, the default, reading
+    stops, the kernel's buffer fills up, and then the kernel drops the newest and counts
+    them in ``stats().dropped_kernel``. With ``"drop-oldest"`` and ``"drop-newest"``
+    reading goes on and the excess is counted in ``stats().dropped_queue``."""
 
     receive_buffer: int
-    """Bytes to ask of the kernel for what has arrived (SO_RCVBUF). Default: up to
+    """Bytes to ask of the kernel for what has arrived (SO_RCVBUF). Default up to
     4 MiB, whatever is granted."""
 
     send_buffer: int
-    """Bytes to ask of the kernel for what is to leave (SO_SNDBUF). Default: up to
+    """Bytes to ask of the kernel for what is to leave (SO_SNDBUF). Default up to
     4 MiB, whatever is granted."""
 
     offload: bool
@@ -54,9 +54,9 @@ class Options(TypedDict, total=False):
     are any. Default: ``True``."""
 
     transport: TransportKind
-    """``"selector"``: our own socket, watched by the event loop. ``"loop"``: the event
-    loop's own datagram transport. ``"auto"``, the default: the former where the loop
-    can watch sockets."""
+    """Who reads the socket. With ``"selector"`` it is our own, watched by the event
+    loop; with ``"loop"`` the event loop's own datagram transport has it; ``"auto"``,
+    the default, is the former where the loop can watch sockets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,11 @@ import os
 import tomllib
 from pathlib import Path
 
-_pyproject = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+from sphinx.application import Sphinx
+
+_pyproject = tomllib.loads(
+    (Path(__file__).parent.parent / "pyproject.toml").read_text()
+)
 
 project = "aioudp"
 author = "aioudp contributors"
@@ -20,8 +24,10 @@ extensions = [
     "sphinx.ext.doctest",
     "sphinx.ext.napoleon",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "**/_*.md"]  # the latter are included by others
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_title = f"aioudp {release}"
 default_role = "py:obj"
 
@@ -33,10 +39,9 @@ napoleon_numpy_docstring = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_type_aliases = {
-    name: f"aioudp.{name}"
-    for name in ("Address", "Overflow", "Payload", "TransportKind")
-}
+autodoc_class_signature = "separated"  # endpoints are made by functions
+maximum_signature_line_length = 72
+python_use_unqualified_type_names = True
 autodoc_default_options = {"members": True, "show-inheritance": True}
 
 # Links into Python's own documentation need the network, and a build without it has
@@ -50,14 +55,42 @@ nitpick_ignore_regex = [
     # Python's own names, for builds without those links.
     (
         r"py:.*",
-        r"((asyncio|collections|contextlib|os|socket|ssl|typing|types)\..+"
-        r"|Any|Awaitable|Callable|Coroutine|Generator|Iterable|Sequence|TracebackType"
-        r"|(\w*Error|\w*Exception|\w*Warning)"
-        r"|bool|bytearray|bytes|dict|float|frozenset|int|list|memoryview|object|set|str"
-        r"|tuple|type|None|True|False)",
+        (
+            r"(asyncio|socket"
+            r"|(asyncio|collections|contextlib|os|socket|ssl|typing|types)\..+"
+            r"|Any|Awaitable|Callable|Coroutine|Generator|Iterable|Sequence|TracebackType"
+            r"|(\w*Error|\w*Exception|\w*Warning)"
+            r"|bool|bytearray|bytes|dict|float|frozenset|int|list|memoryview|object|set|str"
+            r"|tuple|type|None|True|False)"
+        ),
     ),
     # Private names that signatures mention.
     (r"py:.*", r"(aioudp\.)?_\w+(\..+)?"),
 ]
 
 doctest_global_setup = "import asyncio, socket\nimport aioudp"
+
+# What a signature calls by its name; Python has expanded it by then.
+_ALIASES = {
+    "tuple[str, int] | tuple[str, int, int, int] | str | bytes": "aioudp.Address",
+    "bytes | bytearray | memoryview": "aioudp.Payload",
+}
+
+
+def _name_aliases(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: object,
+    options: object,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    for written, alias in _ALIASES.items():
+        signature = signature and signature.replace(written, alias)
+        returns = returns and returns.replace(written, alias)
+    return signature, returns
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-signature", _name_aliases)

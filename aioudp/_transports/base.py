@@ -73,7 +73,8 @@ class DatagramTransport(asyncio.DatagramTransport):
         """Send *data* now as datagrams of *segment_size* bytes.
 
         Returns:
-            How many bytes went out: whole datagrams, at least one, maybe not all.
+            The number of bytes that went out. They are whole datagrams, at least one,
+            maybe not all.
 
         Raises:
             OSError: As :meth:`try_send`, about the first datagram only.
@@ -129,4 +130,4 @@ class DatagramTransport(asyncio.DatagramTransport):
 
     @abstractmethod
     async def wait_closed(self) -> None:
-        """After :meth:`close`, return when the descriptor is gone."""
+        """After ``close``, return when the descriptor is gone."""

@@ -2,7 +2,7 @@
 
 It works on every loop that watches descriptors: asyncio's selector loops and uvloop.
 The loop's own datagram transports are avoided for reasons measured and listed in
-``docs/explanation/architecture.md``; the first of them is that asyncio's allocates
+``docs/explanation/why-not-the-loops-transport.md``; the first of them is that asyncio's allocates
 256 KiB for every datagram it reads.
 
 Each readiness event does a bounded amount of reading, so that a flood cannot keep the
