@@ -24,7 +24,7 @@ from ._address import SocketAddress
 from ._batchio import BatchSocket
 from ._endpoint import Endpoint
 from ._inbox import Inbox
-from ._options import Options, Settings
+from ._options import Options, Settings, check
 from ._protocol import EndpointProtocol
 from ._transports._socket import SocketTransport
 from ._transports.loop import LoopTransport
@@ -94,7 +94,7 @@ def bind(
         ValueError: If the port or an option is out of range, or the host is of
             another family than the option ``family`` asks for.
     """
-    settings = Settings(**options)
+    settings = check(options)
     if not _address.is_path(local_addr):
         _address.host_and_port(local_addr)
     return Opening(lambda: _bind(local_addr, settings))
@@ -125,7 +125,7 @@ def connect(
         ValueError: If a port or an option is out of range, or if the two addresses
             and the option ``family`` do not agree on a family.
     """
-    settings = Settings(**options)
+    settings = check(options)
     if not _address.is_path(remote_addr):
         host, port = _address.host_and_port(remote_addr)
         if not host or not port:
@@ -163,7 +163,7 @@ def adopt(
         raise ValueError(f"an adopted socket has decided: {', '.join(decided)}")
     if not isinstance(sock_or_fd, (socket.socket, int)) or isinstance(sock_or_fd, bool):
         raise TypeError(f"a socket or a descriptor is required, not {sock_or_fd!r}")
-    settings = Settings(**options)
+    settings = check(options)
     return Opening(lambda: _adopt(sock_or_fd, settings))
 
 

@@ -8,7 +8,7 @@ but ``_types``.
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypedDict, get_args
 
 from ._types import Overflow, TransportKind
@@ -61,12 +61,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All options, checked.
-
-    Raises:
-        TypeError: If an option is unknown or of a wrong type.
-        ValueError: If a value is out of range or not to be had on this system.
-    """
+    """All options, checked. Made by :func:`check`."""
 
     family: int = 0
     reuse_port: bool = False
@@ -91,6 +86,20 @@ class Settings:
         _check_choice("transport", self.transport, get_args(TransportKind))
         if self.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
             raise ValueError("reuse_port is not supported on this system")
+
+
+def check(options: Options) -> Settings:
+    """Return all options, the given ones and the defaults.
+
+    Raises:
+        TypeError: If an option is unknown or of a wrong type.
+        ValueError: If a value is out of range or not to be had on this system.
+    """
+    known = {field.name for field in fields(Settings)}
+    for name in options:
+        if name not in known:
+            raise TypeError(f"there is no option {name!r}; see aioudp.Options")
+    return Settings(**options)
 
 
 def _check_count(name: str, value: object) -> None:

@@ -7,6 +7,9 @@ cannot be had this way:
 
 * one datagram per event, so no trains are read, and the speed is the loop's;
 * where the loop's transport cannot pause, ``overflow="pause"`` discards the newest;
+* Proactor receives no empty datagrams, and before python/cpython#156726 it stops
+  reading after an error (``datagram_received`` and ``error_received`` in CPython's
+  ``Lib/asyncio/proactor_events.py``);
 * a full send buffer is tried again by a timer, not when the socket is writable;
 * UNIX datagrams of 256,000 bytes or more are refused: the loop may have cut them off,
   and does not tell. uvloop pads abstract names with zero bytes, so names that end in

@@ -2,8 +2,8 @@
 
 It works on every loop that watches descriptors: asyncio's selector loops and uvloop.
 The loop's own datagram transports are avoided for reasons measured and listed in
-``docs/explanation/why-not-the-loops-transport.md``; the first of them is that asyncio's allocates
-256 KiB for every datagram it reads.
+``docs/explanation/why-not-the-loops-transport.md``; the first of them is that asyncio's
+allocates 256 KiB for every datagram it reads.
 
 Each readiness event does a bounded amount of reading, so that a flood cannot keep the
 loop from its other work. A read error that comes back at once, again and again, would
