@@ -28,6 +28,7 @@ from . import (
     machine,
     memory,
     native,
+    publish,
     ratios,
     results,
     tables,
@@ -142,6 +143,17 @@ def plot(
     from . import plots
 
     for path in plots.draw(_read(file), directory or file.with_suffix("")):
+        typer.echo(path)
+
+
+@app.command("publish")
+def publish_(file: ResultFile) -> None:
+    """Put the figures of a result file into README and documentation."""
+    if find_spec("matplotlib") is None:
+        raise typer.BadParameter("plots need matplotlib: pip install matplotlib")
+    found = _read(file)
+    found.write(publish.RESULT_FILE)
+    for path in publish.publish(found, Path()):
         typer.echo(path)
 
 

@@ -1,0 +1,104 @@
+"""Put the figures of a result file into the README and the documentation.
+
+Nobody types a figure: the README's table stands between two markers, the page and the
+plots of the documentation are whole files, and a test says when one of them is not
+what the published result file gives.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from . import ratios, tables
+from .formatting import markdown, microseconds, quantity
+from .results import Results, Round
+
+RESULT_FILE: Final = Path("benchmarks/results/published.json")
+PAGE: Final = Path("docs/explanation/_benchmarks.md")
+PLOTS: Final = Path("docs/explanation/figures")
+README: Final = Path("README.md")
+
+_BEGIN: Final = "<!-- figures:begin -->\n"
+_END: Final = "<!-- figures:end -->"
+_PAYLOAD: Final = 64  # bytes, of the README's figures
+_LOOPS: Final = ("asyncio", "uvloop")
+_README_ROWS: Final = (
+    ("receive", "aioudp recv_many"),
+    ("receive", "aioudp recv"),
+    ("receive", "DatagramProtocol"),
+    ("receive", "asyncio-dgram"),
+    ("receive", "asyncudp"),
+    ("receive", "anyio"),
+    ("send", "aioudp send(segment_size=)"),
+    ("send", "aioudp send_many"),
+    ("send", "aioudp send"),
+    ("send", "DatagramProtocol"),
+    ("echo", "aioudp async for + send"),
+    ("echo", "DatagramProtocol"),
+)
+_UNITS: Final = {
+    "receive": "received/s",
+    "send": "sent/s",
+    "echo": "round trip p50, us",
+}
+
+
+def in_readme(results: Results) -> str:
+    """Return the README's table and the sentence that says what it depends on."""
+    header = ["datagrams of 64 bytes, over loopback", *_LOOPS]
+    lines = []
+    for scenario, subject in _README_ROWS:
+        cells = [_cell(results, scenario, subject, loop) for loop in _LOOPS]
+        if any(cells):
+            lines.append([f"{_UNITS[scenario]}: {subject}", *cells])
+    machine, conditions = results.machine, results.conditions
+    where = (
+        f"Medians of {conditions['rounds']} interleaved rounds of "
+        f"{conditions['seconds_per_round']} s on a shared machine: {machine['cpu']}, "
+        f"{machine['cores']} cores, {machine['system']} {machine['kernel']}, "
+        f"{machine['python']}, uvloop {results.versions.get('uvloop', '-')}. "
+        "Receivers are flooded by a C program that sends trains (UDP_SEGMENT), so what "
+        "they do not take is lost. All figures, with spread, losses and CPU time: "
+        f"[{RESULT_FILE.name}]({RESULT_FILE.as_posix()})."
+    )
+    return f"{markdown(header, lines)}\n\n{where}\n"
+
+
+def in_docs(results: Results) -> str:
+    """Return the page of the documentation: ratios, plots and tables."""
+    plots = "\n\n".join(f"![{scenario}](figures/{scenario}.svg)" for scenario in _UNITS)
+    return (
+        "<!-- Made by: python -m benchmarks publish -->\n\n"
+        "### Ratios\n\n"
+        "Each taken round by round, between two measurements that stood close "
+        "together. The last column compares what a datagram cost in CPU time.\n\n"
+        f"{ratios.render(results)}\n\n### Plots\n\n{plots}\n\n"
+        f"### Conditions\n\n{tables.render(results)}\n"
+    )
+
+
+def publish(results: Results, root: Path) -> list[Path]:
+    """Write all of it below *root* and return the paths."""
+    from . import plots
+
+    page, readme = root / PAGE, root / README
+    page.write_text(in_docs(results))
+    readme.write_text(replaced(readme.read_text(), in_readme(results)))
+    return [page, readme, *plots.draw(results, root / PLOTS)]
+
+
+def replaced(text: str, figures: str) -> str:
+    """Return the README with other figures between its markers."""
+    head, _, rest = text.partition(_BEGIN)
+    _, _, tail = rest.partition(_END)
+    return f"{head}{_BEGIN}{figures}{_END}{tail}"
+
+
+def _cell(results: Results, scenario: str, subject: str, loop: str) -> str:
+    row = results.row(scenario, subject, loop, _PAYLOAD)
+    if row is None or not row.rounds:
+        return ""
+    if scenario == "echo":
+        return microseconds(row.spread(Round.p50).median)
+    return quantity(row.spread(row.rate).median)
