@@ -101,6 +101,24 @@ class DatagramTransport(asyncio.DatagramTransport):
         """
 
     @abstractmethod
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes ``sendto`` has buffered, headers included."""
+
+    @abstractmethod
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return the low and the high water mark of that buffer, in bytes."""
+
+    @abstractmethod
+    def set_write_buffer_limits(
+        self, high: int | None = None, low: int | None = None
+    ) -> None:
+        """Set the water marks, in bytes, as ``asyncio.WriteTransport`` does.
+
+        Raises:
+            ValueError: If not ``0 <= low <= high``.
+        """
+
+    @abstractmethod
     def is_reading(self) -> bool:
         """Tell whether datagrams are being handed to the protocol."""
 
