@@ -144,7 +144,8 @@ def adopt(
 
     For sockets made by systemd, by a parent process, or with options of your own. A
     connected socket makes a connected endpoint, an unbound one is bound to a port that
-    the system chooses. If opening fails, the socket is still the caller's; if it is
+    the system chooses. IP_RECVERR and IPV6_RECVERR are switched off, because nobody
+    would read the queue that they fill. If opening fails, the socket is still the caller's; if it is
     cancelled, so it is unless the loop transport had begun to use it and has closed it.
 
     Args:
@@ -231,9 +232,11 @@ async def _connect(
     def open_pair(
         pair: tuple[_Candidate, _Candidate],
     ) -> tuple[socket.socket, list[Datagram], int]:
-        sock = _open(pair[0], settings)
+        mine, peer = pair
+        purpose = f"connecting to {peer.addr!r}" if mine.addr is None else None
+        sock = _open(mine, settings, purpose)
         try:
-            return sock, *_sockets.connect(sock, pair[1].addr)
+            return sock, *_sockets.connect(sock, peer.addr)
         except BaseException:
             sock.close()
             raise
@@ -257,7 +260,8 @@ async def _connect_path(
     name: str | bytes | None = "" if sys.platform == "linux" else None
     if local_addr is not None:
         name = _address.unix_path(local_addr)
-    sock = _sockets.open_bound(name, _unix_family())
+    purpose = None if name else f"connecting to {peer!r}"
+    sock = _sockets.open_bound(name, _unix_family(), purpose=purpose)
     path = _sockets.BoundPath(name) if name else None
     try:
         backlog, foreign = _sockets.connect(sock, peer)
@@ -285,6 +289,7 @@ async def _adopt(sock_or_fd: socket.socket | int, settings: Settings) -> Endpoin
         if carrier is not None and not carrier.is_closing():
             raise ValueError(f"{sock!r} already carries an endpoint")
         sock.setblocking(False)
+        _sockets.silence_error_queue(sock)
         if sock.family != _sockets.AF_UNIX and not sock.getsockname()[1]:
             sock.bind(("", 0))
         if settings.broadcast:
@@ -365,13 +370,16 @@ def _size_buffers(sock: socket.socket, settings: Settings) -> None:
             _sockets.set_buffer(sock, option, size)
 
 
-def _open(candidate: _Candidate, settings: Settings) -> socket.socket:
+def _open(
+    candidate: _Candidate, settings: Settings, purpose: str | None = None
+) -> socket.socket:
     return _sockets.open_bound(
         candidate.addr,
         candidate.family,
         dual_stack=candidate.dual_stack,
         reuse_port=settings.reuse_port,
         broadcast=settings.broadcast,
+        purpose=purpose,
     )
 
 

@@ -26,6 +26,8 @@ from ._types import Datagram
 SOL_UDP: Final = int(socket.IPPROTO_UDP)
 UDP_SEGMENT: Final = 103  # Linux 4.18
 UDP_GRO: Final = 104  # Linux 5.0
+IP_RECVERR: Final = 11  # include/uapi/linux/in.h
+IPV6_RECVERR: Final = 25  # include/uapi/linux/in6.h
 # include/uapi/asm-generic/socket.h, include/uapi/linux/sock_diag.h
 SO_MEMINFO: Final = 55  # Linux 4.12
 _MEMINFO: Final = struct.Struct("=9I")  # SK_MEMINFO_VARS words ...
@@ -92,12 +94,13 @@ def open_bound(
     dual_stack: bool = False,
     reuse_port: bool = False,
     broadcast: bool = False,
+    purpose: str | None = None,
 ) -> socket.socket:
     """Return a non-blocking datagram socket bound to *addr*, or unbound for ``None``.
 
     Raises:
-        OSError: If the system refuses; the message names the address. The socket
-            is closed.
+        OSError: If the system refuses; the message says which address to bind to, or
+            else the *purpose*. The socket is closed.
     """
     try:
         sock = socket.socket(family, socket.SOCK_DGRAM)
@@ -109,7 +112,7 @@ def open_bound(
             sock.close()
             raise
     except OSError as exc:
-        raise with_context(exc, f"binding to {addr!r}") from None
+        raise with_context(exc, purpose or f"binding to {addr!r}") from None
     return sock
 
 
@@ -186,6 +189,18 @@ def check_adoptable(sock: socket.socket) -> None:
         raise ValueError(f"an endpoint needs a datagram socket, not {sock!r}")
     if sock.family not in (*_INET, AF_UNIX):
         raise ValueError(f"an endpoint needs an IP or a UNIX socket, not {sock!r}")
+
+
+def silence_error_queue(sock: socket.socket) -> None:
+    """Switch IP_RECVERR and IPV6_RECVERR off, where there are such options.
+
+    With them, an ICMP error stays in a queue of its own, and the socket stays ready
+    until somebody reads that queue (ip(7)): the event loop would never rest.
+    """
+    if sys.platform == "linux" and sock.family in _INET:
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 0)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 0)
 
 
 def is_dual_stack(sock: socket.socket) -> bool:

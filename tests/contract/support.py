@@ -17,11 +17,29 @@ from typing import Any, Final
 
 import pytest
 
+import aioudp
+
+AF_UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)  # not on Windows
+
 linux_only = pytest.mark.skipif(
     sys.platform != "linux", reason="cannot: linux: this is about Linux alone"
 )
 unix_only = pytest.mark.skipif(
-    not hasattr(socket, "AF_UNIX"), reason="cannot: unix: there are no UNIX sockets"
+    AF_UNIX == -1, reason="cannot: unix: there are no UNIX sockets"
+)
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(
+    not _has_ipv6(), reason="cannot: ipv6: ::1 cannot be bound"
 )
 
 _PATIENCE: Final = 10  # seconds for what is under way already
@@ -37,6 +55,11 @@ def plain_socket(host: str, **options: Any) -> Iterator[socket.socket]:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         sock.bind((host, 0))
         yield sock
+
+
+def port_of(endpoint: aioudp.Endpoint) -> int:
+    """Return the port that *endpoint* is bound to."""
+    return int(endpoint.local_addr[1])
 
 
 def read(sock: socket.socket, count: int = 1) -> list[bytes]:
@@ -63,11 +86,11 @@ class FullPeer:
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock = socket.socket(AF_UNIX, socket.SOCK_DGRAM)
         self.sock.setblocking(False)
         self.sock.bind(self.path)
         self._fillers = 0
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
+        with socket.socket(AF_UNIX, socket.SOCK_DGRAM) as filler:
             filler.setblocking(False)
             for _ in range(_MAX_TURNS):
                 try:
@@ -93,6 +116,14 @@ class FullPeer:
                 break
         return datagrams
 
+    async def wait_for(self, count: int) -> list[bytes]:
+        """Return the next *count* datagrams, read by a thread as they come."""
+        self.make_room()
+        self.sock.settimeout(_PATIENCE)
+        datagrams = await asyncio.to_thread(read, self.sock, count)
+        self.sock.settimeout(0)
+        return datagrams
+
 
 def descriptors() -> list[str]:
     """Return the open descriptors of this process."""
@@ -109,3 +140,8 @@ async def turns_until(condition: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0)
     pytest.fail(f"not so after {_MAX_TURNS} turns of the event loop")
+
+
+async def outcome(task: asyncio.Future[Any]) -> Any:
+    """Return what the task returns or raises, a cancellation too."""
+    return (await asyncio.gather(task, return_exceptions=True))[0]

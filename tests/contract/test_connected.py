@@ -12,7 +12,15 @@ import pytest
 
 import aioudp
 
-from .support import descriptors, linux_only, plain_socket, read, refusing_address
+from .support import (
+    descriptors,
+    linux_only,
+    needs_ipv6,
+    plain_socket,
+    port_of,
+    read,
+    refusing_address,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import Endpoints, UntilBlocked
@@ -55,9 +63,7 @@ def before_connecting(
 # -- the peer and its address
 
 
-async def test_send_needs_no_address(
-    endpoints: Endpoints, peer: socket.socket
-) -> None:
+async def test_send_needs_no_address(endpoints: Endpoints, peer: socket.socket) -> None:
     """A connected endpoint sends to its peer without being told where (B040)."""
     endpoint = await endpoints.connect(peer.getsockname())
 
@@ -72,7 +78,7 @@ async def test_addresses(endpoints: Endpoints, peer: socket.socket, host: str) -
 
     assert endpoint.remote_addr == peer.getsockname()
     assert endpoint.local_addr[0] == host
-    assert int(endpoint.local_addr[1]) > 0
+    assert port_of(endpoint) > 0
 
 
 async def test_no_peer(endpoints: Endpoints) -> None:
@@ -83,9 +89,7 @@ async def test_no_peer(endpoints: Endpoints) -> None:
     assert endpoint.get_extra_info("peername") is None
 
 
-async def test_local_addr(
-    endpoints: Endpoints, peer: socket.socket, host: str
-) -> None:
+async def test_local_addr(endpoints: Endpoints, peer: socket.socket, host: str) -> None:
     """A connected endpoint sends from the local address asked for."""
     endpoint = await endpoints.connect(peer.getsockname(), local_addr=(host, 0))
 
@@ -115,9 +119,7 @@ async def test_taken_local_addr(
     before = descriptors()
 
     with pytest.raises(OSError) as caught:
-        await endpoints.connect(
-            peer.getsockname(), local_addr=stranger.getsockname()
-        )
+        await endpoints.connect(peer.getsockname(), local_addr=stranger.getsockname())
 
     assert caught.value.errno == errno.EADDRINUSE
     assert str(stranger.getsockname()[1]) in str(caught.value)
@@ -125,10 +127,11 @@ async def test_taken_local_addr(
 
 
 @pytest.mark.parametrize(
-    ("remote", "local"), [("127.0.0.1", "::1"), ("::1", "127.0.0.1"), ("::1", "0.0.0.0")]
+    ("remote", "local"),
+    [("127.0.0.1", "::1"), ("::1", "127.0.0.1"), ("::1", "0.0.0.0")],
 )
 async def test_addresses_of_different_families(
-    transport: str, remote: str, local: str
+    transport: aioudp.TransportKind, remote: str, local: str
 ) -> None:
     """A local and a remote address of different families are refused (B013)."""
     before = descriptors()
@@ -143,14 +146,14 @@ async def test_addresses_of_different_families(
     ("host", "family"), [("127.0.0.1", socket.AF_INET6), ("::1", socket.AF_INET)]
 )
 async def test_peer_of_another_family(
-    transport: str, host: str, family: int
+    transport: aioudp.TransportKind, host: str, family: int
 ) -> None:
     """A peer that is not of the family asked for is refused (B032)."""
     with pytest.raises(ValueError, match="family mismatch"):
         await aioudp.connect((host, 9), family=family, transport=transport)
 
 
-async def test_peer_as_a_mapped_address(transport: str) -> None:
+async def test_peer_as_a_mapped_address(transport: aioudp.TransportKind) -> None:
     """A peer given as ::ffff:127.0.0.1 is the IPv4 peer 127.0.0.1 (B192)."""
     with plain_socket("127.0.0.1") as peer:
         port = peer.getsockname()[1]
@@ -199,7 +202,9 @@ def test_local_addr_that_is_no_address(local: Any) -> None:
 
 @linux_only
 @pytest.mark.parametrize("addr", [("127.255.255.255", 9), ("255.255.255.255", 9)])
-async def test_error_of_connecting(transport: str, addr: tuple[str, int]) -> None:
+async def test_error_of_connecting(
+    transport: aioudp.TransportKind, addr: tuple[str, int]
+) -> None:
     """What the system refuses to connect to is named, nothing is left (B050) (B054)."""
     before = descriptors()
 
@@ -210,7 +215,7 @@ async def test_error_of_connecting(transport: str, addr: tuple[str, int]) -> Non
 
 
 @linux_only
-async def test_broadcast_peer(transport: str) -> None:
+async def test_broadcast_peer(transport: aioudp.TransportKind) -> None:
     """With the option broadcast an endpoint connects to a broadcast address (B050)."""
     with plain_socket("127.255.255.255") as peer:
         addr = peer.getsockname()
@@ -259,11 +264,12 @@ async def test_another_address_is_refused(
     assert read(stranger) == [b"nothing was sent"]
 
 
+@needs_ipv6
 @pytest.mark.parametrize(
     ("flowinfo", "scope_id"), [(0, 1), (1, 0)], ids=["scope", "flow"]
 )
 async def test_another_scope_is_refused(
-    transport: str, flowinfo: int, scope_id: int
+    transport: aioudp.TransportKind, flowinfo: int, scope_id: int
 ) -> None:
     """The peer's host and port with another scope or flow are refused (B043)."""
     with plain_socket("::1") as peer:
@@ -452,6 +458,23 @@ async def test_refused_endpoint_goes_on(
     await server.send(b"welcome", sender)
 
     assert data == b"hello"
+    assert await endpoint.recv() == (b"welcome", server.local_addr)
+
+
+@linux_only
+async def test_refusal_met_by_a_send(endpoints: Endpoints, host: str) -> None:
+    """A send that meets an old refusal goes out, and recv raises that one (B131)."""
+    with refusing_address(host) as addr:
+        endpoint = await endpoints.connect(addr)
+        await endpoint.send(b"too early")
+    server = await endpoints.bind(port=addr[1])
+
+    await endpoint.send(b"hello")
+
+    assert await server.recv() == (b"hello", endpoint.local_addr)
+    with pytest.raises(ConnectionRefusedError):
+        await endpoint.recv()
+    await server.send(b"welcome", endpoint.local_addr)
     assert await endpoint.recv() == (b"welcome", server.local_addr)
 
 
