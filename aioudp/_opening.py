@@ -145,8 +145,9 @@ def adopt(
     For sockets made by systemd, by a parent process, or with options of your own. A
     connected socket makes a connected endpoint, an unbound one is bound to a port that
     the system chooses. IP_RECVERR and IPV6_RECVERR are switched off, because nobody
-    would read the queue that they fill. If opening fails, the socket is still the caller's; if it is
-    cancelled, so it is unless the loop transport had begun to use it and has closed it.
+    would read the queue that they fill. If opening fails or is cancelled, the socket is
+    still the caller's, unless the event loop's own transport had got hold of it: then
+    that has closed it.
 
     Args:
         sock_or_fd: A socket or a descriptor, UDP or UNIX.

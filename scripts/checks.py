@@ -16,6 +16,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Final
+from types import FrameType
+from typing import ClassVar, Final, NoReturn
 
 import environments
 from environments import HOME, ROOT
@@ -34,11 +36,13 @@ GROUPS: Final = ("test", "lint", "docs", "bench")
 STRICT: Final = ("-X", "dev", "-W", "error")
 THIS_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 CLOSING_LINE: Final = re.compile(r"\d+ (passed|failed|error|skipped).* in [\d.]+s")
-LIMIT: Final = 900  # seconds for one command: only a hang takes so long
+LIMIT: Final = 600  # seconds for one command: only a hang takes so long
 
 
 class Leg:
     """One check: what it runs, what that printed, how long it took."""
+
+    running: ClassVar[set[subprocess.Popen[bytes]]] = set()
 
     def __init__(self, name: str, steps: Callable[[Leg], None]) -> None:
         self.name = name
@@ -63,20 +67,24 @@ class Leg:
         arguments = [str(argument) for argument in command]
         self.output += f"$ {' '.join(arguments)}\n"
         with tempfile.TemporaryFile("w+", errors="replace") as printed:
+            process = subprocess.Popen(
+                arguments,
+                cwd=cwd,
+                env={**os.environ, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+            )
+            self.running.add(process)
             try:
-                subprocess.run(
-                    arguments,
-                    check=True,
-                    cwd=cwd,
-                    env={**os.environ, **variables},
-                    stdin=subprocess.DEVNULL,
-                    stdout=printed,
-                    stderr=subprocess.STDOUT,
-                    timeout=LIMIT,
-                )
+                process.wait(LIMIT)
             finally:
+                process.kill()  # does nothing to one that has ended
+                self.running.discard(process)
                 printed.seek(0)
                 self.output += printed.read()
+        if process.returncode != 0:
+            raise subprocess.CalledProcessError(process.returncode, arguments)
 
     @property
     def closing_line(self) -> str:
@@ -186,6 +194,8 @@ def wheel(leg: Leg) -> None:
 
 def main() -> int:
     options, pytest_arguments = parse(sys.argv[1:])
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, stop)
     os.environ["PATH"] += f"{os.pathsep}/usr/sbin{os.pathsep}/sbin"  # ip, nft, tc
     if os.environ.get("CI") == "true":
         if failure := environments.add_system_tools():
@@ -235,6 +245,13 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str] | None]:
         help="legs at a time (default: one for each processor, here %(default)s)",
     )
     return parser.parse_args(arguments), pytest_arguments
+
+
+def stop(signum: int, frame: FrameType | None) -> NoReturn:
+    """Leave nothing running behind when this is interrupted."""
+    for process in list(Leg.running):
+        process.kill()
+    os._exit(128 + signum)
 
 
 def run_all(legs: list[Leg], jobs: int) -> list[Leg]:

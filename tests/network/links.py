@@ -57,14 +57,27 @@ class Link:
         for end in near, far:
             self._wait_until_up(end)
         if _HAS_IPV6:
-            self._add_address(near, NEAR_LOCAL, AF_INET6)
-            self._add_address(far, FAR_LOCAL, AF_INET6)
+            self.add_address(near, NEAR_LOCAL, AF_INET6)
+            self.add_address(far, FAR_LOCAL, AF_INET6)
 
     def add_addresses(self) -> None:
         """Give either end its global address of each family."""
         for family in [AF_INET, AF_INET6] if _HAS_IPV6 else [AF_INET]:
-            self._add_address(self.near, NEAR[family], family)
-            self._add_address(self.far, FAR[family], family)
+            self.add_address(self.near, NEAR[family], family)
+            self.add_address(self.far, FAR[family], family)
+
+    def add_address(self, end: Namespace, host: str, family: AddressFamily) -> None:
+        """Add an address, and return once what is sent to it is taken.
+
+        With IPv6 that is a moment later, although "nodad" spares it the search for
+        another owner (RFC 4862): see addrconf_dad_start(), net/ipv6/addrconf.c.
+        """
+        version, nodad = ("-6", "nodad") if family == AF_INET6 else ("-4", "")
+        end.ip(
+            f"address add {host}/{_PREFIX_LENGTH[family]} dev {self._device} {nodad}"
+        )
+        show = version, "route", "show", "table", "local", host
+        _wait_until(lambda: end.run("ip", *show).startswith("local"))
 
     def set_patience(self, family: AddressFamily, milliseconds: int) -> None:
         """Set how long the near end waits for a neighbour before it asks again.
@@ -78,7 +91,7 @@ class Link:
 
     def add_far_host(self, host: str, family: AddressFamily) -> None:
         """Give the far end another address, and let the near end know its neighbour."""
-        self._add_address(self.far, host, family)
+        self.add_address(self.far, host, family)
         self.near.ip(
             f"neighbour replace {host} lladdr {_FAR_MAC} dev {self._device}"
             " nud permanent"
@@ -92,19 +105,6 @@ class Link:
         """
         show = f"link show dev {self._device}"
         _wait_until(lambda: "state UP" in end.ip(show))
-
-    def _add_address(self, end: Namespace, host: str, family: AddressFamily) -> None:
-        """Add an address, and return once what is sent to it is taken.
-
-        With IPv6 that is a moment later, even though "nodad" spares it the search for
-        another owner (RFC 4862): see addrconf_dad_start(), net/ipv6/addrconf.c.
-        """
-        nodad = "nodad" if family == AF_INET6 else ""
-        end.ip(
-            f"address add {host}/{_PREFIX_LENGTH[family]} dev {self._device} {nodad}"
-        )
-        show = f"address show dev {self._device} tentative"
-        _wait_until(lambda: not end.ip(show))
 
 
 def _wait_until(ready: Callable[[], bool]) -> None:

@@ -86,6 +86,11 @@ class Namespace:
             raise RuntimeError(f"{what}: {done.stderr}")
         return done.stdout
 
+    def index(self, device: str) -> int:
+        """Return the index of an interface inside, the scope id of its addresses."""
+        with self.entered():
+            return socket.if_nametoindex(device)
+
     def socket(self, family: int, host: str, port: int = 0) -> socket.socket:
         """Return a non-blocking datagram socket that lives inside, bound to *host*."""
         with self.entered():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from socket import AF_INET6, AddressFamily
 from typing import Any, Final, Self
 
@@ -12,7 +13,10 @@ END: Final = b"end"
 """Sent last, so that what has not arrived before it never will."""
 
 _PATIENCE: Final = 10  # seconds, after which something that should arrive is lost
-_SIZE: Final = 1000
+_SIZE: Final = 1000  # bytes
+_ROOM: Final = 8 * 1024 * 1024  # bytes, so that the far end loses nothing itself
+
+_SO_RCVBUFFORCE: Final = 33  # include/uapi/asm-generic/socket.h; beyond net.core limits
 
 
 def numbered(number: int, size: int = _SIZE) -> bytes:
@@ -30,6 +34,7 @@ class Sink:
 
     def __init__(self, far: Namespace, family: AddressFamily, port: int = 0) -> None:
         self.socket = far.socket(family, "::" if family == AF_INET6 else "", port)
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
         self.port: int = self.socket.getsockname()[1]
 
     def __enter__(self) -> Self:

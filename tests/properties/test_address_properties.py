@@ -131,9 +131,9 @@ def test_a_mapped_address_is_the_ipv4_address(host: str, port: int) -> None:
 
     assert socket_address((host, port), AF_INET) == plain
     assert public_address((host, port, 0, 0)) == plain
-    assert public_address(
-        socket_address((host, port), AF_INET6, dual_stack=True)
-    ) == plain
+    assert (
+        public_address(socket_address((host, port), AF_INET6, dual_stack=True)) == plain
+    )
 
 
 @given(ipv4 | ipv6 | scoped, st.sampled_from([AF_INET, AF_INET6]), st.booleans())

@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable, Coroutine
+from functools import partial
 from itertools import count
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -91,17 +93,28 @@ class ReceivingMachine(RuleBasedStateMachine):
     )
     def open(self, capacity: int, overflow: Overflow) -> None:
         self.capacity, self.overflow = capacity, overflow
-        self.transport: Any = FakeTransport(self)
+        self.transport = FakeTransport(self)
+        transport: Any = self.transport
         self.protocol = EndpointProtocol(self.loop, Inbox(capacity, overflow))
-        self.protocol.connection_made(self.transport)
-        self.endpoint = Endpoint(self.transport, self.protocol)
+        self.protocol.connection_made(transport)
+        self.endpoint = Endpoint(transport, self.protocol)
 
     # -- the network
 
     @precondition(lambda self: not self.protocol.closed)
-    @rule(size=st.integers(1, 6), readable=st.booleans(), calls=st.lists(CALLS))
-    def arrive(self, size: int, readable: bool, calls: list[Call]) -> None:
-        """Let datagrams arrive, and maybe be read at once; meanwhile tasks start."""
+    @rule(
+        size=st.integers(1, 6),
+        readable=st.booleans(),
+        calls=st.lists(CALLS),
+        cancelled=st.integers(0, 2),
+    )
+    def arrive(
+        self, size: int, readable: bool, calls: list[Call], cancelled: int
+    ) -> None:
+        """Let datagrams arrive, and maybe be read at once.
+
+        In the same turn tasks start, and those that are to be served are cancelled.
+        """
         for call in calls:
             self.receive(call, at_once=False)
         self.arrived += size
@@ -110,6 +123,8 @@ class ReceivingMachine(RuleBasedStateMachine):
         ]
         if readable:
             self.deliver()
+        for task in self.unfinished()[:cancelled]:
+            self.cancel(task)
 
     def deliver(self) -> None:
         """Read a batch, as the transport does when the socket is readable."""
@@ -188,6 +203,7 @@ class ReceivingMachine(RuleBasedStateMachine):
         waiting = bool(self.protocol._waiters)
         try:
             self.took([self.endpoint.recv_nowait()])
+            assert not waiting
         except BlockingIOError:
             assert waiting or not (self.queue or self.error)
         except EndpointClosedError:
@@ -197,9 +213,12 @@ class ReceivingMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.unfinished())
     @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
+    def cancel_one(self, data: st.DataObject) -> None:
         """Cancel one of the tasks, wherever it stands."""
-        task = data.draw(st.sampled_from(self.unfinished()))
+        places = st.integers(0, len(self.unfinished()) - 1)
+        self.cancel(self.unfinished()[data.draw(places)])
+
+    def cancel(self, task: asyncio.Task[None]) -> None:
         task.cancel()
         self.cancelled.add(task)
 
@@ -281,9 +300,11 @@ class ReceivingMachine(RuleBasedStateMachine):
             self.loop.close()
 
 
+@pytest.mark.timeout(180)  # a failure is made small before it is shown
 def test_receiving_follows_the_model(loop_factory: LoopFactory) -> None:
     """Whatever happens, in whichever order."""
+    machine: Any = partial(ReceivingMachine, loop_factory)
     run_state_machine_as_test(
-        lambda: ReceivingMachine(loop_factory),
+        machine,
         settings=settings(stateful_step_count=40, report_multiple_bugs=False),
     )

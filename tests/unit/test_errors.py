@@ -119,3 +119,11 @@ def test_context_leaves_the_error_alone() -> None:
     with_context(error, "sending")
 
     assert str(error) == f"[Errno {errno.EINVAL}] Invalid argument"
+
+
+def test_context_is_added_to_an_error_without_a_number() -> None:
+    """The socket module raises some of its own before it asks the system."""
+    explained = with_context(OSError("AF_UNIX path too long"), "binding to '/long'")
+
+    assert str(explained) == "AF_UNIX path too long (binding to '/long')"
+    assert explained.errno is None

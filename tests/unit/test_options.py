@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from aioudp._options import Options, Settings
+from aioudp._options import Options, Settings, check
 
 
 def test_both_classes_have_the_same_fields() -> None:
@@ -134,9 +134,22 @@ def test_the_choices_are_listed_in_the_refusal(name: str) -> None:
 
 
 def test_an_unknown_option_is_refused() -> None:
-    """A misspelt option does not pass in silence."""
-    with pytest.raises(TypeError, match="reuse_addr"):
-        Settings(reuse_addr=True)  # type: ignore[call-arg]
+    """A misspelt option does not pass in silence; the error names it."""
+    options: Any = {"reuse_addr": True}
+
+    with pytest.raises(TypeError, match="'reuse_addr'"):
+        check(options)
+
+
+def test_what_is_not_given_has_its_default() -> None:
+    """The settings are complete."""
+    assert check({"queue_size": 5}) == Settings(queue_size=5)
+
+
+def test_given_options_are_checked() -> None:
+    """With the errors of the settings."""
+    with pytest.raises(ValueError, match="queue_size"):
+        check({"queue_size": 0})
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -475,6 +475,23 @@ async def test_closing_reaches_a_task_that_was_just_woken(
         await task
 
 
+async def test_closing_reaches_a_newcomer_too(until_blocked: UntilBlocked) -> None:
+    """One that calls before the woken tasks have left the line."""
+    line = Line()
+    (task,) = start(line.recv())
+    await until_blocked(task)
+    (newcomer,) = start(line.recv())  # runs before the woken task, where not eager
+
+    line.close()
+    late = line.recv()
+
+    with pytest.raises(EndpointClosedError):
+        late.send(None)
+    assert [type(result) for result in await outcomes(task, newcomer)] == [
+        EndpointClosedError
+    ] * 2
+
+
 async def test_closing_twice_is_closing_once(until_blocked: UntilBlocked) -> None:
     """Also while the woken tasks have not run yet."""
     line = Line()
@@ -558,6 +575,40 @@ async def test_recv_nowait_does_not_overtake(until_blocked: UntilBlocked) -> Non
     with pytest.raises(BlockingIOError, match="other tasks"):
         line.recv_nowait()
     assert await task == 1
+
+
+# -- taking what else is there
+
+
+async def test_topping_up_takes_what_has_just_arrived() -> None:
+    """The rest of a burst need not wait for the next turn of the event loop."""
+    line = Line()
+    line.put(1)
+    line.fake.on_poll = lambda: line.put(2)
+
+    line.top_up()
+
+    assert list(line.items) == numbered(1, 2)
+
+
+async def test_a_paused_endpoint_is_not_topped_up() -> None:
+    """There was no room, and the pause holds until the queue is empty."""
+    line = Line(capacity=1)
+    line.put(1)
+
+    line.top_up()
+
+    assert line.fake.calls == ["pause"]
+
+
+async def test_a_closed_endpoint_is_not_topped_up() -> None:
+    """There is nothing to ask any more."""
+    line = Line()
+    line.close()
+
+    line.top_up()
+
+    assert line.fake.calls == []
 
 
 # -- back-pressure

@@ -392,6 +392,18 @@ def test_sendto_sends_at_once(rig: Rig) -> None:
     assert rig.transport.get_write_buffer_size() == 0
 
 
+def test_sendto_needs_no_address_when_connected(make_rig: MakeRig) -> None:
+    """There is one peer; a datagram that has to wait goes to it as well."""
+    rig = make_rig(peer=PEER)
+    rig.transport.sendto(b"first")
+    rig.io.room = 0
+    rig.transport.sendto(b"second")
+    rig.io.room = 1
+    rig.loop.claim_writable()
+
+    assert rig.io.out == [(b"first", None), (b"second", None)]
+
+
 def test_sendto_keeps_the_order(full: Rig) -> None:
     """A datagram does not overtake those that wait, even if there is room again."""
     full.io.room = 2
@@ -722,6 +734,20 @@ def test_a_connected_transport_sends_to_nobody_else(
     with pytest.raises(ValueError, match=r"connected to .*9\), cannot send to .*10\)"):
         sends(rig, OTHER)[way]()
     assert rig.io.out == []
+
+
+def test_a_buffer_with_gaps_is_sent(rig: Rig) -> None:
+    """As the bytes that it stands for; the kernel takes only whole pieces."""
+    every_second = memoryview(b"a_b_c_")[::2]
+
+    with _sockets.open_bound(("127.0.0.1", 0), socket.AF_INET) as sock:
+        loop: Any = rig.loop
+        io = BatchSocket(sock, gso_segments=1, gro=False)
+        transport = SelectorTransport(loop, sock, Recorder(), io)
+        transport.try_send(every_second, sock.getsockname())
+        transport.sendto(every_second, sock.getsockname())
+
+        assert [sock.recv(100), sock.recv(100)] == [b"abc", b"abc"]
 
 
 def test_prepare_copies_what_can_change(rig: Rig) -> None:
@@ -1107,6 +1133,55 @@ def test_the_backlog_comes_first(make_rig: MakeRig) -> None:
     assert rig.events == ["made", b"early", b"bird", b"late"]
     assert (stats.received, stats.received_bytes) == (2, 9)  # the fake counts nothing
     assert stats.dropped_kernel == 3
+
+
+def test_a_batch_protocol_gets_the_backlog_as_a_batch(make_rig: MakeRig) -> None:
+    """As anything else that it receives."""
+    rig = make_rig(protocol=BatchRecorder(), backlog=datagrams(b"early", b"bird"))
+
+    rig.start()
+
+    assert rig.events == ["made", [b"early", b"bird"]]
+
+
+def test_the_backlog_waits_for_a_protocol_that_paused(make_rig: MakeRig) -> None:
+    """It comes when reading is resumed, before anything else."""
+    rig = make_rig(backlog=datagrams(b"early", b"bird"))
+    pause_at(rig, "made")
+    rig.start()
+    before = [*rig.events]
+
+    rig.transport.resume_reading()
+    rig.loop.turn()
+    rig.receive([b"late"])
+
+    assert before == ["made"]
+    assert rig.events == ["made", b"early", b"bird", b"late"]
+
+
+def test_a_pause_in_the_middle_of_the_backlog_keeps_the_rest(make_rig: MakeRig) -> None:
+    """It was read before, but it is handed over no faster."""
+    rig = make_rig(backlog=datagrams(b"early", b"bird"))
+    pause_at(rig, b"early")
+    rig.start()
+    before = [*rig.events]
+
+    rig.transport.resume_reading()
+    rig.loop.turn()
+
+    assert before == ["made", b"early"]
+    assert rig.events == ["made", b"early", b"bird"]
+
+
+def test_a_protocol_that_closes_gets_no_backlog(make_rig: MakeRig) -> None:
+    """Nothing arrives after close."""
+    rig = make_rig(backlog=datagrams(b"early"))
+    close_at(rig, "made")
+
+    rig.start()
+    rig.loop.turn()
+
+    assert rig.events == ["made", "lost"]
 
 
 # -- reading

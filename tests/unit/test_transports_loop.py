@@ -28,13 +28,17 @@ class Recorder(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.events: list[Any] = []
         self.senders: list[Any] = []
+        self.pause_at: Any = None
         self._told = asyncio.Event()
 
     def _note(self, event: Any) -> None:
         self.events.append(event)
         self._told.set()
+        if event == self.pause_at:
+            self.transport.pause_reading()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
         self._note("made")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -65,10 +69,13 @@ async def make_loop_transport() -> AsyncIterator[MakeLoopTransport]:
     async with AsyncExitStack() as stack:
 
         async def make(
-            addr: Any = ("127.0.0.1", 0), family: int = socket.AF_INET, **options: Any
+            addr: Any = ("127.0.0.1", 0),
+            family: int = socket.AF_INET,
+            protocol: Recorder | None = None,
+            **options: Any,
         ) -> tuple[LoopTransport, Recorder]:
             sock = _sockets.open_bound(addr, family)
-            protocol = Recorder()
+            protocol = protocol or Recorder()
             io = BatchSocket(sock, gso_segments=1, gro=False)
             loop = asyncio.get_running_loop()
             transport = LoopTransport(loop, sock, protocol, io, **options)
@@ -205,9 +212,11 @@ async def test_what_the_loop_delivers_after_close_is_ignored(
 ) -> None:
     """Some loops hand over what they had read already."""
     transport, protocol = await make_loop_transport()
-    transport.try_send(b"payload", transport.get_extra_info("sockname"))
+    addr = transport.get_extra_info("sockname")
+    transport.try_send(b"payload", addr)
 
     transport.close()
+    transport._on_datagram(b"read before", addr)
     await transport.wait_closed()
 
     assert await protocol.until(2) == ["made", "lost"]
@@ -238,6 +247,24 @@ async def test_the_loop_transport_delivers_the_backlog(
     )
 
     assert protocol.events == ["made", b"early"]
+
+
+@pytest.mark.parametrize("pause", ["made", b"early"])
+async def test_the_loop_transport_holds_the_backlog_back(
+    pause: Any, make_loop_transport: MakeLoopTransport
+) -> None:
+    """From a protocol that pauses, until it resumes; none of it is lost."""
+    protocol = Recorder()
+    protocol.pause_at = pause
+    backlog = [Datagram(data, ("127.0.0.1", 9)) for data in (b"early", b"bird")]
+
+    transport, _ = await make_loop_transport(protocol=protocol, backlog=backlog)
+    before = [*protocol.events]
+    transport.resume_reading()
+
+    assert await protocol.until(3) == ["made", b"early", b"bird"]
+    if transport.can_pause:
+        assert before == (["made"] if pause == "made" else ["made", b"early"])
 
 
 @with_unix_sockets
