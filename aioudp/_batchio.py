@@ -40,6 +40,9 @@ MAX_READS: Final = 64
 MAX_TRAINS: Final = 16
 """Trains of one :meth:`BatchSocket.send_segments`, for the same reason: 1 MiB."""
 
+MAX_SINGLES: Final = 1024
+"""What takes the place of :data:`MAX_TRAINS` where there are no trains: datagrams."""
+
 _LONE_READS: Final = 8
 """After so many single datagrams in a row, only every so-many-th receive asks whether
 there is more. The question costs as much as the read, and delays the answer that the
@@ -179,7 +182,7 @@ class BatchSocket:
         """
         position = 0
         try:
-            for _ in range(MAX_TRAINS):
+            for _ in range(MAX_TRAINS if self.gso_segments > 1 else MAX_SINGLES):
                 length = train_length(segment_size, self.gso_segments)
                 train = data[position : position + length]
                 position += self._send_train(train, segment_size, addr)
@@ -230,8 +233,6 @@ class BatchSocket:
         if length <= segment_size:
             self.send(train, addr)
             return length
-        if self.gso_segments == 1:
-            return self._send_singly(train, segment_size, addr)
         control = (
             _sockets.SOL_UDP,
             _sockets.UDP_SEGMENT,

@@ -292,7 +292,8 @@ class Endpoint:
         :meth:`aclose`).
         """
         self._protocol.close()
-        self._transport.close()
+        # Not close(), which would first send what was given to transport.sendto.
+        self._transport.abort()
 
     async def aclose(self) -> None:
         """Close the endpoint, and return when its port can be bound again. Idempotent.

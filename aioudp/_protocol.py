@@ -108,8 +108,6 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             waiter = self._loop.create_future()
             waiters.append(waiter)
             self.detour = True
-            if self.items or self._error is not None:
-                self._loop.call_soon(self._wake)  # for more than those in front take
             try:
                 while True:
                     if self._paused:

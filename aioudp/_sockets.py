@@ -186,7 +186,7 @@ def check_adoptable(sock: socket.socket) -> None:
         ValueError: If *sock* is no datagram socket, or of a family not served here.
     """
     if sock.type != socket.SOCK_DGRAM:
-        raise ValueError(f"an endpoint needs a datagram socket, not {sock!r}")
+        raise ValueError(f"an endpoint needs a datagram socket, not {sock.type!r}")
     if sock.family not in (*_INET, AF_UNIX):
         raise ValueError(f"an endpoint needs an IP or a UNIX socket, not {sock!r}")
 

@@ -35,6 +35,7 @@ hangs is ended by the timeout of the suite.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import functools
 import gc
 import inspect
@@ -154,29 +155,45 @@ def host(family: socket.AddressFamily) -> str:
 class Endpoints:
     """Opens endpoints on one transport and one host, and closes them all."""
 
-    def __init__(
-        self, transport: aioudp.TransportKind, host: str, stack: AsyncExitStack
-    ) -> None:
+    def __init__(self, transport: aioudp.TransportKind, host: str) -> None:
         self._defaults: dict[str, Any] = {"transport": transport}
         self._host = host
-        self._stack = stack
+        self._stack = AsyncExitStack()
+        self._opened: list[aioudp.Endpoint] = []
 
     async def bind(self, *, port: int = 0, **options: Any) -> aioudp.Endpoint:
         """Bind an endpoint to the loopback host."""
-        opening = aioudp.bind((self._host, port), **self._defaults | options)
-        return await self._stack.enter_async_context(opening)
+        return await self._enter(
+            aioudp.bind((self._host, port), **self._defaults | options)
+        )
 
     async def connect(
         self, remote_addr: aioudp.Address, **options: Any
     ) -> aioudp.Endpoint:
         """Connect an endpoint to the address."""
-        opening = aioudp.connect(remote_addr, **self._defaults | options)
-        return await self._stack.enter_async_context(opening)
+        return await self._enter(
+            aioudp.connect(remote_addr, **self._defaults | options)
+        )
 
     async def pair(self, **options: Any) -> tuple[aioudp.Endpoint, aioudp.Endpoint]:
         """Return a bound endpoint, opened with the options, and one connected to it."""
         server = await self.bind(**options)
         return server, await self.connect(server.local_addr)
+
+    async def _enter(self, opening: aioudp.Opening[aioudp.Endpoint]) -> aioudp.Endpoint:
+        endpoint = await self._stack.enter_async_context(opening)
+        self._opened.append(endpoint)
+        return endpoint
+
+    async def aclose(self) -> None:
+        """Close them; abort those that cannot be, or the loop could not be either."""
+        try:
+            async with asyncio.timeout(5):
+                await self._stack.aclose()
+        except TimeoutError:
+            for endpoint in self._opened:
+                endpoint.transport.abort()
+            raise
 
 
 @pytest.fixture
@@ -184,10 +201,9 @@ async def endpoints(
     transport: aioudp.TransportKind, host: str
 ) -> AsyncIterator[Endpoints]:
     """Open endpoints with ``bind``, ``connect`` and ``pair``; the end closes them."""
-    stack = AsyncExitStack()
-    yield Endpoints(transport, host, stack)
-    async with asyncio.timeout(5):  # after a failure no other timeout is on
-        await stack.aclose()
+    endpoints = Endpoints(transport, host)
+    yield endpoints
+    await endpoints.aclose()
 
 
 # -- waiting without the clock
@@ -261,6 +277,27 @@ def _bounded(
             await test(*args, **kwargs)
 
     return bounded
+
+
+_LONGEST_TEARDOWN: Final = 60  # seconds
+_STDERR: Final = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the real standard error for the last words of a run that hangs."""
+    config.stash[_STDERR] = os.dup(2)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """End the run, and show where, if closing an event loop hangs; nothing else can."""
+    faulthandler.dump_traceback_later(
+        _LONGEST_TEARDOWN, exit=True, file=item.config.stash[_STDERR]
+    )
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(autouse=True)

@@ -158,7 +158,9 @@ class SocketTransport(DatagramTransport):
             return
         self._closing = True
         self._stop_reading()
-        if not self._buffer:
+        if self._buffer:
+            self._wake_waiters()
+        else:
             self._shut()
 
     def abort(self) -> None:
@@ -326,6 +328,9 @@ class SocketTransport(DatagramTransport):
             return
         self._buffer.append(bytes(data), addr)
         self._arm()
+        self._pause_above_high_water()
+
+    def _pause_above_high_water(self) -> None:
         if self._buffer.size > self._buffer.high and not self._buffer.paused:
             self._buffer.paused = True
             self._protocol.pause_writing()
@@ -340,6 +345,7 @@ class SocketTransport(DatagramTransport):
         self, high: int | None = None, low: int | None = None
     ) -> None:
         self._buffer.set_limits(high, low)
+        self._pause_above_high_water()
 
     def _send_or_report(self, data: Payload, addr: Any) -> bool:
         """Send, or tell the protocol why not. Returns whether there was room."""
@@ -373,8 +379,7 @@ class SocketTransport(DatagramTransport):
         try:
             await waiter
         finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+            self._waiters.remove(waiter)
 
     @abstractmethod
     def _watch_writable(self) -> bool:

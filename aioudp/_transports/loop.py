@@ -91,6 +91,8 @@ class LoopTransport(SocketTransport):
     def resume_reading(self) -> None:
         if self.can_pause and not self._closing:
             self._inner.resume_reading()
+            if self._held_back:
+                self._loop.call_soon(self._deliver_held_back)
 
     def poll(self) -> None:
         """Do nothing: the loop's transport reads when it reads."""
@@ -113,7 +115,8 @@ class LoopTransport(SocketTransport):
                 addr = addr.rstrip(b"\0")
         self._io.received += 1
         self._io.received_bytes += len(data)
-        self._deliver([Datagram(data, public_address(addr))])
+        self._held_back.append(Datagram(data, public_address(addr)))
+        self._deliver_held_back()
 
 
 class _Reader(asyncio.DatagramProtocol):

@@ -7,6 +7,7 @@ cannot hide behind the same mistake of the other.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import sys
@@ -18,6 +19,8 @@ from typing import Any, Final
 import pytest
 
 import aioudp
+from aioudp import _opening
+from aioudp._batchio import BatchSocket
 
 AF_UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)  # not on Windows
 
@@ -125,6 +128,32 @@ class FullPeer:
         return datagrams
 
 
+class Gate:
+    """A full kernel buffer, of whatever socket, for the endpoints that are opened next.
+
+    It takes *room* datagrams. Each time it has refused one it has room for as many more
+    as the next of *grants* says.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.room = 0
+        self.grants: list[int] = []
+        gate = self
+
+        class GatedSocket(BatchSocket):
+            def send(self, data: Any, addr: Any = None) -> None:
+                gate.pass_one()
+                super().send(data, addr)
+
+        monkeypatch.setattr(_opening, "BatchSocket", GatedSocket)
+
+    def pass_one(self) -> None:
+        if not self.room:
+            self.room = self.grants.pop(0) if self.grants else 0
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        self.room -= 1
+
+
 def descriptors() -> list[str]:
     """Return the open descriptors of this process."""
     try:
@@ -145,3 +174,50 @@ async def turns_until(condition: Callable[[], bool]) -> None:
 async def outcome(task: asyncio.Future[Any]) -> Any:
     """Return what the task returns or raises, a cancellation too."""
     return (await asyncio.gather(task, return_exceptions=True))[0]
+
+
+async def turns(count: int) -> None:
+    """Let the loop turn *count* times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+# -- the ways to receive: each returns the next *count* datagrams
+
+
+async def _recv(endpoint: aioudp.Endpoint, count: int) -> list[aioudp.Datagram]:
+    return [await endpoint.recv() for _ in range(count)]
+
+
+async def _recv_many(endpoint: aioudp.Endpoint, count: int) -> list[aioudp.Datagram]:
+    datagrams: list[aioudp.Datagram] = []
+    while len(datagrams) < count:
+        datagrams += await endpoint.recv_many(count - len(datagrams))
+    return datagrams
+
+
+async def _recv_nowait(endpoint: aioudp.Endpoint, count: int) -> list[aioudp.Datagram]:
+    datagrams: list[aioudp.Datagram] = []
+
+    def complete() -> bool:
+        try:
+            while len(datagrams) < count:
+                datagrams.append(endpoint.recv_nowait())
+        except BlockingIOError:
+            return False
+        return True
+
+    await turns_until(complete)
+    return datagrams
+
+
+async def _iterate(endpoint: aioudp.Endpoint, count: int) -> list[aioudp.Datagram]:
+    return [await anext(endpoint) for _ in range(count)]
+
+
+WAYS_TO_RECEIVE: Final = {
+    "recv": _recv,
+    "recv_many": _recv_many,
+    "recv_nowait": _recv_nowait,
+    "iteration": _iterate,
+}

@@ -19,8 +19,7 @@ from .traffic import Sink
 def link() -> Iterator[Link]:
     """Make two namespaces joined by a link, and run the test inside the near one."""
     with Namespace() as near, Namespace() as far:
-        link = Link(near, far)
-        link.add_addresses()
+        link = Link(near, far, routable=True)
         with near.entered():
             yield link
 

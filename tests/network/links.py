@@ -7,7 +7,6 @@ ip-address(8), ip-neighbour(8), ip-ntable(8).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from socket import AF_INET, AF_INET6, AddressFamily
 from typing import Final
 
@@ -33,51 +32,53 @@ HEADERS: Final = {AF_INET: 20 + 8, AF_INET6: 40 + 8}
 
 _NEAR_MAC: Final = "02:00:00:00:00:01"  # locally administered
 _FAR_MAC: Final = "02:00:00:00:00:02"
-_PREFIX_LENGTH: Final = {AF_INET: 24, AF_INET6: 64}
 _LOOKS: Final = 1000  # at something that is about to be ready; each takes 2 ms or more
 
 _HAS_IPV6: Final = os.path.exists("/proc/net/if_inet6")
 
 
 class Link:
-    """An Ethernet cable between two namespaces, with IPv6 link-local addresses."""
+    """An Ethernet cable between two namespaces, ready to be used.
 
-    def __init__(self, near: Namespace, far: Namespace, device: str = DEVICE) -> None:
+    Each end has an IPv6 link-local address; with *routable* also one of each family
+    that the rest of the world could reach.
+    """
+
+    def __init__(
+        self,
+        near: Namespace,
+        far: Namespace,
+        device: str = DEVICE,
+        *,
+        routable: bool = False,
+    ) -> None:
         self.near = near
         self.far = far
         self._device = device
+        ends = {near: [NEAR_LOCAL], far: [FAR_LOCAL]}
+        if routable:
+            ends[near] += NEAR.values()
+            ends[far] += FAR.values()
         near.ip(
             f"link add {device} address {_NEAR_MAC} type veth"
             f" peer name {device} address {_FAR_MAC} netns {far.path}"
         )
-        for end in near, far:
-            if _HAS_IPV6:
-                end.ip(f"link set {device} addrgenmode none")
-            end.ip(f"link set {device} up")
-        for end in near, far:
-            self._wait_until_up(end)
-        if _HAS_IPV6:
-            self.add_address(near, NEAR_LOCAL, AF_INET6)
-            self.add_address(far, FAR_LOCAL, AF_INET6)
+        for end, hosts in ends.items():
+            no_other_addresses = [f"link set {device} addrgenmode none"] * _HAS_IPV6
+            end.ip(*no_other_addresses, f"link set {device} up", *self._add(hosts))
+        for end, hosts in ends.items():
+            self._wait_until_ready(end, hosts)
 
-    def add_addresses(self) -> None:
-        """Give either end its global address of each family."""
-        for family in [AF_INET, AF_INET6] if _HAS_IPV6 else [AF_INET]:
-            self.add_address(self.near, NEAR[family], family)
-            self.add_address(self.far, FAR[family], family)
+    def add_address(self, end: Namespace, host: str) -> None:
+        """Give one end another address."""
+        end.ip(*self._add([host]))
+        self._wait_until_ready(end, [host])
 
-    def add_address(self, end: Namespace, host: str, family: AddressFamily) -> None:
-        """Add an address, and return once what is sent to it is taken.
-
-        With IPv6 that is a moment later, although "nodad" spares it the search for
-        another owner (RFC 4862): see addrconf_dad_start(), net/ipv6/addrconf.c.
-        """
-        version, nodad = ("-6", "nodad") if family == AF_INET6 else ("-4", "")
-        end.ip(
-            f"address add {host}/{_PREFIX_LENGTH[family]} dev {self._device} {nodad}"
-        )
-        show = version, "route", "show", "table", "local", host
-        _wait_until(lambda: end.run("ip", *show).startswith("local"))
+    def add_far_host(self, host: str) -> None:
+        """Give the far end another address, and tell the near end whose it is."""
+        self.add_address(self.far, host)
+        neighbour = f"{host} lladdr {_FAR_MAC} dev {self._device}"
+        self.near.ip(f"neighbour replace {neighbour} nud permanent")
 
     def set_patience(self, family: AddressFamily, milliseconds: int) -> None:
         """Set how long the near end waits for a neighbour before it asks again.
@@ -89,29 +90,35 @@ class Link:
             f"ntable change name {table} dev {self._device} retrans {milliseconds}"
         )
 
-    def add_far_host(self, host: str, family: AddressFamily) -> None:
-        """Give the far end another address, and let the near end know its neighbour."""
-        self.add_address(self.far, host, family)
-        self.near.ip(
-            f"neighbour replace {host} lladdr {_FAR_MAC} dev {self._device}"
-            " nud permanent"
-        )
+    def _add(self, hosts: list[str]) -> list[str]:
+        """Return the commands that add addresses, of the families there are."""
+        # "nodad": without a search for another owner first (RFC 4862).
+        return [
+            f"address add {host}/64 dev {self._device} nodad"
+            if ":" in host
+            else f"address add {host}/24 dev {self._device}"
+            for host in hosts
+            if _HAS_IPV6 or ":" not in host
+        ]
 
-    def _wait_until_up(self, end: Namespace) -> None:
-        """Return once the kernel sends and receives on the interface.
+    def _wait_until_ready(self, end: Namespace, hosts: list[str]) -> None:
+        """Return once the kernel takes what is sent and what arrives.
 
-        One end comes up a moment after the other was switched on. Until then the
-        kernel throws away what it is given (noop_qdisc, net/sched/sch_generic.c).
+        One end of a link comes up a moment after the other was switched on; until
+        then the kernel throws away what it is given (noop_qdisc in
+        net/sched/sch_generic.c). An IPv6 address is served a moment after it was
+        added (addrconf_dad_start() in net/ipv6/addrconf.c).
         """
-        show = f"link show dev {self._device}"
-        _wait_until(lambda: "state UP" in end.ip(show))
-
-
-def _wait_until(ready: Callable[[], bool]) -> None:
-    for _ in range(_LOOKS):
-        if ready():
-            return
-    raise RuntimeError("the link does not become ready")
+        expected = ["state UP"]
+        if _HAS_IPV6:
+            expected += [f"local {host} " for host in hosts if ":" in host]
+        version = "-6" if _HAS_IPV6 else "-4"
+        look = f"link show dev {self._device}", "route show table local"
+        for _ in range(_LOOKS):
+            seen = end.run("ip", version, "-batch", "-", lines=look)
+            if all(sign in seen for sign in expected):
+                return
+        raise RuntimeError(f"{self._device} does not become ready: {seen}")
 
 
 class SilentHost:
@@ -124,10 +131,9 @@ class SilentHost:
 
     def __init__(self, link: Link, family: AddressFamily) -> None:
         self._link = link
-        self._family = family
         self.host: Final = SILENT[family]
         link.set_patience(family, 60_000)
 
     def answer(self) -> None:
         """Let everything through that was sent to the host, and will be."""
-        self._link.add_far_host(self.host, self._family)
+        self._link.add_far_host(self.host)

@@ -20,6 +20,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, Self
 
 import pytest
@@ -33,15 +34,16 @@ _LACKS: Final = ("Unknown device type", "qdisc kind is unknown", "ot supported")
 class Namespace:
     """A network namespace with nothing in it but a loopback interface."""
 
+    _fd: int
+
     def __init__(self) -> None:
         if sys.platform != "linux":
             pytest.skip("cannot: network: only Linux has network namespaces")
-        with _round_trip():
-            try:
-                _call("unshare", _CLONE_NEWNET)
-            except PermissionError:
-                pytest.skip("cannot: network: needs root to make network namespaces")
-            self._fd = _open_current()
+        try:
+            with _excursion("unshare", _CLONE_NEWNET):
+                self._fd = _open_current()
+        except PermissionError:
+            pytest.skip("cannot: network: needs root to make network namespaces")
         self.ip("link set lo up")
 
     def __enter__(self) -> Self:
@@ -58,8 +60,7 @@ class Namespace:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Have this thread, and what it starts, live in the namespace for a while."""
-        with _round_trip():
-            _call("setns", self._fd, _CLONE_NEWNET)
+        with _excursion("setns", self._fd, _CLONE_NEWNET):
             yield
 
     def ip(self, *commands: str) -> str:
@@ -91,6 +92,14 @@ class Namespace:
         with self.entered():
             return socket.if_nametoindex(device)
 
+    def sysctl(self, name: str, value: str) -> None:
+        """Set a kernel parameter of the namespace's own, as sysctl(8) does."""
+        with self.entered():
+            try:
+                Path("/proc/sys", *name.split(".")).write_text(value)
+            except OSError as exc:
+                pytest.skip(f"cannot: network: {exc}")
+
     def socket(self, family: int, host: str, port: int = 0) -> socket.socket:
         """Return a non-blocking datagram socket that lives inside, bound to *host*."""
         with self.entered():
@@ -101,13 +110,16 @@ class Namespace:
 
 
 @contextmanager
-def _round_trip() -> Iterator[None]:
-    """Bring this thread back, in the end, to the namespace that it is in now."""
+def _excursion(function: str, *arguments: int) -> Iterator[None]:
+    """Move this thread to another namespace, and bring it back to its own."""
     home = _open_current()
     try:
-        yield
+        _call(function, *arguments)
+        try:
+            yield
+        finally:
+            _call("setns", home, _CLONE_NEWNET)
     finally:
-        _call("setns", home, _CLONE_NEWNET)
         os.close(home)
 
 

@@ -15,6 +15,7 @@ import pytest
 from aioudp import _sockets
 from aioudp._batchio import BatchSocket
 from aioudp._errors import EndpointClosedError
+from aioudp._transports import selector
 from aioudp._transports._socket import SocketTransport
 from aioudp._transports.base import BatchProtocol
 from aioudp._transports.loop import LoopTransport
@@ -235,8 +236,10 @@ MakeRig = Callable[..., Rig]
 
 
 @pytest.fixture
-def make_rig() -> Iterator[MakeRig]:
+def make_rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeRig]:
     """Make rigs; the end closes their sockets."""
+    # The faked loop survives the errors of a socket, as asyncio's own loops do.
+    monkeypatch.setattr(selector, "needs_epoll", lambda loop: False)
     with ExitStack() as stack:
 
         def make(
@@ -1331,6 +1334,38 @@ def test_resuming_does_not_cut_the_rest_short(rig: Rig) -> None:
     rig.transport.resume_reading()
 
     assert rig.loop.readers == {}
+
+
+async def test_reading_goes_on_after_an_icmp_error() -> None:
+    """On every loop, some of which stop watching a socket that has an error."""
+    with _sockets.open_bound(("127.0.0.1", 0), socket.AF_INET) as gone:
+        peer = gone.getsockname()
+    protocol = Recorder()
+    told = asyncio.Event()
+    protocol.on_event = lambda _: told.set()
+
+    async def next_event() -> Any:
+        told.clear()
+        async with asyncio.timeout(10):
+            await told.wait()
+        return protocol.events[-1]
+
+    with _sockets.open_bound(("127.0.0.1", 0), socket.AF_INET) as sock:
+        sock.connect(peer)
+        io = BatchSocket(sock, gso_segments=1, gro=False)
+        loop = asyncio.get_running_loop()
+        transport = SelectorTransport(loop, sock, protocol, io)
+        await transport.start()
+        transport.try_send(b"nobody is there")
+        error = await next_event()
+        with _sockets.open_bound(peer, socket.AF_INET) as back:
+            back.sendto(b"payload", sock.getsockname())
+            received = await next_event()
+        transport.abort()
+        lost = await next_event()
+
+    assert isinstance(error, ConnectionRefusedError)
+    assert (received, lost) == (b"payload", "lost")
 
 
 def test_closing_ends_the_rest(rig: Rig) -> None:

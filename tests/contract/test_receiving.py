@@ -1,0 +1,641 @@
+"""Receiving: what arrives is handed over whole, once and in order, to whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import aioudp
+
+from .support import WAYS_TO_RECEIVE, outcome, plain_socket, turns, turns_until
+
+if TYPE_CHECKING:
+    from tests.conftest import Endpoints, UntilBlocked
+
+Receive = Callable[[aioudp.Endpoint, int], Awaitable[list[aioudp.Datagram]]]
+
+EVERY_WAY = pytest.mark.parametrize(
+    "receive", WAYS_TO_RECEIVE.values(), ids=WAYS_TO_RECEIVE
+)
+OFFLOAD = pytest.mark.parametrize(
+    "offload", [True, False], ids=["offload", "no-offload"]
+)
+
+
+@pytest.fixture
+def peer(host: str) -> Iterator[socket.socket]:
+    """Return a plain socket to send from."""
+    with plain_socket(host) as sock:
+        yield sock
+
+
+@pytest.fixture
+def other(host: str) -> Iterator[socket.socket]:
+    """Return another one."""
+    with plain_socket(host) as sock:
+        yield sock
+
+
+def send_all(sock: socket.socket, endpoint: aioudp.Endpoint, *payloads: bytes) -> None:
+    """Send the datagrams; on loopback they are in the kernel when this returns."""
+    for payload in payloads:
+        sock.sendto(payload, endpoint.local_addr)
+
+
+async def queued(endpoint: aioudp.Endpoint, count: int) -> None:
+    """Let the loop turn until the endpoint has taken *count* from the kernel."""
+    await turns_until(lambda: endpoint.stats().received == count)
+
+
+def payloads_of(datagrams: list[aioudp.Datagram]) -> list[bytes]:
+    return [data for data, _ in datagrams]
+
+
+# -- what is handed over
+
+
+@EVERY_WAY
+async def test_datagrams_are_kept_apart(
+    endpoints: Endpoints, peer: socket.socket, receive: Receive
+) -> None:
+    """Datagrams arrive one by one, whole, in order, with their sender (B100) (B101)."""
+    endpoint = await endpoints.bind()
+    payloads = [b"one", b"", b"x" * 1472, b"y" * 8192, b"", b"two", bytes(60_000)]
+
+    send_all(peer, endpoint, *payloads)
+
+    assert await receive(endpoint, len(payloads)) == [
+        (payload, peer.getsockname()) for payload in payloads
+    ]
+
+
+@EVERY_WAY
+async def test_each_sender_is_named(
+    endpoints: Endpoints, peer: socket.socket, other: socket.socket, receive: Receive
+) -> None:
+    """Each datagram comes with the address of its own sender (B100) (B122)."""
+    endpoint = await endpoints.bind()
+    senders = [peer, other, other, peer, other] * 4
+
+    for sender in senders:
+        send_all(sender, endpoint, b"same")
+
+    assert await receive(endpoint, len(senders)) == [
+        (b"same", sender.getsockname()) for sender in senders
+    ]
+
+
+@EVERY_WAY
+async def test_class_of_a_datagram(
+    endpoints: Endpoints, peer: socket.socket, receive: Receive
+) -> None:
+    """A datagram is a Datagram, its payload is bytes, and it unpacks."""
+    endpoint = await endpoints.bind()
+    send_all(peer, endpoint, b"hello")
+
+    [datagram] = await receive(endpoint, 1)
+
+    assert type(datagram) is aioudp.Datagram
+    assert type(datagram.data) is bytes
+    data, addr = datagram
+    assert (data, addr) == (datagram.data, datagram.addr)
+
+
+@EVERY_WAY
+async def test_longest_datagram(
+    endpoints: Endpoints, family: int, peer: socket.socket, receive: Receive
+) -> None:
+    """The longest datagram there is arrives whole: nothing is cut off (B102)."""
+    endpoint = await endpoints.bind()
+    longest = random.Random(102).randbytes(
+        65_507 if family == socket.AF_INET else 65_527
+    )
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+
+    send_all(peer, endpoint, longest, b"next")
+
+    assert payloads_of(await receive(endpoint, 2)) == [longest, b"next"]
+    assert endpoint.stats().truncated == 0
+
+
+@EVERY_WAY
+async def test_many_empty_datagrams(
+    endpoints: Endpoints, peer: socket.socket, receive: Receive
+) -> None:
+    """A hundred empty datagrams arrive as a hundred, and end nothing (B065) (B066)."""
+    endpoint = await endpoints.bind()
+
+    send_all(peer, endpoint, *[b""] * 100, b"end")
+
+    assert payloads_of(await receive(endpoint, 101)) == [b""] * 100 + [b"end"]
+
+
+async def test_received_is_counted(endpoints: Endpoints, peer: socket.socket) -> None:
+    """Datagrams and bytes are counted as they are taken from the kernel."""
+    endpoint = await endpoints.bind()
+
+    send_all(peer, endpoint, b"one", b"", b"three")
+    await queued(endpoint, 3)
+
+    assert endpoint.stats() == aioudp.Stats(received=3, received_bytes=8)
+
+
+async def test_source_port_0(
+    endpoints: Endpoints, family: socket.AddressFamily, host: str
+) -> None:
+    """A datagram from port 0 is received; answering it is a ValueError (B121)."""
+    endpoint = await endpoints.bind()
+    try:
+        raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_UDP)
+    except PermissionError:
+        pytest.skip("cannot: raw: no permission to forge a UDP header")
+    with raw:
+        if family == socket.AF_INET6:
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, 6)
+        header = struct.pack("!4H", 0, endpoint.local_addr[1], 8 + 5, 0)
+        raw.sendto(header + b"hello", (host, 0))
+
+    data, addr = await endpoint.recv()
+
+    assert (data, addr[:2]) == (b"hello", (host, 0))
+    with pytest.raises(ValueError, match="port"):
+        await endpoint.send(b"answer", addr)
+
+
+# -- waiting
+
+
+async def test_recv_waits(
+    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
+) -> None:
+    """A recv waits until there is a datagram, and returns it."""
+    endpoint = await endpoints.bind()
+    receiving = asyncio.create_task(endpoint.recv())
+    await until_blocked(receiving)
+    assert not receiving.done()
+
+    send_all(peer, endpoint, b"hello")
+
+    assert await receiving == (b"hello", peer.getsockname())
+
+
+async def test_an_empty_datagram_wakes(
+    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
+) -> None:
+    """An empty datagram ends the wait of a recv, each time (B066)."""
+    endpoint = await endpoints.bind()
+
+    for _ in range(10):
+        receiving = asyncio.create_task(endpoint.recv())
+        await until_blocked(receiving)
+        send_all(peer, endpoint, b"")
+        assert await receiving == (b"", peer.getsockname())
+
+
+@pytest.mark.skipif(
+    not hasattr(signal, "SIGUSR1"), reason="cannot: signals: there is no SIGUSR1"
+)
+async def test_a_signal_disturbs_nothing(
+    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
+) -> None:
+    """A signal while a recv waits neither ends the wait nor loses anything (B119)."""
+    endpoint = await endpoints.bind()
+    loop = asyncio.get_running_loop()
+    signalled = asyncio.Event()
+    loop.add_signal_handler(signal.SIGUSR1, signalled.set)
+    receiving = asyncio.create_task(endpoint.recv())
+    await until_blocked(receiving)
+
+    await asyncio.to_thread(os.kill, os.getpid(), signal.SIGUSR1)
+    await signalled.wait()
+    assert not receiving.done()
+    send_all(peer, endpoint, b"hello")
+
+    assert await receiving == (b"hello", peer.getsockname())
+    loop.remove_signal_handler(signal.SIGUSR1)
+
+
+# -- recv_many
+
+
+async def test_recv_many_waits_for_one(
+    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
+) -> None:
+    """A recv_many waits until there is a datagram."""
+    endpoint = await endpoints.bind()
+    receiving = asyncio.create_task(endpoint.recv_many())
+    await until_blocked(receiving)
+    assert not receiving.done()
+
+    send_all(peer, endpoint, b"hello")
+
+    assert await receiving == [(b"hello", peer.getsockname())]
+
+
+async def test_recv_many_returns_all(endpoints: Endpoints, peer: socket.socket) -> None:
+    """A recv_many returns all that are queued, oldest first."""
+    endpoint = await endpoints.bind()
+    send_all(peer, endpoint, *(b"%d" % number for number in range(5)))
+    await queued(endpoint, 5)
+
+    datagrams = await endpoint.recv_many()
+
+    assert type(datagrams) is list
+    assert payloads_of(datagrams) == [b"0", b"1", b"2", b"3", b"4"]
+
+
+async def test_recv_many_takes_what_the_kernel_has(
+    host: str, peer: socket.socket
+) -> None:
+    """On the selector transport it returns all that had arrived, queued or not."""
+    async with aioudp.bind((host, 0), transport="selector") as endpoint:
+        send_all(peer, endpoint, *(b"%d" % number for number in range(50)))
+
+        datagrams = await endpoint.recv_many()
+
+    assert payloads_of(datagrams) == [b"%d" % number for number in range(50)]
+
+
+async def test_recv_many_with_a_limit(
+    endpoints: Endpoints, peer: socket.socket
+) -> None:
+    """A recv_many returns no more than it was asked for; the rest stays queued."""
+    endpoint = await endpoints.bind()
+    send_all(peer, endpoint, *(b"%d" % number for number in range(5)))
+    await queued(endpoint, 5)
+
+    limited = [await endpoint.recv_many(limit) for limit in (1, 3, 100)]
+
+    assert list(map(payloads_of, limited)) == [[b"0"], [b"1", b"2", b"3"], [b"4"]]
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+async def test_recv_many_with_a_limit_below_1(
+    endpoints: Endpoints, peer: socket.socket, limit: int
+) -> None:
+    """A limit below 1 is a ValueError, and takes nothing (B104)."""
+    endpoint = await endpoints.bind()
+    send_all(peer, endpoint, b"hello")
+
+    with pytest.raises(ValueError, match=str(limit)):
+        await endpoint.recv_many(limit)
+
+    assert payloads_of([await endpoint.recv()]) == [b"hello"]
+
+
+# -- recv_nowait
+
+
+async def test_recv_nowait(endpoints: Endpoints, peer: socket.socket) -> None:
+    """A recv_nowait returns what is queued, then raises BlockingIOError."""
+    endpoint = await endpoints.bind()
+    with pytest.raises(BlockingIOError):
+        endpoint.recv_nowait()
+    send_all(peer, endpoint, b"one", b"two")
+    await queued(endpoint, 2)
+
+    assert endpoint.recv_nowait() == (b"one", peer.getsockname())
+    assert endpoint.recv_nowait() == (b"two", peer.getsockname())
+    with pytest.raises(BlockingIOError):
+        endpoint.recv_nowait()
+
+
+async def test_recv_nowait_takes_what_the_kernel_has(
+    host: str, peer: socket.socket
+) -> None:
+    """On the selector transport it finds what arrived since the loop last looked."""
+    async with aioudp.bind((host, 0), transport="selector") as endpoint:
+        send_all(peer, endpoint, b"hello")
+
+        assert endpoint.recv_nowait() == (b"hello", peer.getsockname())
+
+
+# -- iteration
+
+
+async def test_echo_until_cancelled(endpoints: Endpoints) -> None:
+    """A server that iterates answers until it is cancelled (B115)."""
+    server, client = await endpoints.pair()
+
+    async def echo() -> None:
+        async for data, addr in server:
+            await server.send(data, addr)
+
+    echoing = asyncio.create_task(echo())
+    for number in range(20):
+        await client.send(b"%d" % number)
+        assert await client.recv() == (b"%d" % number, server.local_addr)
+    echoing.cancel()
+
+    assert isinstance(await outcome(echoing), asyncio.CancelledError)
+    assert not server.closed
+
+
+async def test_iterating_again(endpoints: Endpoints, peer: socket.socket) -> None:
+    """An iteration that was left goes on where it was left."""
+    endpoint = await endpoints.bind()
+    send_all(peer, endpoint, b"one", b"two")
+
+    async for data, _ in endpoint:
+        assert data == b"one"
+        break
+
+    async for data, _ in endpoint:
+        assert data == b"two"
+        break
+
+
+# -- several tasks
+
+
+async def test_first_come_first_served(
+    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
+) -> None:
+    """Tasks that wait are served in the order in which they came (B111)."""
+    endpoint = await endpoints.bind()
+    order: list[tuple[int, bytes]] = []
+
+    async def receive(number: int) -> None:
+        data, _ = await endpoint.recv()
+        order.append((number, data))
+
+    tasks = []
+    for number in range(5):
+        tasks.append(asyncio.create_task(receive(number)))
+        await until_blocked(*tasks)
+    send_all(peer, endpoint, *(b"%d" % number for number in range(5)))
+    await asyncio.gather(*tasks)
+
+    assert order == [(number, b"%d" % number) for number in range(5)]
+
+
+async def test_one_datagram_serves_one(
+    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
+) -> None:
+    """One datagram serves the task that came first; the others go on waiting (B111)."""
+    endpoint = await endpoints.bind()
+    tasks = [asyncio.create_task(endpoint.recv()) for _ in range(3)]
+    await until_blocked(*tasks)
+
+    for task in tasks:
+        send_all(peer, endpoint, b"hello")
+        await task
+        await until_blocked(*tasks)
+
+        done = [other.done() for other in tasks]
+        assert done == sorted(done, reverse=True)
+        assert sum(done) == tasks.index(task) + 1
+
+
+async def test_every_way_to_wait_has_its_place(
+    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
+) -> None:
+    """Tasks in recv, recv_many and iteration wait in one line (B111)."""
+    endpoint = await endpoints.bind()
+    tasks: list[asyncio.Task[Any]] = [
+        asyncio.create_task(endpoint.recv()),
+        asyncio.create_task(endpoint.recv_many(1)),
+        asyncio.create_task(anext(endpoint)),  # type: ignore[arg-type]
+        asyncio.create_task(endpoint.recv_many(1)),
+        asyncio.create_task(endpoint.recv()),
+    ]
+    await until_blocked(*tasks)
+
+    send_all(peer, endpoint, *(b"%d" % number for number in range(5)))
+
+    datagrams = [
+        (b"%d" % number, peer.getsockname()) for number in range(len(tasks))
+    ]
+    assert await asyncio.gather(*tasks) == [
+        datagrams[0],
+        [datagrams[1]],
+        datagrams[2],
+        [datagrams[3]],
+        datagrams[4],
+    ]
+
+
+async def test_recv_many_leaves_others_their_place(
+    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
+) -> None:
+    """Those behind a recv_many that takes all are next, and in order (B111) (B114)."""
+    endpoint = await endpoints.bind()
+    many = asyncio.create_task(endpoint.recv_many())
+    behind = [asyncio.create_task(endpoint.recv()) for _ in range(2)]
+    await until_blocked(many, *behind)
+    send_all(peer, endpoint, b"0", b"1", b"2")
+    taken = await many
+    rest = 2 - (3 - len(taken))  # how many are still waiting
+
+    send_all(peer, endpoint, *(b"%d" % number for number in range(3, 3 + rest)))
+
+    received = payloads_of(taken + await asyncio.gather(*behind))
+    assert received == [b"%d" % number for number in range(3 + rest)]
+
+
+@pytest.mark.parametrize("turn", range(5))
+async def test_nobody_overtakes(
+    endpoints: Endpoints,
+    peer: socket.socket,
+    until_blocked: UntilBlocked,
+    turn: int,
+) -> None:
+    """Whoever comes while others wait goes behind them, in whatever turn (B111)."""
+    endpoint = await endpoints.bind()
+    order: list[str] = []
+
+    async def receive(name: str) -> None:
+        await endpoint.recv()
+        order.append(name)
+
+    early = [asyncio.create_task(receive(name)) for name in ("first", "second")]
+    await until_blocked(*early)
+
+    send_all(peer, endpoint, b"one")
+    await turns(turn)
+    late = asyncio.create_task(receive("late"))
+    send_all(peer, endpoint, b"two", b"three")
+    await asyncio.gather(*early, late)
+
+    assert order == ["first", "second", "late"]
+
+
+@pytest.mark.parametrize("turn", range(5))
+async def test_recv_nowait_does_not_overtake(
+    endpoints: Endpoints,
+    peer: socket.socket,
+    until_blocked: UntilBlocked,
+    turn: int,
+) -> None:
+    """While a task waits, recv_nowait gets nothing, in whatever turn (B111)."""
+    endpoint = await endpoints.bind()
+    waiting = [asyncio.create_task(endpoint.recv()) for _ in range(2)]
+    await until_blocked(*waiting)
+    send_all(peer, endpoint, b"hello")
+    await turns(turn)
+
+    with pytest.raises(BlockingIOError, match="waiting"):
+        endpoint.recv_nowait()
+
+    assert await waiting[0] == (b"hello", peer.getsockname())
+    waiting[1].cancel()
+
+
+async def test_two_endpoints_on_one_socket(
+    transport: aioudp.TransportKind, host: str, peer: socket.socket
+) -> None:
+    """What one reader took from a shared socket the other just misses (B105) (B114)."""
+    received: list[bytes] = []
+
+    async def receive(endpoint: aioudp.Endpoint) -> None:
+        async for data, _ in endpoint:
+            received.append(data)  # noqa: PERF401 - it ends when it is cancelled
+
+    with plain_socket(host) as shared:
+        copies = shared.dup(), shared.dup()
+    async with (
+        aioudp.adopt(copies[0], transport=transport) as one,
+        aioudp.adopt(copies[1], transport=transport) as another,
+    ):
+        tasks = [asyncio.create_task(receive(each)) for each in (one, another)]
+        for number in range(40):
+            send_all(peer, one, b"%d" % number)
+            await turns_until(lambda: len(received) > number)  # noqa: B023
+
+        assert received == [b"%d" % number for number in range(40)]
+        assert not any(task.done() for task in tasks)
+        assert one.stats().received + another.stats().received == 40
+
+
+async def test_one_task_sends_and_one_receives(endpoints: Endpoints) -> None:
+    """One task sends on an endpoint while another receives on it (B124)."""
+    server, client = await endpoints.pair()
+    payloads = [b"%d" % number for number in range(200)]
+
+    async def echo() -> None:
+        async for data, addr in server:
+            await server.send(data, addr)
+
+    async def send() -> None:
+        for payload in payloads:
+            await client.send(payload)
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        echoing = tasks.create_task(echo())
+        sending = tasks.create_task(send())
+        received = [await client.recv() for _ in payloads]
+        await sending
+        echoing.cancel()
+
+    assert payloads_of(received) == payloads
+
+
+async def test_a_thread_sends_and_the_loop_receives(
+    endpoints: Endpoints, peer: socket.socket
+) -> None:
+    """A thread sends through the loop while a task receives (B125)."""
+    endpoint = await endpoints.bind()
+    loop = asyncio.get_running_loop()
+
+    def send_from_a_thread() -> None:
+        for number in range(20):
+            sending = endpoint.send(b"%d" % number, endpoint.local_addr)
+            asyncio.run_coroutine_threadsafe(sending, loop).result(10)
+
+    thread = threading.Thread(target=send_from_a_thread)
+    thread.start()
+    received = [await endpoint.recv() for _ in range(20)]
+    await asyncio.to_thread(thread.join)
+
+    assert payloads_of(received) == [b"%d" % number for number in range(20)]
+
+
+# -- trains: with offload, one read may give many datagrams
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+@OFFLOAD
+@pytest.mark.parametrize(
+    ("length", "segment_size"),
+    [
+        (1, 1),
+        (100, 1),
+        (1000, 1000),
+        (1001, 1000),
+        (2500, 1000),
+        (14_720, 1472),
+        (8192, 64),
+        (65_507, 1472),
+        (200_000, 500),
+    ],
+)
+async def test_train(
+    endpoints: Endpoints, offload: bool, length: int, segment_size: int
+) -> None:
+    """A train arrives as its datagrams, of the exact sizes, in order (B166) (B169)."""
+    server, client = await endpoints.pair(offload=offload)
+    data = random.Random(length).randbytes(length)
+
+    await client.send(data, segment_size=segment_size)
+
+    expected = cut(data, segment_size)
+    received = await WAYS_TO_RECEIVE["recv"](server, len(expected))
+    assert received == [(segment, client.local_addr) for segment in expected]
+    assert server.stats().received == len(expected)
+    assert server.stats().received_bytes == length
+
+
+@OFFLOAD
+async def test_trains_of_two_senders(endpoints: Endpoints, offload: bool) -> None:
+    """Trains that take turns keep their senders and their order (B166)."""
+    server = await endpoints.bind(offload=offload)
+    clients = [await endpoints.connect(server.local_addr) for _ in range(2)]
+    sent = []
+    for size, sender in [(500, 0), (300, 1), (250, 0), (300, 1), (300, 0)]:
+        data = random.Random(size).randbytes(size)
+        await clients[sender].send(data, segment_size=100)
+        sent += [(part, clients[sender].local_addr) for part in cut(data, 100)]
+
+    received = await WAYS_TO_RECEIVE["recv"](server, len(sent))
+
+    assert received == sent
+
+
+@OFFLOAD
+@EVERY_WAY
+async def test_with_and_without_offload(
+    endpoints: Endpoints, peer: socket.socket, receive: Receive, offload: bool
+) -> None:
+    """With and without offload the very same is received, in every way (B165)."""
+    server = await endpoints.bind(offload=offload)
+    client = await endpoints.connect(server.local_addr)
+    data = random.Random(165).randbytes(30_000)
+    expected: list[tuple[bytes, Any]] = []
+
+    for start, segment_size in [(0, 1000), (29_000, 300), (15_000, 1472), (29_990, 3)]:
+        await client.send(data[start:], segment_size=segment_size)
+        expected += [
+            (part, client.local_addr) for part in cut(data[start:], segment_size)
+        ]
+        for payload in (b"", data[:start], b"single"):
+            send_all(peer, server, payload)
+            expected.append((payload, peer.getsockname()))
+
+    assert await receive(server, len(expected)) == expected
+    with pytest.raises(BlockingIOError):
+        server.recv_nowait()
+    assert server.stats().received == len(expected)
+    assert server.stats().received_bytes == sum(len(part) for part, _ in expected)
