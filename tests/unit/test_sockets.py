@@ -483,9 +483,11 @@ def test_a_unix_datagram_socket_can_be_adopted(make_socket: MakeSocket) -> None:
 
 def test_a_stream_socket_cannot_be_adopted() -> None:
     """The error says what it is."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
-        with pytest.raises(ValueError, match=r"a datagram socket, not .*SOCK_STREAM"):
-            check_adoptable(sock)
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock,
+        pytest.raises(ValueError, match=r"a datagram socket, not .*SOCK_STREAM"),
+    ):
+        check_adoptable(sock)
 
 
 @on_linux
