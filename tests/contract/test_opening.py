@@ -949,7 +949,7 @@ async def test_adopt_one_of_a_pair(transport: aioudp.TransportKind) -> None:
 
 @linux_only
 async def test_adopted_socket_has_no_error_queue(
-    transport: str, until_blocked: UntilBlocked
+    transport: aioudp.TransportKind, until_blocked: UntilBlocked
 ) -> None:
     """Adopting switches IP_RECVERR off, which would keep the loop awake (B137)."""
     with plain_socket("127.0.0.1") as sock:
