@@ -56,9 +56,7 @@ def peer(host: str) -> Iterator[socket.socket]:
         yield sock
 
 
-def send_numbers(
-    sock: socket.socket, endpoint: aioudp.Endpoint, *numbers: int
-) -> None:
+def send_numbers(sock: socket.socket, endpoint: aioudp.Endpoint, *numbers: int) -> None:
     """Send numbered datagrams; on loopback they are in the kernel at the end."""
     for number in numbers:
         sock.sendto(b"%d" % number, endpoint.local_addr)
@@ -71,10 +69,7 @@ async def numbers_received(
     for task in tasks:
         await asyncio.wait([task])
     return [
-        int(data)
-        for task in tasks
-        if not task.cancelled()
-        for data, _ in task.result()
+        int(data) for task in tasks if not task.cancelled() for data, _ in task.result()
     ]
 
 
@@ -356,7 +351,7 @@ async def test_storm_of_timeouts_on_several_tasks(
         task.cancel()
     await asyncio.wait(tasks)
 
-    assert sorted(sum(shares, [])) == list(range(STORM))
+    assert sorted(number for share in shares for number in share) == list(range(STORM))
     assert all(share == sorted(share) for share in shares)
 
 
@@ -371,9 +366,7 @@ async def test_storm_of_cancellations(
     sent = 0
 
     while len(received) < STORM:
-        task = asyncio.create_task(
-            chance.choice([recv, recv_many, iterate])(endpoint)
-        )
+        task = asyncio.create_task(chance.choice([recv, recv_many, iterate])(endpoint))
         for _ in range(chance.randrange(5)):
             if sent < STORM and chance.random() < 0.4:
                 send_numbers(peer, endpoint, sent)

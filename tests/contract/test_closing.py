@@ -1,189 +1,648 @@
-"""Closing: it wakes everybody, frees the port, and leaves nothing behind."""
+"""Closing: everybody who waits is told, the descriptor is gone, and once is enough.
+
+With what happens to an endpoint that nobody closes, and is garbage collected.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import socket
+import subprocess
+import sys
 import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import aioudp
 
+from .support import Gate, outcome, plain_socket, port_of, turns, turns_until
+
 if TYPE_CHECKING:
     from tests.conftest import Endpoints, LoopFactory, UntilBlocked
 
-
-async def iterate(endpoint: aioudp.Endpoint) -> int:
-    return sum([1 async for _ in endpoint])
+Wait = Callable[[aioudp.Endpoint], Coroutine[Any, Any, Any]]
 
 
-async def test_close_wakes_everybody_who_waits(
+async def recv(endpoint: aioudp.Endpoint) -> Any:
+    return await endpoint.recv()
+
+
+async def recv_many(endpoint: aioudp.Endpoint) -> Any:
+    return await endpoint.recv_many()
+
+
+EVERY_RECV = pytest.mark.parametrize("wait", [recv, recv_many])
+
+
+async def close(endpoint: aioudp.Endpoint) -> None:
+    endpoint.close()
+
+
+async def aclose(endpoint: aioudp.Endpoint) -> None:
+    await endpoint.aclose()
+
+
+async def leave(endpoint: aioudp.Endpoint) -> None:
+    async with endpoint:
+        pass
+
+
+EVERY_CLOSE = pytest.mark.parametrize("close", [close, aclose, leave])
+
+Close = Callable[[aioudp.Endpoint], Awaitable[None]]
+
+
+@pytest.fixture
+def peer(host: str) -> Iterator[socket.socket]:
+    """Return a plain socket to send from, or to."""
+    with plain_socket(host) as sock:
+        yield sock
+
+
+class Noting(asyncio.DatagramProtocol):
+    """Notes what it is told, and acts when it is given a datagram."""
+
+    def __init__(
+        self, transport: Any, on_datagram: Callable[[], None] = lambda: None
+    ) -> None:
+        self.events: list[Any] = []
+        self._on_datagram = on_datagram
+        transport.set_protocol(self)
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.events.append(data)
+        self._on_datagram()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.events.append("lost" if exc is None else exc)
+
+
+# -- who waits is told
+
+
+@EVERY_CLOSE
+@EVERY_RECV
+async def test_close_wakes_a_receiver(
+    endpoints: Endpoints, until_blocked: UntilBlocked, wait: Wait, close: Close
+) -> None:
+    """A call that waits for a datagram raises when the endpoint is closed (B220)."""
+    endpoint = await endpoints.bind()
+    waiting = asyncio.create_task(wait(endpoint))
+    await until_blocked(waiting)
+
+    await close(endpoint)
+
+    with pytest.raises(aioudp.EndpointClosedError):
+        await waiting
+
+
+@EVERY_CLOSE
+async def test_close_ends_an_iteration(
+    endpoints: Endpoints, until_blocked: UntilBlocked, close: Close
+) -> None:
+    """An iteration that waits ends when the endpoint is closed (B220)."""
+    endpoint = await endpoints.bind()
+
+    async def count() -> int:
+        return len([datagram async for datagram in endpoint])
+
+    iterating = asyncio.create_task(count())
+    await until_blocked(iterating)
+
+    await close(endpoint)
+
+    assert await iterating == 0
+
+
+async def test_close_wakes_everybody(
     endpoints: Endpoints, until_blocked: UntilBlocked
 ) -> None:
-    """Each waiting call ends: recv and recv_many raise, iteration stops (B220)."""
+    """All tasks that wait are told, however many and in whatever call (B220)."""
     endpoint = await endpoints.bind()
-    calls = (endpoint.recv(), endpoint.recv_many(), endpoint.recv(), iterate(endpoint))
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    await until_blocked(*tasks)
+    waits = [recv, recv_many, anext] * 10
+    waiting = [asyncio.ensure_future(wait(endpoint)) for wait in waits]
+    await until_blocked(*waiting)
 
     endpoint.close()
 
-    *raised, iterated = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(error) for error in raised] == [aioudp.EndpointClosedError] * 3
-    assert iterated == 0
+    outcomes = [type(await outcome(task)) for task in waiting]
+    expected = [aioudp.EndpointClosedError] * 2 + [StopAsyncIteration]
+    assert outcomes == expected * 10
 
 
-async def test_calls_after_close(endpoints: Endpoints) -> None:
-    """Every call on a closed endpoint says that it is closed (B081) (B222)."""
-    endpoint, peer = await endpoints.pair()
-    await endpoint.aclose()
+@pytest.mark.parametrize("turn", range(5))
+async def test_close_as_a_datagram_arrives(
+    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked, turn: int
+) -> None:
+    """In whatever turn it is closed, who waits gets the datagram or is told (B220)."""
+    endpoint = await endpoints.bind()
+    waiting = [asyncio.create_task(endpoint.recv()) for _ in range(2)]
+    await until_blocked(*waiting)
 
-    for call in (endpoint.recv(), endpoint.recv_many(), endpoint.aclose()):
-        if call.__name__ == "aclose":
-            await call
-            continue
+    peer.sendto(b"hello", endpoint.local_addr)
+    await turns(turn)
+    endpoint.close()
+    first, second = [await outcome(task) for task in waiting]
+
+    assert isinstance(second, aioudp.EndpointClosedError)
+    if not isinstance(first, aioudp.EndpointClosedError):
+        assert first == (b"hello", peer.getsockname())
+
+
+async def test_close_wakes_senders(
+    endpoints: Endpoints,
+    peer: socket.socket,
+    until_blocked: UntilBlocked,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sends that wait for room raise, and nothing of them goes out (B221)."""
+    gate = Gate(monkeypatch)
+    endpoint = await endpoints.connect(peer.getsockname(), offload=False)
+    sending = [
+        asyncio.create_task(endpoint.send(b"one")),
+        asyncio.create_task(endpoint.send_many([(b"two", None), (b"three", None)])),
+        asyncio.create_task(endpoint.send(b"four", segment_size=1)),
+    ]
+    await until_blocked(*sending)
+
+    endpoint.close()
+    gate.room = 10
+
+    for task in sending:
+        with pytest.raises(aioudp.EndpointClosedError):
+            await task
+    assert endpoint.stats().sent == 0
+
+
+# -- afterwards
+
+
+@EVERY_CLOSE
+async def test_every_call_after_close(endpoints: Endpoints, close: Close) -> None:
+    """After close every call says so; an iteration ends at once (B222)."""
+    endpoint, _ = await endpoints.pair()
+    addr = endpoint.local_addr
+
+    await close(endpoint)
+
+    for call in (
+        endpoint.recv(),
+        endpoint.recv_many(),
+        endpoint.recv_many(1),
+        endpoint.send(b"hello", addr),
+        endpoint.send(b"hello", addr, segment_size=1),
+        endpoint.send_many([(b"hello", addr)]),
+        endpoint.send_many([]),
+    ):
         with pytest.raises(aioudp.EndpointClosedError):
             await call
     with pytest.raises(aioudp.EndpointClosedError):
         endpoint.recv_nowait()
-    for sending in (
-        endpoint.send(b"", peer.local_addr),
-        endpoint.send(b"four", peer.local_addr, segment_size=2),
-        endpoint.send_many([(b"", peer.local_addr)]),
-    ):
-        with pytest.raises(aioudp.EndpointClosedError):
-            await sending
-    assert await iterate(endpoint) == 0
+    assert [datagram async for datagram in endpoint] == []
 
 
-async def test_close_again(endpoints: Endpoints) -> None:
-    """Closing twice, and aborting what is closed, do nothing (B223)."""
+@EVERY_RECV
+async def test_what_was_queued_is_discarded(
+    endpoints: Endpoints, peer: socket.socket, wait: Wait
+) -> None:
+    """Datagrams that nobody asked for before close are not handed over (B222)."""
     endpoint = await endpoints.bind()
+    peer.sendto(b"hello", endpoint.local_addr)
+    await turns_until(lambda: endpoint.stats().received == 1)
 
     endpoint.close()
-    endpoint.close()
-    endpoint.transport.close()
-    endpoint.transport.abort()
+
+    with pytest.raises(aioudp.EndpointClosedError):
+        await wait(endpoint)
+    assert endpoint.stats().received == 1
+
+
+async def test_what_stays_readable(
+    endpoints: Endpoints, family: int, host: str
+) -> None:
+    """After close addresses, family and counts can still be read."""
+    server, client = await endpoints.pair()
+    await client.send(b"hello")
+    await server.recv()
+    before = client.local_addr, client.remote_addr, client.stats()
+
+    await client.aclose()
+
+    assert (client.local_addr, client.remote_addr, client.stats()) == before
+    assert client.family == family
+    assert client.closed
+    assert "closed" in repr(client)
+
+
+@EVERY_CLOSE
+async def test_descriptor_is_gone(endpoints: Endpoints, close: Close) -> None:
+    """After close there is no descriptor (B225)."""
+    endpoint = await endpoints.bind()
+    descriptor = endpoint.fileno()
+    assert descriptor >= 0
+
+    await close(endpoint)
     await endpoint.aclose()
 
-    assert endpoint.closed
+    assert endpoint.fileno() == -1
+    assert endpoint.get_extra_info("socket").fileno() == -1
+    with pytest.raises(OSError):
+        os.fstat(descriptor)
 
 
-async def test_the_port_is_free_on_the_next_line(endpoints: Endpoints) -> None:
-    """After aclose the same port can be bound, time and again (B225)."""
+async def test_port_is_free_after_aclose(endpoints: Endpoints) -> None:
+    """On the line after aclose the port can be bound again, each time (B225)."""
     endpoint = await endpoints.bind()
-    port: Any = endpoint.local_addr[1]
+    port = port_of(endpoint)
+
     for _ in range(20):
         await endpoint.aclose()
         endpoint = await endpoints.bind(port=port)
 
-    assert endpoint.local_addr[1] == port
+    assert port_of(endpoint) == port
 
 
-async def test_close_itself_frees_the_port(host: str) -> None:
-    """With the selector transport close needs no await for that (B225)."""
-    endpoint = await aioudp.bind((host, 0), transport="selector")
-    local_addr = endpoint.local_addr
+async def test_port_is_free_after_close(host: str) -> None:
+    """On the selector transport it is free on the line after close, too (B225)."""
+    async with aioudp.bind((host, 0), transport="selector") as endpoint:
+        addr = endpoint.local_addr
+        endpoint.close()
+        with socket.socket(endpoint.family, socket.SOCK_DGRAM) as sock:
+            sock.bind(addr)
+
+
+async def test_port_is_free_after_async_with(
+    transport: aioudp.TransportKind, host: str
+) -> None:
+    """At the end of "async with" the port is free, after an exception as well."""
+    with pytest.raises(ZeroDivisionError):
+        async with aioudp.bind((host, 0), transport=transport) as endpoint:
+            raise ZeroDivisionError
+    async with aioudp.bind((host, port_of(endpoint)), transport=transport) as again:
+        assert again.local_addr == endpoint.local_addr
+
+
+# -- once is enough
+
+
+@EVERY_CLOSE
+async def test_closing_again(endpoints: Endpoints, close: Close) -> None:
+    """Closing again, in whatever way, does nothing (B223)."""
+    endpoint = await endpoints.bind()
+    await close(endpoint)
 
     endpoint.close()
-    async with aioudp.bind(local_addr, transport="selector") as again:
-        assert again.local_addr == local_addr
-
-
-async def test_what_a_closed_endpoint_still_tells(endpoints: Endpoints) -> None:
-    """Addresses and counts outlive it, the descriptor does not (B028)."""
-    endpoint, peer = await endpoints.pair()
-    await peer.send(b"hello")
-    await endpoint.recv()
-    before = endpoint.local_addr, endpoint.stats()
-
     await endpoint.aclose()
+    await close(endpoint)
+    endpoint.transport.abort()
+    endpoint.transport.close()
 
-    assert (endpoint.local_addr, endpoint.stats()) == before
-    assert (endpoint.closed, endpoint.fileno()) == (True, -1)
-    assert "closed" in repr(endpoint)
-
-
-async def test_close_from_a_task_that_receives(endpoints: Endpoints) -> None:
-    """Closing in the middle of an iteration ends it (B107) (B227)."""
-    endpoint, peer = await endpoints.pair()
-    await peer.send_many([(b"%d" % number, None) for number in range(10)])
-    seen = []
-
-    async for data, _ in endpoint:
-        seen.append(data)
-        endpoint.close()
-
-    assert seen == [b"0"]
+    assert endpoint.closed
 
 
-async def test_a_forgotten_endpoint_warns_and_closes(
-    endpoints: Endpoints, transport: aioudp.TransportKind, host: str
-) -> None:
-    """Garbage collected open, it warns once, and its port is free (B229) (B231)."""
-    endpoint = await aioudp.bind((host, 0), transport=transport)
-    port: Any = endpoint.local_addr[1]
-    lost = endpoint.transport.wait_closed()
+async def test_closing_at_the_same_time(endpoints: Endpoints) -> None:
+    """Any number of tasks may wait for the same end (B223)."""
+    endpoint = await endpoints.bind()
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        del endpoint
-        gc.collect()
-    await lost
+    await asyncio.gather(*(endpoint.aclose() for _ in range(5)))
 
-    assert [warning.category for warning in caught] == [ResourceWarning]
-    assert "unclosed endpoint" in str(caught[0].message)
-    assert (await endpoints.bind(port=port)).local_addr[1] == port
+    assert endpoint.fileno() == -1
 
 
-async def test_forgotten_as_a_datagram_arrives(
-    endpoints: Endpoints, transport: aioudp.TransportKind, host: str
-) -> None:
-    """A datagram for an endpoint that is gone disturbs nobody (B230)."""
-    endpoint = await aioudp.bind((host, 0), transport=transport)
-    lost = endpoint.transport.wait_closed()
-    sender = await endpoints.bind()
-    await sender.send(b"too late", endpoint.local_addr)
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        del endpoint
-        gc.collect()
-
-    await lost
-    assert [warning.category for warning in caught] == [ResourceWarning]
+async def test_cancelled_aclose(endpoints: Endpoints) -> None:
+    """Cancelling aclose does not undo the closing (B223)."""
+    endpoint = await endpoints.bind()
+    closing = asyncio.create_task(endpoint.aclose())
     await asyncio.sleep(0)
 
+    closing.cancel()
+    await asyncio.wait([closing])
 
-def test_forgotten_after_its_loop(loop_factory: LoopFactory) -> None:
-    """When the loop is closed already, it still warns once and closes (B230)."""
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        endpoint = runner.run(bound())
-    sock = endpoint.get_extra_info("socket")
+    assert endpoint.closed
+    with pytest.raises(aioudp.EndpointClosedError):
+        await endpoint.recv()
+    await endpoint.aclose()
+    assert endpoint.fileno() == -1
+
+
+@pytest.mark.parametrize("first", ["close", "abort"])
+async def test_connection_lost_once(endpoints: Endpoints, first: str) -> None:
+    """A protocol of the user's own gets connection_lost once, after close (B226)."""
+    endpoint = await endpoints.bind()
+    transport = endpoint.transport
+    protocol = Noting(transport)
+
+    getattr(transport, first)()
+    assert protocol.events == []
+    transport.close()
+    transport.abort()
+    await transport.wait_closed()
+    await turns_until(lambda: bool(protocol.events))
+    await turns(20)
+
+    assert protocol.events == ["lost"]
+
+
+# -- in the middle of something
+
+
+async def test_close_in_an_iteration(endpoints: Endpoints, peer: socket.socket) -> None:
+    """Closed in its body, an iteration ends there, whatever is queued (B227)."""
+    endpoint = await endpoints.bind()
+    for payload in (b"one", b"two", b"three"):
+        peer.sendto(payload, endpoint.local_addr)
+    received = []
+
+    async for data, _ in endpoint:
+        received.append(data)
+        endpoint.close()
+
+    assert received == [b"one"]
+
+
+async def test_close_by_the_task_that_was_served(
+    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
+) -> None:
+    """Closed by a receiver, the endpoint tells the others in the same turn (B227)."""
+    endpoint = await endpoints.bind()
+
+    async def receive_and_close() -> bytes:
+        data, _ = await endpoint.recv()
+        endpoint.close()
+        return data
+
+    tasks = [asyncio.create_task(receive_and_close()) for _ in range(3)]
+    await until_blocked(*tasks)
+
+    for payload in (b"one", b"two", b"three"):
+        peer.sendto(payload, endpoint.local_addr)
+
+    outcomes = [await outcome(task) for task in tasks]
+    assert outcomes[0] == b"one"
+    assert [type(each) for each in outcomes[1:]] == [aioudp.EndpointClosedError] * 2
+
+
+@pytest.mark.parametrize("way", ["close", "abort"])
+async def test_close_in_the_middle_of_a_batch(
+    endpoints: Endpoints, peer: socket.socket, way: str
+) -> None:
+    """A protocol that closes gets nothing more of what was read (B107) (B227)."""
+    endpoint = await endpoints.bind()
+    transport = endpoint.transport
+    protocol = Noting(transport, on_datagram=getattr(transport, way))
+
+    for payload in (b"one", b"two", b"three"):
+        peer.sendto(payload, endpoint.local_addr)
+    await turns_until(lambda: len(protocol.events) >= 2)
+    await turns(20)
+
+    assert protocol.events == [b"one", "lost"]
+
+
+async def test_close_in_the_middle_of_a_train(endpoints: Endpoints) -> None:
+    """So it is with the many datagrams of a train (B107)."""
+    server, client = await endpoints.pair()
+    protocol = Noting(server.transport, on_datagram=server.transport.close)
+
+    await client.send(b"0123456789", segment_size=1)
+    await turns_until(lambda: len(protocol.events) >= 2)
+    await turns(20)
+
+    assert protocol.events == [b"0", "lost"]
+
+
+async def test_descriptor_that_is_used_again(
+    endpoints: Endpoints, peer: socket.socket
+) -> None:
+    """An endpoint that gets a closed one's descriptor is not mistaken for it."""
+    for number in range(10):
+        endpoint = await endpoints.bind()
+        peer.sendto(b"%d" % number, endpoint.local_addr)
+        assert (await endpoint.recv()).data == b"%d" % number
+        peer.sendto(b"never read", endpoint.local_addr)
+        await endpoint.aclose()
+
+
+# -- forgotten endpoints
+
+
+@contextmanager
+def one_resource_warning() -> Iterator[None]:
+    """Expect one ResourceWarning about an endpoint, and no other warning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+        gc.collect()
+    assert [each.category for each in caught] == [ResourceWarning]
+    assert "unclosed endpoint <Endpoint local_addr=" in str(caught[0].message)
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(params=["bound", "connected"])
+def forget(
+    request: pytest.FixtureRequest,
+    transport: aioudp.TransportKind,
+    peer: socket.socket,
+    host: str,
+) -> Callable[[], aioudp.Opening[aioudp.Endpoint]]:
+    """Return what opens an endpoint that the test will not close."""
+    if request.param == "bound":
+        return lambda: aioudp.bind((host, 0), transport=transport)
+    return lambda: aioudp.connect(peer.getsockname(), transport=transport)
+
+
+Forget = Callable[[], aioudp.Opening[aioudp.Endpoint]]
+
+
+async def test_forgotten_endpoint(forget: Forget) -> None:
+    """An endpoint that is collected open warns once, and closes (B229) (B231)."""
+    endpoint = await forget()
+    descriptor = endpoint.fileno()
+    addr: Any = endpoint.local_addr
+    family = endpoint.family
+
+    with one_resource_warning():
+        del endpoint
+    await turns_until(lambda: not is_open(descriptor))
+
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.bind(addr)
+
+
+async def test_forgotten_endpoint_is_not_watched(host: str) -> None:
+    """Of a collected endpoint the loop watches nothing any more (B229)."""
+    loop = asyncio.get_running_loop()
+    endpoint = await aioudp.bind((host, 0), transport="selector")
+    descriptor = endpoint.fileno()
+
+    with one_resource_warning():
+        del endpoint
+
+    assert loop.remove_reader(descriptor) is False
+    assert loop.remove_writer(descriptor) is False
+
+
+async def test_transport_does_not_keep_an_endpoint(forget: Forget) -> None:
+    """Who holds the transport alone does not keep the endpoint open (B229)."""
+    endpoint = await forget()
+    transport = endpoint.transport
+
+    with one_resource_warning():
+        del endpoint
+
+    assert transport.is_closing()
+    await transport.wait_closed()
+    assert transport.get_extra_info("socket").fileno() == -1
+
+
+async def test_endpoint_in_a_cycle(forget: Forget) -> None:
+    """An endpoint that is part of a cycle is collected like any other (B229)."""
+    endpoint = await forget()
+    transport = endpoint.transport
+    cycle: list[Any] = [endpoint]
+    cycle.append(cycle)
+
+    with one_resource_warning():
+        del endpoint, cycle
+
+    await transport.wait_closed()
+
+
+@pytest.mark.parametrize("turn", range(4))
+async def test_forgotten_as_a_datagram_arrives(
+    forget: Forget, peer: socket.socket, turn: int
+) -> None:
+    """Collected while datagrams arrive, an endpoint troubles nobody (B230)."""
+    endpoint = await forget()
+    transport = endpoint.transport
+    peer.sendto(b"one", endpoint.local_addr)
+    await turns(turn)
+    peer.sendto(b"two", endpoint.local_addr)
+
+    with one_resource_warning():
+        del endpoint
+    await turns(10)
+
+    await transport.wait_closed()
+    assert transport.get_extra_info("socket").fileno() == -1
+
+
+async def test_forgotten_at_once(forget: Forget) -> None:
+    """Collected before the loop has turned once, it leaves nothing (B230)."""
+    with one_resource_warning():
+        transport = (await forget()).transport
+
+    await transport.wait_closed()
+    assert transport.get_extra_info("socket").fileno() == -1
+
+
+async def test_a_task_keeps_its_endpoint(
+    forget: Forget, peer: socket.socket, until_blocked: UntilBlocked
+) -> None:
+    """An endpoint on which a task waits is not forgotten (B229)."""
+    endpoint = await forget()
+    addr = endpoint.local_addr
+    transport = endpoint.transport
+    receiving = asyncio.create_task(endpoint.recv())
+    await until_blocked(receiving)
+
+    del endpoint
+    gc.collect()
+    peer.sendto(b"hello", addr)
+
+    assert await receiving == (b"hello", peer.getsockname())
+    with one_resource_warning():
+        del receiving
+    await transport.wait_closed()
+
+
+def test_forgotten_after_the_loop(loop_factory: LoopFactory, forget: Forget) -> None:
+    """Collected after the loop was closed, it warns once, and closes (B230)."""
+    loop = loop_factory()
+
+    async def open_one() -> aioudp.Endpoint:
+        return await forget()
+
+    endpoint = loop.run_until_complete(open_one())
+    descriptor = endpoint.fileno()
+    loop.close()
+
+    with one_resource_warning():
+        del endpoint
+
+    assert not is_open(descriptor)
+
+
+def test_closed_after_the_loop(loop_factory: LoopFactory, forget: Forget) -> None:
+    """Closing works after the loop was closed, and then there is no warning (B230)."""
+    loop = loop_factory()
+
+    async def open_one() -> aioudp.Endpoint:
+        return await forget()
+
+    endpoint = loop.run_until_complete(open_one())
+    descriptor = endpoint.fileno()
+    loop.close()
+
+    endpoint.close()
+
+    assert endpoint.closed
+    assert not is_open(descriptor)
+
+
+async def test_closed_endpoint_does_not_warn(forget: Forget) -> None:
+    """An endpoint that was closed is collected in silence (B231)."""
+    endpoint = await forget()
+    await endpoint.aclose()
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del endpoint
         gc.collect()
 
-    assert [warning.category for warning in caught] == [ResourceWarning]
-    assert sock.fileno() == -1
+    assert caught == []
 
 
-async def bound() -> aioudp.Endpoint:
-    return await aioudp.bind(("127.0.0.1", 0), transport="selector")
+# -- other processes
+
+CHILD = """
+import asyncio, sys
+import aioudp
+
+async def main():
+    async with aioudp.adopt(int(sys.argv[1])) as endpoint:
+        data, addr = await endpoint.recv()
+        await endpoint.send(data.upper(), addr)
+
+asyncio.run(main())
+"""
 
 
-async def test_a_hundred_endpoints(endpoints: Endpoints) -> None:
-    """All of them receive, and all of them close (B029)."""
-    sender = await endpoints.bind()
-    receivers = [await endpoints.bind() for _ in range(100)]
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="cannot: pass_fds: Windows hands on no descriptors"
+)
+def test_socket_of_another_process(host: str, peer: socket.socket) -> None:
+    """A child process serves on a socket that it was handed (B233)."""
+    with plain_socket(host) as sock:
+        addr = sock.getsockname()
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(sock.fileno())], pass_fds=[sock.fileno()]
+        )
+    with child:
+        peer.sendto(b"hello", addr)
+        answer = peer.recvfrom(100)
 
-    await sender.send_many(
-        [(b"%d" % index, one.local_addr) for index, one in enumerate(receivers)]
-    )
-
-    received = [(await one.recv()).data for one in receivers]
-    assert received == [b"%d" % index for index in range(100)]
+    assert answer == (b"HELLO", addr)
+    assert child.returncode == 0

@@ -47,6 +47,7 @@ async def recv_many(endpoint: aioudp.Endpoint) -> Any:
 async def iterate(endpoint: aioudp.Endpoint) -> Any:
     async for datagram in endpoint:
         return datagram
+    return None
 
 
 EVERY_WAIT = pytest.mark.parametrize("wait", [recv, recv_many, iterate])
@@ -159,7 +160,7 @@ async def test_a_cancelled_task_does_not_take_it_along(
 
 
 class Vanishing:
-    """A peer that connects to somebody else, so that its kernel refuses the endpoint."""
+    """A peer that connects to somebody else, so that the endpoint is refused."""
 
     def __init__(self, sock: socket.socket, stranger: socket.socket) -> None:
         self.sock = sock
@@ -175,9 +176,7 @@ def vanishing(peer: socket.socket, stranger: socket.socket) -> Vanishing:
 
 
 @linux_only
-async def test_it_costs_no_datagram(
-    endpoints: Endpoints, vanishing: Vanishing
-) -> None:
+async def test_it_costs_no_datagram(endpoints: Endpoints, vanishing: Vanishing) -> None:
     """What the peer had sent before it was gone is received all the same (B106)."""
     endpoint = await endpoints.connect(vanishing.sock.getsockname())
     for payload in (b"one", b"", b"two"):
@@ -192,7 +191,7 @@ async def test_it_costs_no_datagram(
         except ConnectionRefusedError as exc:
             outcomes.append(type(exc))
 
-    assert [each for each in outcomes if each != ConnectionRefusedError] == [
+    assert [each for each in outcomes if each is not ConnectionRefusedError] == [
         b"one",
         b"",
         b"two",
@@ -211,9 +210,7 @@ async def test_it_waits_for_a_full_queue(
 
     await endpoint.send(b"hello")
     await turns(20)
-    outcomes = [
-        await outcome(asyncio.ensure_future(endpoint.recv())) for _ in range(2)
-    ]
+    outcomes = [await outcome(asyncio.ensure_future(endpoint.recv())) for _ in range(2)]
 
     # Where nothing can pause the error is there already, and goes first.
     outcomes.sort(key=lambda each: isinstance(each, ConnectionRefusedError))
@@ -232,8 +229,7 @@ async def test_iteration_goes_on_after_it(
     received = []
 
     with pytest.raises(ConnectionRefusedError):
-        async for _ in endpoint:
-            pytest.fail("nothing was sent")
+        await iterate(endpoint)
     peer.connect(endpoint.local_addr)
     peer.send(b"welcome")
     async for data, _ in endpoint:
@@ -261,16 +257,17 @@ async def test_it_is_not_logged(
 
 
 @linux_only
-async def test_a_hundred_refusals(endpoints: Endpoints, dead_addr: Any) -> None:
-    """Refused again and again, the endpoint does its work again and again (B131)."""
+async def test_refused_again_and_again(endpoints: Endpoints, dead_addr: Any) -> None:
+    """Each refusal is raised once, and none of them closes the endpoint (B131)."""
     endpoint = await endpoints.connect(dead_addr)
 
-    for _ in range(20):  # the kernel limits the rate of ICMP, if at all, above this
+    for _ in range(5):  # not many more: kernels limit the rate of ICMP
         await endpoint.send(b"hello")
         with pytest.raises(ConnectionRefusedError):
             await endpoint.recv()
 
-    assert endpoint.stats().sent == 20
+    assert endpoint.stats().sent == 5
+    assert endpoint.stats().receive_errors == 5
     assert not endpoint.closed
 
 
@@ -324,35 +321,40 @@ class Noting(asyncio.DatagramProtocol):
 # -- errors that no loopback has: the reads of the selector transport are faked
 
 
-class FaultySocket(BatchSocket):
-    """Meets one of *faults* with each read, until there are none left.
+class Faults:
+    """What the reads of the endpoints that are opened next meet, one after another.
 
-    A fault is an error to raise, or ``None`` for a socket that has nothing after all.
+    An error is raised; ``None`` is a socket that was readable and has nothing after
+    all. When there are none left, the sockets are read.
     """
 
-    faults: list[OSError | None]
-    reads: int
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.next: list[OSError | None] = []
+        self.reads = 0
+        faults = self
 
-    def receive(self, max_datagrams: int) -> list[aioudp.Datagram]:
-        type(self).reads += 1
-        if self.faults:
-            fault = self.faults.pop(0)
-            if fault is not None:
-                raise fault
-            return []
-        return super().receive(max_datagrams)
+        class FaultySocket(BatchSocket):
+            def receive(self, max_datagrams: int) -> list[aioudp.Datagram]:
+                if faults.meet():
+                    return []
+                return super().receive(max_datagrams)
+
+        monkeypatch.setattr(_opening, "BatchSocket", FaultySocket)
+
+    def meet(self) -> bool:
+        self.reads += 1
+        if not self.next:
+            return False
+        fault = self.next.pop(0)
+        if fault is not None:
+            raise fault
+        return True
 
 
 @pytest.fixture
-def faulty(monkeypatch: pytest.MonkeyPatch) -> type[FaultySocket]:
-    """Make all endpoints that are opened from now on read faulty sockets."""
-
-    class Faulty(FaultySocket):
-        faults: list[OSError | None] = []  # noqa: RUF012
-        reads = 0
-
-    monkeypatch.setattr(_opening, "BatchSocket", Faulty)
-    return Faulty
+def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
+    """Return the faults of the endpoints that are opened next: none so far."""
+    return Faults(monkeypatch)
 
 
 def error(number: int) -> OSError:
@@ -368,11 +370,11 @@ ERRORS = pytest.mark.parametrize(
 
 @ERRORS
 async def test_error_of_a_read(
-    host: str, peer: socket.socket, faulty: type[FaultySocket], number: int
+    host: str, peer: socket.socket, faults: Faults, number: int
 ) -> None:
     """An error of the system is raised by recv, and reading goes on (B106) (B118)."""
     async with aioudp.bind((host, 0), transport="selector") as endpoint:
-        faulty.faults = [error(number)]
+        faults.next = [error(number)]
         peer.sendto(b"hello", endpoint.local_addr)
 
         with pytest.raises(OSError) as caught:
@@ -385,11 +387,11 @@ async def test_error_of_a_read(
 
 
 async def test_a_newer_error_replaces_an_older_one(
-    host: str, peer: socket.socket, faulty: type[FaultySocket]
+    host: str, peer: socket.socket, faults: Faults
 ) -> None:
     """Errors do not pile up while nobody receives; the last is raised (B106)."""
     async with aioudp.bind((host, 0), transport="selector") as endpoint:
-        faulty.faults = [error(errno.EIO), error(errno.EIO), error(errno.ENOMEM)]
+        faults.next = [error(errno.EIO), error(errno.EIO), error(errno.ENOMEM)]
         peer.sendto(b"hello", endpoint.local_addr)
         await turns_until(lambda: endpoint.stats().received == 1)
 
@@ -402,34 +404,34 @@ async def test_a_newer_error_replaces_an_older_one(
 
 
 async def test_an_error_without_end_does_not_spin(
-    host: str, peer: socket.socket, faulty: type[FaultySocket]
+    host: str, peer: socket.socket, faults: Faults
 ) -> None:
     """An error that comes back at once, for ever, does not occupy the loop (B137)."""
     async with aioudp.bind((host, 0), transport="selector") as endpoint:
-        faulty.faults = [error(errno.EIO)] * 1_000_000
+        faults.next = [error(errno.EIO)] * 10_000
         peer.sendto(b"readable, always", endpoint.local_addr)
 
         await turns(5000)
 
-        assert 0 < faulty.reads < 500
-        assert endpoint.stats().receive_errors == faulty.reads
+        assert 0 < faults.reads < 100
+        assert endpoint.stats().receive_errors == faults.reads
         with pytest.raises(OSError):
             await endpoint.recv()
 
 
 async def test_after_errors_without_end(
-    host: str, peer: socket.socket, faulty: type[FaultySocket]
+    host: str, peer: socket.socket, faults: Faults
 ) -> None:
     """Once the errors end, what arrived meanwhile is received (B106) (B137)."""
     async with aioudp.bind((host, 0), transport="selector") as endpoint:
-        faulty.faults = [error(errno.EIO)] * 40
+        faults.next = [error(errno.EIO)] * 20
         peer.sendto(b"hello", endpoint.local_addr)
 
         while isinstance(received := await received_or_error(endpoint), OSError):
             assert received.errno == errno.EIO
 
         assert received == (b"hello", peer.getsockname())
-        assert endpoint.stats().receive_errors == 40
+        assert endpoint.stats().receive_errors == 20
 
 
 async def received_or_error(endpoint: aioudp.Endpoint) -> aioudp.Datagram | OSError:
@@ -440,20 +442,17 @@ async def received_or_error(endpoint: aioudp.Endpoint) -> aioudp.Datagram | OSEr
 
 
 async def test_readable_but_nothing_there(
-    host: str,
-    peer: socket.socket,
-    faulty: type[FaultySocket],
-    until_blocked: UntilBlocked,
+    host: str, peer: socket.socket, faults: Faults, until_blocked: UntilBlocked
 ) -> None:
     """A socket that is readable and has nothing after all is waited on (B105)."""
     async with aioudp.bind((host, 0), transport="selector") as endpoint:
         receiving = asyncio.create_task(endpoint.recv())
         await until_blocked(receiving)
-        faulty.faults = [None] * 5
+        faults.next = [None] * 5
         peer.sendto(b"hello", endpoint.local_addr)
 
         assert await receiving == (b"hello", peer.getsockname())
-        assert faulty.reads >= 6
+        assert faults.reads >= 6
         assert endpoint.stats().receive_errors == 0
 
 

@@ -46,9 +46,7 @@ def peer(host: str) -> Iterator[socket.socket]:
         yield sock
 
 
-def send_numbers(
-    sock: socket.socket, endpoint: aioudp.Endpoint, *numbers: int
-) -> None:
+def send_numbers(sock: socket.socket, endpoint: aioudp.Endpoint, *numbers: int) -> None:
     """Send numbered datagrams; on loopback they are in the kernel at the end."""
     for number in numbers:
         sock.sendto(b"%d" % number, endpoint.local_addr)

@@ -404,7 +404,7 @@ async def test_every_way_to_wait_has_its_place(
     tasks: list[asyncio.Task[Any]] = [
         asyncio.create_task(endpoint.recv()),
         asyncio.create_task(endpoint.recv_many(1)),
-        asyncio.create_task(anext(endpoint)),  # type: ignore[arg-type]
+        asyncio.create_task(anext(endpoint)),
         asyncio.create_task(endpoint.recv_many(1)),
         asyncio.create_task(endpoint.recv()),
     ]
@@ -412,9 +412,7 @@ async def test_every_way_to_wait_has_its_place(
 
     send_all(peer, endpoint, *(b"%d" % number for number in range(5)))
 
-    datagrams = [
-        (b"%d" % number, peer.getsockname()) for number in range(len(tasks))
-    ]
+    datagrams = [(b"%d" % number, peer.getsockname()) for number in range(len(tasks))]
     assert await asyncio.gather(*tasks) == [
         datagrams[0],
         [datagrams[1]],
@@ -498,7 +496,7 @@ async def test_two_endpoints_on_one_socket(
 
     async def receive(endpoint: aioudp.Endpoint) -> None:
         async for data, _ in endpoint:
-            received.append(data)  # noqa: PERF401 - it ends when it is cancelled
+            received.append(data)
 
     with plain_socket(host) as shared:
         copies = shared.dup(), shared.dup()

@@ -34,7 +34,7 @@ _NEAR_MAC: Final = "02:00:00:00:00:01"  # locally administered
 _FAR_MAC: Final = "02:00:00:00:00:02"
 _LOOKS: Final = 1000  # at something that is about to be ready; each takes 2 ms or more
 
-_HAS_IPV6: Final = os.path.exists("/proc/net/if_inet6")
+HAS_IPV6: Final = os.path.exists("/proc/net/if_inet6")
 
 
 class Link:
@@ -64,7 +64,7 @@ class Link:
             f" peer name {device} address {_FAR_MAC} netns {far.path}"
         )
         for end, hosts in ends.items():
-            no_other_addresses = [f"link set {device} addrgenmode none"] * _HAS_IPV6
+            no_other_addresses = [f"link set {device} addrgenmode none"] * HAS_IPV6
             end.ip(*no_other_addresses, f"link set {device} up", *self._add(hosts))
         for end, hosts in ends.items():
             self._wait_until_ready(end, hosts)
@@ -98,7 +98,7 @@ class Link:
             if ":" in host
             else f"address add {host}/24 dev {self._device}"
             for host in hosts
-            if _HAS_IPV6 or ":" not in host
+            if HAS_IPV6 or ":" not in host
         ]
 
     def _wait_until_ready(self, end: Namespace, hosts: list[str]) -> None:
@@ -110,9 +110,9 @@ class Link:
         added (addrconf_dad_start() in net/ipv6/addrconf.c).
         """
         expected = ["state UP"]
-        if _HAS_IPV6:
+        if HAS_IPV6:
             expected += [f"local {host} " for host in hosts if ":" in host]
-        version = "-6" if _HAS_IPV6 else "-4"
+        version = "-6" if HAS_IPV6 else "-4"
         look = f"link show dev {self._device}", "route show table local"
         for _ in range(_LOOKS):
             seen = end.run("ip", version, "-batch", "-", lines=look)

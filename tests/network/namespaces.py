@@ -44,7 +44,11 @@ class Namespace:
                 self._fd = _open_current()
         except PermissionError:
             pytest.skip("cannot: network: needs root to make network namespaces")
-        self.ip("link set lo up")
+        try:
+            self.ip("link set lo up")
+        except BaseException:
+            os.close(self._fd)
+            raise
 
     def __enter__(self) -> Self:
         return self

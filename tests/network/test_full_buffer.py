@@ -30,7 +30,8 @@ class Jam:
     """An endpoint whose send buffer is full."""
 
     endpoint: aioudp.Endpoint
-    addr: aioudp.Address
+    addr: aioudp.Address | None
+    """Where it sends to; ``None`` if it is connected."""
     taken: int
     """How many datagrams the kernel has taken, numbered from 0."""
     silent: SilentHost
@@ -105,8 +106,8 @@ async def test_a_connected_send_waits_for_room(
     endpoint = await endpoints.connect(
         (silent.host, sink.port), send_buffer=_SEND_BUFFER
     )
-    jam = Jam(endpoint, None, 0, silent, sink, until_blocked)  # type: ignore[arg-type]
-    jam.taken = fill(endpoint, (silent.host, sink.port))
+    taken = fill(endpoint, (silent.host, sink.port))
+    jam = Jam(endpoint, None, taken, silent, sink, until_blocked)
     (sending,) = await jam.start_numbered(jam.taken)
 
     silent.answer()

@@ -17,11 +17,15 @@ import pytest
 
 import aioudp
 
-from .links import DEVICE, FAR_LOCAL, NEAR_LOCAL, Link
+from .links import DEVICE, FAR_LOCAL, HAS_IPV6, NEAR_LOCAL, Link
 from .namespaces import Namespace
 from .traffic import END, Sink
 
 _OTHER_DEVICE: Final = "veth1"
+
+pytestmark = pytest.mark.skipif(
+    not HAS_IPV6, reason="cannot: ipv6: this kernel does not have it"
+)
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import asyncio
 import errno
 import random
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from socket import AF_INET, AF_INET6, AddressFamily
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -187,19 +187,14 @@ async def test_without_fragments_too_long_is_an_error(
     ]
 
 
-Receive = Callable[[int], Awaitable[list[bytes]]]
-
-
 @pytest.fixture(params=[True, False], ids=["gro", "no-gro"])
 async def receiver(
-    request: pytest.FixtureRequest, link: Link, family: AddressFamily, transport: str
+    request: pytest.FixtureRequest, link: Link, family: AddressFamily, transport: Any
 ) -> AsyncIterator[aioudp.Endpoint]:
     """Open an endpoint at the far end, which reads trains or does not."""
     sock = link.far.socket(family, FAR[family])
     async with aioudp.adopt(
-        sock,
-        transport=transport,  # type: ignore[arg-type]
-        offload=request.param,
+        sock, transport=transport, offload=request.param
     ) as receiver:
         yield receiver
 
