@@ -119,12 +119,13 @@ class BatchSocket:
         self.sent = self.sent_bytes = 0
         self.truncated = 0
 
-    def receive(self, max_datagrams: int) -> list[Datagram]:
+    def receive(self, max_datagrams: int, *, thorough: bool = False) -> list[Datagram]:
         """Return the datagrams that are there, oldest first; an empty list for none.
 
         Stops after :data:`MAX_READS` reads, or once it has *max_datagrams*; the last
-        train is kept whole, so it may return more. After a series of single datagrams
-        it may leave some for the next call; the socket stays readable then.
+        train is kept whole, so it may return more. After a series of single datagrams,
+        unless asked to be *thorough*, it may leave some for the next call; the socket
+        stays readable then.
 
         Raises:
             OSError: The error that the socket had for us. One that comes after
@@ -135,7 +136,7 @@ class BatchSocket:
             raise error
         datagrams: list[Datagram] = []
         lone = self._lone
-        ask_again = lone < _LONE_READS or not lone % _LONE_READS
+        ask_again = thorough or lone < _LONE_READS or not lone % _LONE_READS
         try:
             for _ in range(MAX_READS if ask_again else 1):
                 self._read(datagrams)

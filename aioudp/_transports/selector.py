@@ -88,7 +88,7 @@ class SelectorTransport(SocketTransport):
 
     def poll(self) -> None:
         if self._watched:
-            self._on_readable()
+            self._on_readable(thorough=True)
 
     def _watch_readable(self) -> None:
         """Have the loop watch the socket while datagrams are wanted, and no longer."""
@@ -101,12 +101,11 @@ class SelectorTransport(SocketTransport):
         elif not self._loop.is_closed():
             self._watcher.remove_reader(self._fd)
 
-    def _on_readable(self) -> None:
+    def _on_readable(self, *, thorough: bool = False) -> None:
         batch = self._batch_protocol
+        wanted = MAX_BATCH if batch is None else batch.datagrams_wanted()
         try:
-            datagrams = self._io.receive(
-                MAX_BATCH if batch is None else batch.datagrams_wanted()
-            )
+            datagrams = self._io.receive(wanted, thorough=thorough)
         except OSError as exc:
             self._on_read_error(exc)
             return

@@ -334,10 +334,10 @@ class Faults:
         faults = self
 
         class FaultySocket(BatchSocket):
-            def receive(self, max_datagrams: int) -> list[aioudp.Datagram]:
+            def receive(self, *args: Any, **kwargs: Any) -> list[aioudp.Datagram]:
                 if faults.meet():
                     return []
-                return super().receive(max_datagrams)
+                return super().receive(*args, **kwargs)
 
         monkeypatch.setattr(_opening, "BatchSocket", FaultySocket)
 

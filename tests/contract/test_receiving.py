@@ -265,6 +265,23 @@ async def test_recv_many_takes_what_the_kernel_has(
     assert payloads_of(datagrams) == [b"%d" % number for number in range(50)]
 
 
+async def test_recv_many_after_single_datagrams_takes_all(
+    host: str, peer: socket.socket
+) -> None:
+    """However many came alone before, recv_many returns all that had arrived."""
+    async with aioudp.bind((host, 0), transport="selector") as endpoint:
+        for _ in range(20):
+            send_all(peer, endpoint, b"alone")
+            await endpoint.recv()
+            send_all(peer, endpoint, b"1", b"2", b"3")
+
+            assert payloads_of(await endpoint.recv_many()) == [b"1", b"2", b"3"]
+
+            for _ in range(10):
+                send_all(peer, endpoint, b"alone")
+                await endpoint.recv()
+
+
 async def test_recv_many_with_a_limit(
     endpoints: Endpoints, peer: socket.socket
 ) -> None:

@@ -521,6 +521,18 @@ def test_what_it_did_not_ask_for_comes_with_the_next_calls() -> None:
     assert [data for datagrams in received for data, _ in datagrams] == burst
 
 
+def test_when_it_is_thorough_it_always_asks_for_more() -> None:
+    """Who wants all that is there gets it, after single datagrams too."""
+    sock: Any = ScriptedSocket()
+    batch = BatchSocket(sock, gso_segments=1, gro=False)
+
+    for _ in range(50):
+        sock.script.append(read(b""))
+        batch.receive(EVERYTHING)
+        sock.script.extend([read(b"1"), read(b"2")])
+        assert len(batch.receive(EVERYTHING, thorough=True)) == 2
+
+
 def test_an_error_after_many_single_datagrams_is_raised() -> None:
     """The single read meets errors just as a series of them does."""
     sock: Any = ScriptedSocket()

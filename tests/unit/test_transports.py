@@ -138,7 +138,7 @@ class FakeIO(BatchSocket):
         self.out.append((bytes(data), addr))
         self.sent += 1
 
-    def receive(self, max_datagrams: int) -> list[Datagram]:
+    def receive(self, max_datagrams: int, *, thorough: bool = False) -> list[Datagram]:
         self.wanted.append(max_datagrams)
         incoming = self.incoming.pop(0) if self.incoming else []
         if isinstance(incoming, OSError):
