@@ -63,7 +63,7 @@ class FakeTransport:
     def poll(self) -> None:
         self._machine.deliver()
 
-    def close(self) -> None:
+    def abort(self) -> None:
         self.reading = False
         self.kernel.clear()
 
