@@ -7,8 +7,8 @@ import os
 import random
 import signal
 import socket
-import sys
 import struct
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
