@@ -142,7 +142,7 @@ def numeric_family(host: str) -> int:
     try:
         bare, _ = _numeric_host(host, host)
     except ValueError:
-        return 0
+        return AF_INET6 if ":" in host else 0  # no name has a colon: it is a mistake
     return AF_INET6 if ":" in bare else AF_INET
 
 

@@ -9,7 +9,8 @@ so a second refusal in a row waits for a timer, not for another false promise.
 An ICMP error that comes back for an earlier datagram is reported by the kernel on
 whatever call comes next, often the next send, which is then not carried out. That
 error says nothing of the datagram at hand: it goes to ``error_received``, and the
-datagram is sent again.
+datagram is sent again. An error that is about the datagram at hand, a route that is
+missing for example, is told from it by coming again.
 
 Imports ``base``, ``_write_buffer``, and from below ``_types``, ``_errors``,
 ``_address``, ``_sockets``, ``_batchio``.
@@ -18,6 +19,7 @@ Imports ``base``, ``_write_buffer``, and from below ``_types``, ``_errors``,
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -36,6 +38,26 @@ _RETRY_LAST: Final = 0.05  # ... up to this
 
 # How often one send may be answered with the error of an earlier one.
 _MAX_STALE_ERRORS: Final = 8
+
+# What the next call on a connected socket may get to hear because of ICMP:
+# icmp_err_convert in net/ipv4/icmp.c, tab_unreach and icmpv6_err_convert in
+# net/ipv6/icmp.c. ECONNREFUSED has no other cause there, the others may have.
+_FROM_ICMP: Final = {
+    getattr(errno, name)
+    for name in (
+        "EACCES",
+        "ECONNREFUSED",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "EMSGSIZE",
+        "ENETUNREACH",
+        "ENONET",
+        "ENOPROTOOPT",
+        "EOPNOTSUPP",
+        "EPROTO",
+    )
+    if hasattr(errno, name)
+}
 
 
 _T = TypeVar("_T")
@@ -59,6 +81,7 @@ class SocketTransport(DatagramTransport):
         "_closing",
         "_destinations",
         "_foreign",
+        "_hears_icmp",
         "_held_back",
         "_io",
         "_kernel_drops",
@@ -100,6 +123,8 @@ class SocketTransport(DatagramTransport):
         self._sock = sock
         self._io = io
         self._peer = peer
+        # On a UNIX socket a refusal is always about the datagram at hand.
+        self._hears_icmp = peer is not None and sock.family != _sockets.AF_UNIX
         self._path = path
         self._destinations = _address.destinations(
             sock.family, dual_stack=_sockets.is_dual_stack(sock)
@@ -255,16 +280,23 @@ class SocketTransport(DatagramTransport):
     def _send_again(
         self, error: OSError, send: Callable[[], _T], data: Payload, addr: Any
     ) -> _T:
-        """Repeat a send that met an earlier datagram's error; raise any other error."""
-        for _ in range(_MAX_STALE_ERRORS):
-            if not self._is_stale(error):
+        """Repeat a send that met an earlier datagram's error; raise its own."""
+        for _ in range(_MAX_STALE_ERRORS if self._hears_icmp else 0):
+            if error.errno not in _FROM_ICMP:
                 break
             try:
-                return send()
+                done = send()
             except BlockingIOError:
+                self._report_soon(error)
                 raise
             except OSError as exc:
+                if exc.errno == error.errno != errno.ECONNREFUSED:
+                    break  # it came again, so it is about this datagram
+                self._report_soon(error)
                 error = exc
+            else:
+                self._report_soon(error)
+                return done
         raise self._explained(error, data, addr) from None
 
     def _refuse(self) -> NoReturn:
@@ -284,19 +316,8 @@ class SocketTransport(DatagramTransport):
             raise ValueError(f"connected to {self._peer!r}, cannot send to {addr!r}")
         return None
 
-    def _is_stale(self, error: OSError) -> bool:
-        """Tell whether *error* was left by an earlier datagram, and report it if so.
-
-        Only a connected UDP socket gets ECONNREFUSED, and only for what ICMP said of
-        an earlier datagram (udp(7)). On a UNIX socket it is about this one.
-        """
-        if (
-            not isinstance(error, ConnectionRefusedError)
-            or self._sock.family == _sockets.AF_UNIX
-        ):
-            return False
+    def _report_soon(self, error: OSError) -> None:
         self._loop.call_soon(self._report, error)
-        return True
 
     def _report(self, error: OSError) -> None:
         self._receive_errors += 1
