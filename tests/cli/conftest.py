@@ -16,12 +16,9 @@ import pytest
 
 import aioudp
 
+from ..output import without_slowness
+
 PATIENCE: Final = 15  # seconds; a program that takes longer is ended, its test fails
-
-
-def is_of_a_busy_machine(line: str) -> bool:
-    """Tell whether asyncio's debug mode says that a callback took long."""
-    return line.startswith("Executing <") and " took " in line
 
 
 class Program:
@@ -52,8 +49,9 @@ class Program:
     def error_line(self) -> str:
         """Return the next line of standard error."""
         assert self.process.stderr is not None
-        while is_of_a_busy_machine(line := self.process.stderr.readline().decode()):
-            pass
+        while line := self.process.stderr.readline().decode():
+            if without_slowness(line):
+                break
         return line.rstrip("\n")
 
     def type(self, text: bytes) -> None:
@@ -76,11 +74,7 @@ class Program:
         return (
             self.process.returncode,
             (output or b"").decode().splitlines(),
-            [
-                line
-                for line in (errors or b"").decode().splitlines()
-                if not is_of_a_busy_machine(line)
-            ],
+            without_slowness((errors or b"").decode()).splitlines(),
         )
 
     def close(self) -> None:
