@@ -36,6 +36,7 @@ GROUPS: Final = ("test", "lint", "docs", "bench")
 STRICT: Final = ("-X", "dev", "-W", "error")
 THIS_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 CLOSING_LINE: Final = re.compile(r"\d+ (passed|failed|error|skipped).* in [\d.]+s")
+COVERAGE: Final = str(HOME / "coverage" / "data")
 LIMIT: Final = 600  # seconds for one command: only a hang takes so long
 
 
@@ -136,8 +137,7 @@ def tests(name: str, interpreter: Path | str, groups: tuple[str, ...]) -> Leg:
     def steps(leg: Leg) -> None:
         python = environments.environment(name, interpreter, leg.run, groups=groups)
         measured = ("-m", "coverage", "run", "-m", "pytest", "--quiet")
-        data = str(HOME / "coverage" / "data")
-        leg.run(python, *STRICT, *measured, COVERAGE_FILE=data)
+        leg.run(python, *STRICT, *measured, COVERAGE_FILE=COVERAGE)
 
     version = THIS_PYTHON if name == "main" else name
     return Leg(f"tests on {version}", steps)
@@ -146,9 +146,8 @@ def tests(name: str, interpreter: Path | str, groups: tuple[str, ...]) -> Leg:
 def coverage(leg: Leg) -> None:
     """Hold what all the test legs covered together against the gate."""
     command = (main_environment(leg), "-m", "coverage")
-    data = str(HOME / "coverage" / "combined")
-    leg.run(*command, "combine", "--keep", HOME / "coverage", COVERAGE_FILE=data)
-    leg.run(*command, "report", COVERAGE_FILE=data)
+    leg.run(*command, "combine", "--keep", "--quiet", COVERAGE_FILE=COVERAGE)
+    leg.run(*command, "report", COVERAGE_FILE=COVERAGE)
 
 
 def docs(leg: Leg) -> None:
@@ -214,8 +213,8 @@ def main() -> int:
         command = [str(python), *STRICT, "-m", "pytest", *pytest_arguments]
         return subprocess.run(command, cwd=ROOT).returncode
 
-    shutil.rmtree(HOME / "coverage", ignore_errors=True)
-    (HOME / "coverage").mkdir()
+    shutil.rmtree(Path(COVERAGE).parent, ignore_errors=True)
+    Path(COVERAGE).parent.mkdir()
     here = tests("main", sys.executable, GROUPS)
     legs = [here, Leg("lint", lint), Leg("types", types)]
     if not options.fast:
