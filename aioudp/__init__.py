@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ._endpoint import Endpoint
 from ._errors import EndpointClosedError, SendManyError, UDPError
+from ._loops import create_datagram_endpoint, new_event_loop, run
 from ._opening import Opening, adopt, bind, connect, resolve
 from ._options import Options
 from ._transports.base import DatagramTransport
@@ -36,5 +37,8 @@ __all__ = [
     "adopt",
     "bind",
     "connect",
+    "create_datagram_endpoint",
+    "new_event_loop",
     "resolve",
+    "run",
 ]

@@ -47,6 +47,8 @@ class Destinations(dict[Any, SocketAddress]):
 
     def __missing__(self, addr: object) -> SocketAddress:
         known = socket_address(addr, self.family, dual_stack=self.dual_stack)
+        if known == addr and type(addr) is tuple:
+            known = addr  # the caller's own, which is then known at a glance
         # An interface may come back under another index: ask again every time.
         if isinstance(addr, tuple) and "%" not in addr[0]:
             if len(self) >= MAX_KNOWN:

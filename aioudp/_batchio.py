@@ -22,7 +22,7 @@ import errno
 import logging
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import repeat
 from typing import Any, Final
@@ -32,10 +32,12 @@ from ._address import SOURCES, SocketAddress, public_address
 from ._segments import run_end, split_train, train_length
 from ._types import Datagram, Payload
 
-IMPLEMENTATION: Final = "python"
-
 MAX_READS: Final = 64
 """Reads of one :meth:`BatchSocket.receive`: a flood must leave the loop its turns."""
+
+MAX_BYTES: Final = 512 * 1024
+"""Bytes of one :meth:`BatchSocket.receive`: more does not stay in the cache until it is
+handed over, which costs more than another turn of the loop."""
 
 MAX_TRAINS: Final = 16
 """Trains of one :meth:`BatchSocket.send_segments`, for the same reason: 1 MiB."""
@@ -60,10 +62,22 @@ _GSO_SIZE: Final = struct.Struct("=H")
 
 _OLD_GSO_SEGMENTS: Final = 64  # UDP_MAX_SEGMENTS before Linux 6.9
 
+# glibc returns free memory at the end of the heap to the system from 128 KiB on, and
+# batch after batch would fault it in again, at twice the cost of receiving. Once a
+# block of this size was freed, it keeps twice as much: M_MMAP_THRESHOLD and
+# M_TRIM_THRESHOLD in mallopt(3). The block is never touched, so it costs no memory.
+bytes(4 * 1024 * 1024)
+
 logger = logging.getLogger("aioudp")
 
 # Datagram._make without the Python call in between.
 _make = partial(tuple.__new__, Datagram)
+
+
+def check_payload(data: object) -> None:
+    """Refuse what is not a payload, with a TypeError."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a bytes-like object is required, not {type(data).__name__!r}")
 
 
 def _is_segment_size(level: int, kind: int, value: bytes) -> bool:
@@ -81,6 +95,8 @@ class BatchSocket:
     count what went through here; others who read or write the socket add to them.
     """
 
+    implementation: Final = "python"
+
     __slots__ = (
         "_lone",
         "_pending",
@@ -88,6 +104,7 @@ class BatchSocket:
         "_recvmsg",
         "_sendmsg",
         "_sock",
+        "_unmap",
         "gro",
         "gso_segments",
         "received",
@@ -97,8 +114,11 @@ class BatchSocket:
         "truncated",
     )
 
-    def __init__(self, sock: socket.socket, *, gso_segments: int, gro: bool) -> None:
+    def __init__(
+        self, sock: socket.socket, *, gso_segments: int, gro: bool, unmap: bool = True
+    ) -> None:
         self._sock = sock
+        self._unmap = unmap  # whether addresses are made public_address()es
         # Windows has neither, and no use for them: there is no offload to probe.
         self._recvmsg: Any = getattr(sock, "recvmsg", None)
         self._sendmsg: Any = getattr(sock, "sendmsg", None)
@@ -111,7 +131,7 @@ class BatchSocket:
             self._read = self._read_train
         elif sock.family == _sockets.AF_UNIX:
             self._read = self._read_unix
-        elif sock.family == socket.AF_INET6:
+        elif sock.family == socket.AF_INET6 and unmap:
             self._read = self._read_inet6
         else:
             self._read = self._read_inet
@@ -122,7 +142,8 @@ class BatchSocket:
     def receive(self, max_datagrams: int, *, thorough: bool = False) -> list[Datagram]:
         """Return the datagrams that are there, oldest first; an empty list for none.
 
-        Stops after :data:`MAX_READS` reads, or once it has *max_datagrams*; the last
+        Stops after :data:`MAX_READS` reads or :data:`MAX_BYTES`, or once it has
+        *max_datagrams*; the last
         train is kept whole, so it may return more. After a series of single datagrams,
         unless asked to be *thorough*, it may leave some for the next call; the socket
         stays readable then.
@@ -136,11 +157,12 @@ class BatchSocket:
             raise error
         datagrams: list[Datagram] = []
         lone = self._lone
+        enough = self.received_bytes + MAX_BYTES
         ask_again = thorough or lone < _LONE_READS or not lone % _LONE_READS
         try:
             for _ in range(MAX_READS if ask_again else 1):
                 self._read(datagrams)
-                if len(datagrams) >= max_datagrams:
+                if len(datagrams) >= max_datagrams or self.received_bytes >= enough:
                     break
         except (BlockingIOError, InterruptedError):
             pass
@@ -180,7 +202,10 @@ class BatchSocket:
         Raises:
             BlockingIOError: If the kernel took none because its buffer is full.
             OSError: If the system refuses the first datagram.
+            ValueError: If *segment_size* is less than 1.
         """
+        if segment_size < 1:
+            raise ValueError(f"segment_size must be at least 1, got {segment_size}")
         position = 0
         try:
             for _ in range(MAX_TRAINS if self.gso_segments > 1 else MAX_SINGLES):
@@ -193,6 +218,31 @@ class BatchSocket:
             if not position:
                 raise
         return position
+
+    @staticmethod
+    def prepare(
+        datagrams: Iterable[tuple[Payload, object]], translate: Callable[[object], Any]
+    ) -> list[tuple[bytes, SocketAddress]]:
+        """Check and copy datagrams for :meth:`send_batch`.
+
+        *translate* makes of an address what the socket takes.
+
+        Raises:
+            TypeError: If one is not a pair or its payload not bytes-like.
+        """
+        prepared = []
+        for item in datagrams:
+            try:
+                data, addr = item
+            except (TypeError, ValueError):
+                raise TypeError(
+                    f"a pair of payload and address is required, not {item!r}"
+                ) from None
+            if type(data) is not bytes:
+                check_payload(data)
+                data = bytes(data)  # what waits must not change
+            prepared.append((data, None if addr is None else translate(addr)))
+        return prepared
 
     def send_batch(
         self, datagrams: Sequence[tuple[bytes, SocketAddress]], start: int = 0
@@ -282,7 +332,7 @@ class BatchSocket:
 
     def _read_train(self, datagrams: list[Datagram]) -> None:
         data, control, flags, addr = self._recvmsg(_MAX_READ, _CONTROL_SPACE)
-        if len(addr) == 4:
+        if len(addr) == 4 and self._unmap:
             addr = SOURCES[addr]
         if flags & _CUT:
             self._refuse_cut(data, control, flags)
@@ -323,5 +373,7 @@ class BatchSocket:
 
     def _read_unix(self, datagrams: list[Datagram]) -> None:
         data, addr = _sockets.receive_whole(self._sock)
-        datagrams.append(Datagram(data, public_address(addr)))
+        if self._unmap:
+            addr = public_address(addr)
+        datagrams.append(Datagram(data, addr))
         self.received_bytes += len(data)

@@ -26,6 +26,7 @@ from ._protocol import EndpointProtocol
 from ._transports.base import DatagramTransport, Prepared
 from ._types import Address, Datagram, Payload, Stats
 
+_TOP_UPS: Final = 2  # how often recv_many asks whether there is still more
 _CHUNK: Final = 1024  # datagrams of send_many between two turns of the event loop
 
 
@@ -100,11 +101,23 @@ class Endpoint:
         """
         if max_datagrams is not None and max_datagrams < 1:
             raise ValueError(f"max_datagrams must be at least 1, got {max_datagrams}")
-        if not self._items or self._protocol.detour:
-            await self._protocol.turn()
-            self._protocol.top_up()
-        datagrams = self._protocol.inbox.take(max_datagrams)
-        self._protocol.resume_if_drained()
+        protocol, inbox = self._protocol, self._protocol.inbox
+        queued = bool(self._items) and not protocol.detour
+        if not queued:
+            await protocol.turn()
+        datagrams = inbox.take(max_datagrams)
+        # What else has arrived by now need not pass through the queue.
+        if max_datagrams is None:
+            for _ in range(0 if queued else _TOP_UPS):
+                more = self._transport.poll()
+                if not more:
+                    break
+                datagrams += more
+        elif not queued and (missing := max_datagrams - len(datagrams)):
+            more = self._transport.poll(missing)
+            datagrams += more[:missing]
+            inbox.put(more[missing:])  # the end of a train
+        protocol.resume_if_drained()
         return datagrams
 
     def recv_nowait(self) -> Datagram:

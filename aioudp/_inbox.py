@@ -37,24 +37,17 @@ class Inbox:
             return max(0, self.capacity - len(self.items))
         return ANY
 
-    def put(self, datagrams: list[Datagram]) -> bool:
-        """Add *datagrams* in order and apply the overflow policy.
-
-        Returns:
-            Whether reading should pause.
-        """
+    def put(self, datagrams: list[Datagram]) -> None:
+        """Add *datagrams* in order and apply the overflow policy."""
         items = self.items
         items.extend(datagrams)
         excess = len(items) - self.capacity
-        if excess < 0:
-            return False
-        if self.overflow == "pause":
-            return True
+        if excess <= 0 or self.overflow == "pause":
+            return
         self.dropped += excess
         discard = items.popleft if self.overflow == "drop-oldest" else items.pop
         for _ in range(excess):
             discard()
-        return False
 
     def take(self, max_datagrams: int | None = None) -> list[Datagram]:
         """Remove and return the oldest *max_datagrams*, or all there are."""

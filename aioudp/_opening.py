@@ -21,8 +21,8 @@ from weakref import WeakValueDictionary
 
 from . import _address, _sockets
 from ._address import SocketAddress
-from ._batchio import BatchSocket
 from ._endpoint import Endpoint
+from ._implementation import batch_socket
 from ._inbox import Inbox
 from ._options import Options, Settings, check
 from ._protocol import EndpointProtocol
@@ -316,21 +316,61 @@ async def _start(
     An *adopted* socket is left open until a transport owns it.
     """
     loop = asyncio.get_running_loop()
+    protocol = EndpointProtocol(loop, Inbox(settings.queue_size, settings.overflow))
+    transport = await start_transport(
+        sock,
+        protocol,
+        settings,
+        backlog=backlog,
+        foreign=foreign,
+        path=path,
+        adopted=adopted,
+    )
+    return Endpoint(transport, protocol)
+
+
+async def start_transport(
+    sock: socket.socket,
+    protocol: asyncio.BaseProtocol,
+    settings: Settings,
+    *,
+    backlog: Sequence[Datagram] = (),
+    foreign: int = 0,
+    path: _sockets.BoundPath | None = None,
+    adopted: bool = False,
+    default_addr: SocketAddress = None,
+    drop_in: bool = False,
+) -> SocketTransport:
+    """Put a transport between *sock* and *protocol*; close the socket if that fails.
+
+    An *adopted* socket is left open until a transport owns it. A *drop_in* does as
+    asyncio's transports do: it names peers as the kernel does, warns if it is
+    forgotten, and keeps the buffers of an adopted socket that somebody has sized.
+    """
+    loop = asyncio.get_running_loop()
     try:
-        _size_buffers(sock, settings)
+        _size_buffers(sock, settings, keep=adopted and drop_in)
         transport_class = _transport_class(loop, settings)
         reads_trains = transport_class is SelectorTransport and settings.offload
         inet = sock.family != _sockets.AF_UNIX
-        io = BatchSocket(
+        io = batch_socket(
             sock,
             gso_segments=_sockets.probe_offload().gso_segments
             if settings.offload and inet
             else 1,
             gro=reads_trains and _sockets.enable_gro(sock),
+            unmap=not drop_in,
         )
-        protocol = EndpointProtocol(loop, Inbox(settings.queue_size, settings.overflow))
         transport = transport_class(
-            loop, sock, protocol, io, backlog=backlog, foreign=foreign, path=path
+            loop,
+            sock,
+            protocol,
+            io,
+            backlog=backlog,
+            foreign=foreign,
+            path=path,
+            default_addr=default_addr,
+            drop_in=drop_in,
         )
     except BaseException:
         if not adopted:
@@ -344,7 +384,7 @@ async def _start(
     except BaseException:
         transport.abort()
         raise
-    return Endpoint(transport, protocol)
+    return transport
 
 
 def _transport_class(
@@ -360,13 +400,14 @@ def _transport_class(
     return SelectorTransport
 
 
-def _size_buffers(sock: socket.socket, settings: Settings) -> None:
+def _size_buffers(sock: socket.socket, settings: Settings, *, keep: bool) -> None:
     for option, size in (
         (socket.SO_RCVBUF, settings.receive_buffer),
         (socket.SO_SNDBUF, settings.send_buffer),
     ):
         if size is None:
-            _sockets.grow_buffer(sock, option, _sockets.DEFAULT_BUFFER)
+            if not keep or _sockets.has_default_buffer(sock, option):
+                _sockets.grow_buffer(sock, option, _sockets.DEFAULT_BUFFER)
         else:
             _sockets.set_buffer(sock, option, size)
 
@@ -377,7 +418,7 @@ def _open(
     return _sockets.open_bound(
         candidate.addr,
         candidate.family,
-        dual_stack=candidate.dual_stack,
+        v6only=not candidate.dual_stack,
         reuse_port=settings.reuse_port,
         broadcast=settings.broadcast,
         purpose=purpose,

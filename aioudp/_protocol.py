@@ -63,12 +63,12 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             self.inbox.overflow = "drop-newest"
 
     def datagrams_wanted(self) -> int:
-        return self.inbox.room()
+        room = self.inbox.room()
+        self._paused = not room  # only now: who waits may have emptied it in between
+        return room
 
     def datagrams_received(self, datagrams: list[Datagram]) -> None:
-        if self.inbox.put(datagrams):
-            self._paused = True
-            self._transport.pause_reading()
+        self.inbox.put(datagrams)
         if self._waiters:
             self._wake()
 
@@ -134,18 +134,13 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         """Do as :meth:`turn`, but raise BlockingIOError instead of waiting."""
         if not self.items and not self.detour:
             self.resume_if_drained()
-            self._transport.poll()
+            self.inbox.put(self._transport.poll(self.inbox.room()))
         if self.detour:
             if self._waiters and not self.closed:
                 raise BlockingIOError("other tasks are waiting for the next datagram")
             self._raise_what_is_pending()
         if not self.items:
             raise BlockingIOError("no datagram is there")
-
-    def top_up(self) -> None:
-        """Take what else has arrived by now, if there is room for it."""
-        if not self._paused and not self.closed:
-            self._transport.poll()
 
     def resume_if_drained(self) -> None:
         """Let the transport read again once the inbox is empty.

@@ -91,21 +91,24 @@ def open_bound(
     addr: SocketAddress,
     family: int,
     *,
-    dual_stack: bool = False,
+    proto: int = 0,
+    v6only: bool | None = True,
     reuse_port: bool = False,
     broadcast: bool = False,
     purpose: str | None = None,
 ) -> socket.socket:
     """Return a non-blocking datagram socket bound to *addr*, or unbound for ``None``.
 
+    *v6only*, for IPv6: whether IPv4 is left out; ``None`` leaves it to the system.
+
     Raises:
         OSError: If the system refuses; the message says which address to bind to, or
             else the *purpose*. The socket is closed.
     """
     try:
-        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock = socket.socket(family, socket.SOCK_DGRAM, proto)
         try:
-            _prepare(sock, dual_stack, reuse_port, broadcast)
+            _prepare(sock, v6only, reuse_port, broadcast)
             if addr is not None:
                 sock.bind(addr)
         except BaseException:
@@ -117,11 +120,11 @@ def open_bound(
 
 
 def _prepare(
-    sock: socket.socket, dual_stack: bool, reuse_port: bool, broadcast: bool
+    sock: socket.socket, v6only: bool | None, reuse_port: bool, broadcast: bool
 ) -> None:
     sock.setblocking(False)
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual_stack)
+    if sock.family == socket.AF_INET6 and v6only is not None:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
     if sys.platform == "win32":
         # Without it any process may share the port by setting SO_REUSEADDR.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
@@ -227,6 +230,17 @@ def grow_buffer(sock: socket.socket, option: int, size: int) -> None:
             size //= 2
         else:
             return
+
+
+def has_default_buffer(sock: socket.socket, option: int) -> bool:
+    """Tell whether a buffer has the size that the system gave it."""
+    return sock.getsockopt(socket.SOL_SOCKET, option) == _default_buffer(option)
+
+
+@cache
+def _default_buffer(option: int) -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        return sock.getsockopt(socket.SOL_SOCKET, option)
 
 
 def set_buffer(sock: socket.socket, option: int, size: int) -> None:

@@ -20,21 +20,29 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, Literal, NoReturn, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from .. import _address, _sockets
-from .._batchio import IMPLEMENTATION, BatchSocket
+from .._batchio import BatchSocket, check_payload
 from .._errors import EndpointClosedError, with_context
 from .._types import Datagram, Payload, Stats
 from ._write_buffer import WriteBuffer
 from .base import BatchProtocol, DatagramTransport, Prepared
 
+MAX_BATCH: Final = 1024
+"""Datagrams of one readiness event for a protocol that names no number of its own."""
+
 _RETRY_FIRST: Final = 0.001  # seconds; doubled with every refusal in a row ...
 _RETRY_LAST: Final = 0.05  # ... up to this
+
+# Datagrams of sendto to gather before the turn of the loop is over; a full train.
+_GATHERED: Final = 128
 
 # How often one send may be answered with the error of an earlier one.
 _MAX_STALE_ERRORS: Final = 8
@@ -63,26 +71,25 @@ _FROM_ICMP: Final = {
 _T = TypeVar("_T")
 
 
-def check_payload(data: object) -> None:
-    """Refuse what is not a payload, with a TypeError."""
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise TypeError(f"a bytes-like object is required, not {type(data).__name__!r}")
-
-
 class SocketTransport(DatagramTransport):
     """A transport that owns a bound socket and sends on it."""
 
     __slots__ = (
+        "__dict__",  # libraries set attributes on a transport, as asyncio's own allow
         "__weakref__",
         "_armed",
         "_backlog",
         "_batch_protocol",
         "_buffer",
         "_closing",
+        "_default_addr",
         "_destinations",
+        "_drop_in",
         "_foreign",
+        "_gathering",
         "_hears_icmp",
         "_held_back",
+        "_interrupted",
         "_io",
         "_kernel_drops",
         "_loop",
@@ -94,7 +101,9 @@ class SocketTransport(DatagramTransport):
         "_send_errors",
         "_sent_when_armed",
         "_sock",
+        "_to_anyone",
         "_waiters",
+        "_wanted",
     )
 
     def __init__(
@@ -107,6 +116,8 @@ class SocketTransport(DatagramTransport):
         backlog: Sequence[Datagram] = (),
         foreign: int = 0,
         path: _sockets.BoundPath | None = None,
+        default_addr: Any = None,
+        drop_in: bool = False,
     ) -> None:
         try:
             peer = sock.getpeername() or None
@@ -126,9 +137,15 @@ class SocketTransport(DatagramTransport):
         # On a UNIX socket a refusal is always about the datagram at hand.
         self._hears_icmp = peer is not None and sock.family != _sockets.AF_UNIX
         self._path = path
+        self._drop_in = drop_in  # for any protocol; there is no endpoint above
+        self._to_anyone = peer is None and default_addr is None
         self._destinations = _address.destinations(
             sock.family, dual_stack=_sockets.is_dual_stack(sock)
         )
+        # Of sendto; the socket is not connected.
+        self._default_addr = None
+        if default_addr is not None:
+            self._default_addr = self._translate(default_addr)
         self.set_protocol(protocol)
         self._backlog = backlog
         self._foreign = foreign
@@ -137,15 +154,25 @@ class SocketTransport(DatagramTransport):
         self._kernel_drops: int | None = None
         self._send_errors = self._receive_errors = 0
         self._held_back: list[Datagram] = []
+        self._gathering = False  # whether sendto was called in this turn of the loop
         self._waiters: list[asyncio.Future[None]] = []
         self._armed: asyncio.TimerHandle | Literal["writer"] | None = None
         self._refusals = 0
         self._sent_when_armed = -1
 
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        try:
+            forgotten = self._drop_in and self._kernel_drops is None
+        except AttributeError:  # __init__ did not get far enough to own anything
+            return
+        if forgotten:
+            _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+            self._close_socket()
+
     def __repr__(self) -> str:
         state = "closed" if self._closing else f"fd={self._sock.fileno()}"
         name = type(self).__name__
-        return f"<{name} {state} batchio={IMPLEMENTATION} gro={self._io.gro}>"
+        return f"<{name} {state} batchio={self._io.implementation} gro={self._io.gro}>"
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if name != "offload":
@@ -153,7 +180,7 @@ class SocketTransport(DatagramTransport):
         return {
             "gso_segments": self._io.gso_segments,
             "gro": self._io.gro,
-            "batchio": IMPLEMENTATION,
+            "batchio": self._io.implementation,
         }
 
     # -- opening and closing
@@ -162,6 +189,25 @@ class SocketTransport(DatagramTransport):
     async def start(self) -> None:
         """Tell the protocol of the connection and begin to read."""
 
+    def _tell(self, what: Callable[..., object], *arguments: object) -> None:
+        """Call the protocol from where the event loop would not catch its mistakes.
+
+        They go where those of any callback go, and nothing else is disturbed.
+        """
+        try:
+            what(*arguments)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
+            self._loop.call_exception_handler(
+                {
+                    "message": f"Exception in {what!r}",
+                    "exception": exc,
+                    "transport": self,
+                    "protocol": self._protocol,
+                }
+            )
+
     @abstractmethod
     def _stop_reading(self) -> None:
         """Stop reading for good."""
@@ -169,6 +215,10 @@ class SocketTransport(DatagramTransport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol: Any = protocol
         self._batch_protocol = protocol if isinstance(protocol, BatchProtocol) else None
+        self._wanted: Callable[[], int] = getattr(
+            protocol, "datagrams_wanted", lambda: MAX_BATCH
+        )
+        self._interrupted = True  # the rest of a batch is for the new protocol
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         protocol: asyncio.BaseProtocol = self._protocol
@@ -183,10 +233,12 @@ class SocketTransport(DatagramTransport):
             return
         self._closing = True
         self._stop_reading()
+        if self._buffer and self._armed is None:
+            self._flush()
         if self._buffer:
             self._wake_waiters()
         else:
-            self._shut()
+            self.abort()
 
     def abort(self) -> None:
         """Close at once and forget what ``sendto`` has buffered."""
@@ -219,8 +271,8 @@ class SocketTransport(DatagramTransport):
     # -- exact sending
 
     def try_send(self, data: Payload, addr: object = None) -> None:
-        if self._closing or self._buffer:
-            self._refuse()
+        if self._closing or self._buffer.size:
+            self._make_way()
         if addr is not None:
             addr = self._translate(addr)
         self._send(data, addr)
@@ -228,8 +280,8 @@ class SocketTransport(DatagramTransport):
     def try_send_segments(
         self, data: memoryview, segment_size: int, addr: object = None
     ) -> int:
-        if self._closing or self._buffer:
-            self._refuse()
+        if self._closing or self._buffer.size:
+            self._make_way()
         if addr is not None:
             addr = self._translate(addr)
         try:
@@ -241,23 +293,14 @@ class SocketTransport(DatagramTransport):
             return self._send_again(exc, again, data[:segment_size], addr)
 
     def prepare(self, datagrams: Sequence[tuple[Payload, object]]) -> Prepared:
-        prepared = []
-        for item in datagrams:
-            try:
-                data, addr = item
-            except (TypeError, ValueError):
-                raise TypeError(
-                    f"a pair of payload and address is required, not {item!r}"
-                ) from None
-            if type(data) is not bytes:
-                check_payload(data)
-                data = bytes(data)  # what waits must not change
-            prepared.append((data, None if addr is None else self._translate(addr)))
-        return prepared
+        return self._io.prepare(datagrams, self._translate)
 
     def try_send_many(self, datagrams: Prepared, start: int = 0) -> int:
-        if self._closing or self._buffer:
-            self._refuse()
+        if self._closing or self._buffer.size:
+            self._make_way()
+        return self._send_batch(datagrams, start)
+
+    def _send_batch(self, datagrams: Prepared, start: int) -> int:
         try:
             return self._io.send_batch(datagrams, start)
         except BlockingIOError:
@@ -299,10 +342,14 @@ class SocketTransport(DatagramTransport):
                 return done
         raise self._explained(error, data, addr) from None
 
-    def _refuse(self) -> NoReturn:
-        if self._closing:
+    def _make_way(self) -> None:
+        """Send first what was given to sendto; raise if that cannot be."""
+        if self._armed is None and not self._closing:
+            self._flush()
+        if self._closing:  # since before, or by the protocol, told of an error
             raise EndpointClosedError
-        raise BlockingIOError("datagrams given to sendto go first")
+        if self._buffer:
+            raise BlockingIOError("datagrams given to sendto go first")
 
     def _translate(self, addr: object) -> Any:
         """Return what the socket takes for *addr*; ``None`` for the connected peer."""
@@ -340,21 +387,67 @@ class SocketTransport(DatagramTransport):
             TypeError: If *data* is not bytes-like or *addr* is not an address.
             ValueError: If *addr* cannot be reached from here or is no numeric address.
         """
-        check_payload(data)
-        if addr is not None:
-            addr = self._translate(addr)
+        if type(data) is not bytes:
+            check_payload(data)
+            data = bytes(data)  # what is gathered must not change
+        if addr is None:
+            addr = self._default_addr
+        else:
+            try:
+                known = self._destinations[addr]
+            except (TypeError, ValueError):
+                if not self._names_port_0(addr):
+                    self._only_destination(addr)  # says what is wrong
+                if not self._closing:
+                    error = OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+                    self._protocol.error_received(self._explained(error, data, addr))
+                return
+            addr = known if self._to_anyone else self._only_destination(addr)
         if self._closing:
             return
-        if not self._buffer and self._send_or_report(data, addr):
-            return
-        self._buffer.append(bytes(data), addr)
-        self._arm()
-        self._pause_above_high_water()
+        buffer = self._buffer
+        if not self._gathering:
+            # The first of this turn of the loop goes out now. What follows it in the
+            # same turn is gathered, to leave in trains and in one system call.
+            self._gathering = True
+            self._loop.call_soon(self._end_turn)
+            if not buffer.size and self._send_or_report(data, addr):
+                return
+        buffer.append(data, addr)
+        if len(buffer.waiting) >= _GATHERED and self._armed is None:
+            self._flush()
+        if buffer.size > buffer.high:
+            self._pause_above_high_water()
+
+    def _only_destination(self, addr: object) -> Any:
+        """Return what the socket takes for the only address that may be sent to."""
+        known = self._translate(addr)
+        if known != self._default_addr:
+            raise ValueError(
+                f"opened for {self._default_addr!r}, cannot send to {addr!r}"
+            )
+        return known
+
+    def _names_port_0(self, addr: object) -> bool:
+        """Tell whether the system is to refuse *addr*, and not we.
+
+        Peers name ports to each other, so a 0 may come from the network: asyncio's
+        transports report it as an error of the network.
+        """
+        return self._to_anyone and isinstance(addr, tuple) and addr[1:2] == (0,)
 
     def _pause_above_high_water(self) -> None:
-        if self._buffer.size > self._buffer.high and not self._buffer.paused:
-            self._buffer.paused = True
-            self._protocol.pause_writing()
+        buffer = self._buffer
+        if buffer.size > buffer.high and self._armed is None:
+            self._flush()  # so far it was gathered; the kernel may well have room
+        if buffer.size > buffer.high and not buffer.paused:
+            buffer.paused = True
+            self._tell(self._protocol.pause_writing)
+
+    def _end_turn(self) -> None:
+        self._gathering = False
+        if self._buffer and self._armed is None:
+            self._flush()
 
     def get_write_buffer_size(self) -> int:
         return self._buffer.size
@@ -379,15 +472,20 @@ class SocketTransport(DatagramTransport):
         return True
 
     def _flush(self) -> None:
-        """Send what is buffered until there is no room again."""
+        """Send what is buffered until there is no room again; then wait for room."""
         buffer = self._buffer
-        while buffer and self._send_or_report(*buffer.first()):
-            if buffer:  # error_received may have aborted the transport
-                buffer.remove_first()
+        while buffer:
+            try:
+                buffer.remove(self._send_batch(buffer.waiting, buffer.done))
+            except BlockingIOError:
+                self._arm()
+                break
+            except OSError as exc:
+                buffer.remove(1)
+                self._tell(self._protocol.error_received, exc)
         if buffer.paused and buffer.size <= buffer.low:
             buffer.paused = False
-            if not self._closing:
-                self._protocol.resume_writing()
+            self._tell(self._protocol.resume_writing)
 
     # -- waiting for room
 
@@ -434,8 +532,8 @@ class SocketTransport(DatagramTransport):
         self._disarm()
         self._flush()
         if self._buffer:
-            self._arm()
-        elif self._closing:
+            return
+        if self._closing:
             self.abort()
         else:
             self._wake_waiters()
@@ -453,19 +551,28 @@ class SocketTransport(DatagramTransport):
             self._batch_protocol.datagrams_received(datagrams)
             return
         received = self._protocol.datagram_received
-        for index, (data, addr) in enumerate(datagrams):
-            received(data, addr)
-            if not self.is_reading():
-                self._hold_back(datagrams[index + 1 :])
-                return
+        self._interrupted = False
+        remaining = iter(datagrams)
+        try:
+            for data, addr in remaining:
+                received(data, addr)
+                if self._interrupted:
+                    break
+        finally:  # a protocol that raises loses this one datagram, and no other
+            if rest := list(remaining):
+                self._hold_back(rest)
 
     def _hold_back(self, datagrams: list[Datagram]) -> None:
-        """Keep the rest of a batch whose protocol paused reading in the middle."""
-        self._held_back = [] if self._closing else datagrams
+        """Keep the rest of a batch whose protocol interrupted it."""
+        if self._closing:
+            return
+        self._held_back = datagrams
+        if self.is_reading():
+            self._loop.call_soon(self._deliver_held_back)
 
     def _deliver_held_back(self) -> None:
-        """After reading was resumed, hand over what had been held back."""
-        if self.is_reading():
+        """Hand over what had been held back, unless reading is paused again."""
+        if self._held_back and self.is_reading():
             datagrams, self._held_back = self._held_back, []
             self._deliver(datagrams)
 
@@ -477,7 +584,7 @@ class SocketTransport(DatagramTransport):
         self._io.received += len(backlog)
         self._io.received_bytes += sum(len(data) for data, _ in backlog)
         if self.is_reading():
-            self._deliver(backlog)
+            self._tell(self._deliver, backlog)
         else:
             self._hold_back(backlog)
 

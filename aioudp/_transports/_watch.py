@@ -14,6 +14,7 @@ Imports nothing of the package.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import sys
 from collections.abc import Callable
@@ -76,7 +77,9 @@ class EpollWatcher:
             self._loop.add_reader(self._epoll.fileno(), self._on_ready)
         elif self._events and not events:
             self._loop.remove_reader(self._epoll.fileno())
-            self._epoll.unregister(fd)
+            # Whoever closed the socket behind our back has taken it out already.
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(fd)
         elif events != self._events:
             self._epoll.modify(fd, events)
         self._events = events

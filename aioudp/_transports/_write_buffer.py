@@ -7,7 +7,6 @@ socket nor loop. Imports nothing of the package.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 HEADER_SIZE = 8  # bytes, the UDP header (RFC 768)
@@ -17,17 +16,24 @@ DEFAULT_HIGH = 64 * 1024  # bytes, asyncio's own default
 class WriteBuffer:
     """A queue of datagrams with a size in bytes, a high and a low water mark."""
 
-    __slots__ = ("_datagrams", "high", "low", "paused", "size")
+    __slots__ = ("_done", "high", "low", "paused", "size", "waiting")
 
     def __init__(self) -> None:
-        self._datagrams: deque[tuple[bytes, Any]] = deque()
+        self.waiting: list[tuple[bytes, Any]] = []
+        """The datagrams, oldest first; those before :attr:`done` are out already."""
+        self._done = 0
         self.size = 0
         self.paused = False
         """Whether the protocol was told to pause writing."""
         self.set_limits()
 
     def __len__(self) -> int:
-        return len(self._datagrams)
+        return len(self.waiting) - self._done
+
+    @property
+    def done(self) -> int:
+        """The index of the datagram to send next."""
+        return self._done
 
     def set_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set the water marks, in bytes, with asyncio's rules for what is left out.
@@ -45,19 +51,21 @@ class WriteBuffer:
 
     def append(self, data: bytes, addr: Any) -> None:
         """Queue one datagram behind the others."""
-        self._datagrams.append((data, addr))
+        self.waiting.append((data, addr))
         self.size += len(data) + HEADER_SIZE
 
-    def first(self) -> tuple[bytes, Any]:
-        """Return the datagram to send next."""
-        return self._datagrams[0]
-
-    def remove_first(self) -> None:
-        """Forget the datagram returned by :meth:`first`."""
-        data, _ = self._datagrams.popleft()
-        self.size -= len(data) + HEADER_SIZE
+    def remove(self, count: int) -> None:
+        """Forget the *count* datagrams that stand first."""
+        end = self._done + count
+        if end == len(self.waiting):
+            self.clear()
+            return
+        for data, _ in self.waiting[self._done : end]:
+            self.size -= len(data) + HEADER_SIZE
+        self._done = end
 
     def clear(self) -> None:
         """Forget every datagram."""
-        self._datagrams.clear()
+        self.waiting = []
+        self._done = 0
         self.size = 0

@@ -12,7 +12,8 @@ A protocol may add two methods of its own:
     gets every batch as one ``list[Datagram]``, instead of one ``datagram_received``
     call for each.
 ``datagrams_wanted()``
-    is asked before each batch and returns how many datagrams it has room for.
+    is asked before each batch and returns how many datagrams it has room for. After
+    a 0 the transport leaves what arrives in the kernel until ``resume_reading``.
 
 Imports ``_types``.
 """
@@ -36,9 +37,6 @@ class BatchProtocol(Protocol):
 
     def datagrams_received(self, datagrams: list[Datagram]) -> None:
         """Take what arrived, oldest first. The list is the protocol's to keep."""
-
-    def datagrams_wanted(self) -> int:
-        """Return how many datagrams there is room for, at least one."""
 
 
 class DatagramTransport(asyncio.DatagramTransport):
@@ -78,6 +76,7 @@ class DatagramTransport(asyncio.DatagramTransport):
 
         Raises:
             OSError: As :meth:`try_send`, about the first datagram only.
+            ValueError: As :meth:`try_send`, and if *segment_size* is less than 1.
         """
 
     @abstractmethod
@@ -135,11 +134,13 @@ class DatagramTransport(asyncio.DatagramTransport):
         """Return when another attempt to send makes sense, or at close."""
 
     @abstractmethod
-    def poll(self) -> None:
-        """Take what has arrived now, without waiting for the loop's next turn.
+    def poll(self, max_datagrams: int | None = None) -> list[Datagram]:
+        """Return what has arrived by now, without waiting for the loop's next turn.
 
-        It reaches the protocol before the call returns. A transport that cannot do
-        so does nothing.
+        It does not reach the protocol; an error that is met instead does. A transport
+        that cannot do so, or is paused or closed, returns nothing. After
+        *max_datagrams*, by default a number of its own, it reads no more; the last
+        train is kept whole, so it may return more.
         """
 
     @abstractmethod

@@ -51,19 +51,25 @@ class LoopTransport(SocketTransport):
         self._lost = asyncio.Event()
         self.can_pause = False
 
+    def __del__(self, _warn: Any = None) -> None:
+        """Leave it to the loop's own transport to warn, and to close."""
+
     async def start(self) -> None:
         option = socket.SOL_SOCKET, socket.SO_REUSEADDR
         before = self._sock.getsockopt(*option)
-        await self._loop.create_datagram_endpoint(
-            lambda: _Reader(self), sock=self._sock
+        # On a loop of new_event_loop() its own method has another name.
+        open_inner = getattr(
+            self._loop, "loop_datagram_endpoint", self._loop.create_datagram_endpoint
         )
+        await open_inner(lambda: _Reader(self), sock=self._sock)
         if self._sock.getsockopt(*option) != before:
             self._sock.setsockopt(*option, before)
         self.can_pause = hasattr(self._inner, "pause_reading")
-        self._protocol.connection_made(self)
+        self._tell(self._protocol.connection_made, self)
         self._deliver_backlog()
 
     def _stop_reading(self) -> None:
+        self._interrupted = True
         self.pause_reading()
         self._held_back = []
 
@@ -86,6 +92,7 @@ class LoopTransport(SocketTransport):
 
     def pause_reading(self) -> None:
         if self.can_pause:
+            self._interrupted = True
             self._inner.pause_reading()
 
     def resume_reading(self) -> None:
@@ -94,8 +101,9 @@ class LoopTransport(SocketTransport):
             if self._held_back:
                 self._loop.call_soon(self._deliver_held_back)
 
-    def poll(self) -> None:
-        """Do nothing: the loop's transport reads when it reads."""
+    def poll(self, max_datagrams: int | None = None) -> list[Datagram]:
+        """Return nothing: the loop's transport reads when it reads."""
+        return []
 
     def _watch_writable(self) -> bool:
         return False  # the loop lets nobody else watch its transport's descriptor
@@ -115,8 +123,12 @@ class LoopTransport(SocketTransport):
                 addr = addr.rstrip(b"\0")
         self._io.received += 1
         self._io.received_bytes += len(data)
-        self._held_back.append(Datagram(data, public_address(addr)))
+        if not self._drop_in:
+            addr = public_address(addr)
+        self._held_back.append(Datagram(data, addr))
         self._deliver_held_back()
+        if self.can_pause and not self._wanted():
+            self.pause_reading()
 
 
 class _Reader(asyncio.DatagramProtocol):

@@ -9,7 +9,7 @@ Each readiness event does a bounded amount of reading, so that a flood cannot ke
 loop from its other work. A read error that comes back at once, again and again, would
 do just that, so after a few in a row reading pauses for a moment.
 
-Imports ``_socket`` and ``_watch``.
+Imports ``_socket``, ``_watch`` and, from below, ``_types``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from ._socket import SocketTransport
+from .._types import Datagram
+from ._socket import MAX_BATCH, SocketTransport
 from ._watch import EpollWatcher, Watcher, needs_epoll
-
-MAX_BATCH: Final = 1024
-"""Datagrams of one readiness event for a protocol that names no number of its own."""
 
 _ERRORS_IN_A_ROW: Final = 16  # after this many without a datagram, reading pauses ...
 _ERROR_PAUSE: Final = 0.05  # ... for this many seconds: 20 wake-ups a second at most
@@ -59,11 +57,12 @@ class SelectorTransport(SocketTransport):
 
     async def start(self) -> None:
         self._reading = True
-        self._protocol.connection_made(self)
+        self._tell(self._protocol.connection_made, self)
         self._deliver_backlog()
         self._watch_readable()
 
     def _stop_reading(self) -> None:
+        self._interrupted = True
         self._reading = False
         self._held_back = []
         if self._resting is not None:
@@ -75,6 +74,7 @@ class SelectorTransport(SocketTransport):
         return self._reading
 
     def pause_reading(self) -> None:
+        self._interrupted = True
         self._reading = False
         self._watch_readable()
 
@@ -86,9 +86,10 @@ class SelectorTransport(SocketTransport):
             self._loop.call_soon(self._deliver_held_back)
         self._watch_readable()
 
-    def poll(self) -> None:
-        if self._watched:
-            self._on_readable(thorough=True)
+    def poll(self, max_datagrams: int | None = None) -> list[Datagram]:
+        if not self._watched:
+            return []
+        return self._receive(max_datagrams or MAX_BATCH, thorough=True)
 
     def _watch_readable(self) -> None:
         """Have the loop watch the socket while datagrams are wanted, and no longer."""
@@ -101,25 +102,33 @@ class SelectorTransport(SocketTransport):
         elif not self._loop.is_closed():
             self._watcher.remove_reader(self._fd)
 
-    def _on_readable(self, *, thorough: bool = False) -> None:
-        batch = self._batch_protocol
-        wanted = MAX_BATCH if batch is None else batch.datagrams_wanted()
+    def _on_readable(self) -> None:
+        wanted = self._wanted()
+        if not wanted:
+            self.pause_reading()
+        # Asked, the protocol may have paused or closed.
+        elif self._watched and (datagrams := self._receive(wanted)):
+            self._deliver(datagrams)
+
+    def _receive(self, wanted: int, *, thorough: bool = False) -> list[Datagram]:
         try:
             datagrams = self._io.receive(wanted, thorough=thorough)
         except OSError as exc:
             self._on_read_error(exc)
-            return
-        if not datagrams:
-            return
-        self._errors_in_a_row = 0
-        if batch is not None:
-            batch.datagrams_received(datagrams)
-        else:
-            self._deliver(datagrams)
+            return []
+        if datagrams:
+            self._errors_in_a_row = 0
+        return datagrams
+
+    def _hold_back(self, datagrams: list[Datagram]) -> None:
+        super()._hold_back(datagrams)
+        self._watch_readable()  # not before these are delivered
 
     def _deliver_held_back(self) -> None:
-        super()._deliver_held_back()
-        self._watch_readable()
+        try:
+            super()._deliver_held_back()
+        finally:
+            self._watch_readable()
 
     def _on_read_error(self, error: OSError) -> None:
         self._errors_in_a_row += 1

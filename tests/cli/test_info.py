@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import importlib.metadata
+import importlib.util
 import io
 import json
+import os
 import re
 import socket
 import sys
@@ -39,6 +41,13 @@ def render(report: info.Report) -> str:
     return output.getvalue()
 
 
+def test_the_readable_batch_io(start: Start) -> None:
+    """AIOUDP_SPEEDUPS=0 selects it, and info says so."""
+    _, lines, _ = start("info", "--json", env={"AIOUDP_SPEEDUPS": "0"}).end()
+
+    assert json.loads("\n".join(lines))["batchio"] == "python"
+
+
 def test_json(start: Start, loop: str) -> None:
     """--json prints one object, for programs."""
     status, lines, errors = start("info", "--json", "--loop", loop).end()
@@ -49,7 +58,9 @@ def test_json(start: Start, loop: str) -> None:
     assert report["python"].split()[1] == sys.version.split()[0]
     assert report["loop"].startswith(f"{loop}.")
     assert report["transport"] == "SelectorTransport"
-    assert report["batchio"] == "python"
+    built = importlib.util.find_spec("aioudp._speedups") is not None
+    wanted = os.environ.get("AIOUDP_SPEEDUPS") != "0"
+    assert report["batchio"] == ("compiled" if built and wanted else "python")
     assert report["gso_segments"] >= 1
     assert isinstance(report["gro"], bool)
     assert (report["uvloop"] is not None) or loop == "asyncio"

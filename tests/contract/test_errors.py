@@ -19,7 +19,7 @@ import pytest
 
 import aioudp
 from aioudp import _opening
-from aioudp._batchio import BatchSocket
+from aioudp._implementation import batch_socket
 
 from .support import (
     linux_only,
@@ -333,13 +333,19 @@ class Faults:
         self.reads = 0
         faults = self
 
-        class FaultySocket(BatchSocket):
-            def receive(self, *args: Any, **kwargs: Any) -> list[aioudp.Datagram]:
-                if faults.meet():
-                    return []
-                return super().receive(*args, **kwargs)
+        def faulty_socket(sock: socket.socket, **options: Any) -> Any:
+            twin: Any = type(batch_socket(sock, **options))
 
-        monkeypatch.setattr(_opening, "BatchSocket", FaultySocket)
+            class FaultySocket(twin):  # type: ignore[misc]
+                def receive(self, *args: Any, **kwargs: Any) -> list[aioudp.Datagram]:
+                    if faults.meet():
+                        return []
+                    datagrams: list[aioudp.Datagram] = super().receive(*args, **kwargs)
+                    return datagrams
+
+            return FaultySocket(sock, **options)
+
+        monkeypatch.setattr(_opening, "batch_socket", faulty_socket)
 
     def meet(self) -> bool:
         self.reads += 1

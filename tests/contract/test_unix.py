@@ -795,6 +795,7 @@ async def test_send_goes_behind_what_is_buffered(
     """An exact send is refused, and send waits, while datagrams are buffered (B091)."""
     transport: Any = sender.endpoint.transport
     transport.sendto(b"buffered", sender.addr)
+    await asyncio.sleep(0)
     full_peer.make_room()
 
     with pytest.raises(BlockingIOError):

@@ -171,6 +171,13 @@ def test_many_tasks(client: socket.socket) -> None:
     assert {worker for _, worker in answers} == {b"worker %d" % n for n in range(4)}
 
 
+def test_protocol_server(client: socket.socket) -> None:
+    """The protocol answers, and does not notice whose transport it has."""
+    with serving("protocol_server", "127.0.0.1", 0) as server:
+        client.sendto(b"hello there", ("127.0.0.1", server.port))
+        assert client.recv(100) == b"HELLO THERE"
+
+
 def test_adopt_socket_of_its_own(client: socket.socket) -> None:
     """Without systemd the program opens the socket itself."""
     with serving("adopt_socket", "127.0.0.1", 0) as server:

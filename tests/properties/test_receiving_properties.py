@@ -60,8 +60,8 @@ class FakeTransport:
     def resume_reading(self) -> None:
         self.reading = True
 
-    def poll(self) -> None:
-        self._machine.deliver()
+    def poll(self, max_datagrams: int | None = None) -> list[Datagram]:
+        return self._machine.look(max_datagrams)
 
     def abort(self) -> None:
         self.reading = False
@@ -82,8 +82,11 @@ class ReceivingMachine(RuleBasedStateMachine):
         self.numbers = count()
         self.tasks: list[asyncio.Task[None]] = []
         self.cancelled: set[asyncio.Task[None]] = set()
-        # The model: what is in the queue, and what has become of the rest.
+        # The model: what is in the queue, what the call that runs has found besides,
+        # and what has become of the rest.
         self.queue: list[Datagram] = []
+        self.found: list[Datagram] = []
+        self.receiving_now = False  # that call puts what it finds into the queue
         self.arrived = self.taken = self.dropped = self.discarded = 0
         self.error: OSError | None = None
 
@@ -131,11 +134,31 @@ class ReceivingMachine(RuleBasedStateMachine):
         kernel = self.transport.kernel
         if not self.transport.reading or not kernel:
             return
-        # Like a train, a batch may go one beyond what is wanted.
-        size = self.protocol.datagrams_wanted() + 1
-        batch, kernel[:] = kernel[:size], kernel[size:]
+        wanted = self.protocol.datagrams_wanted()
+        if not wanted:
+            self.transport.pause_reading()
+            return
+        batch = self.read(wanted)
         self.protocol.datagrams_received(list(batch))
         self.model_put(batch)
+
+    def look(self, wanted: int | None) -> list[Datagram]:
+        """Read a batch for a receive call that asks what else has arrived."""
+        if not self.transport.reading:
+            return []
+        batch = self.read(len(self.transport.kernel) if wanted is None else wanted)
+        if self.receiving_now:
+            self.model_put(batch)
+        else:
+            self.found += batch
+        return list(batch)
+
+    def read(self, wanted: int) -> list[Datagram]:
+        # Like a train, a batch may go one beyond what is wanted.
+        assert wanted >= 0
+        kernel, size = self.transport.kernel, wanted + 1
+        batch, kernel[:] = kernel[:size], kernel[size:]
+        return batch
 
     def model_put(self, batch: list[Datagram]) -> None:
         self.queue += batch
@@ -160,9 +183,12 @@ class ReceivingMachine(RuleBasedStateMachine):
         """Hold what a call returned against the model: the oldest, in order."""
         assert datagrams
         assert self.error is None  # it would have come first
+        self.queue += self.found
+        self.found.clear()
         assert datagrams == self.queue[: len(datagrams)]
         del self.queue[: len(datagrams)]
         self.taken += len(datagrams)
+        self.model_put([])  # what is left of a batch has to have room
 
     def failed(self, error: OSError) -> None:
         """Hold an error that was raised against the model: it comes once."""
@@ -178,7 +204,8 @@ class ReceivingMachine(RuleBasedStateMachine):
                     self.took([await anext(self.endpoint)])
                 case _:
                     many = await self.endpoint.recv_many(limit)
-                    assert limit is None or len(many) <= limit
+                    there = len(self.queue) + len(self.found)
+                    assert len(many) == min(limit or there, there)
                     self.took(many)
         except (EndpointClosedError, StopAsyncIteration):
             assert self.protocol.closed
@@ -201,6 +228,7 @@ class ReceivingMachine(RuleBasedStateMachine):
     def receive_now(self) -> None:
         """Receive without waiting; never what somebody is waiting for."""
         waiting = bool(self.protocol._waiters)
+        self.receiving_now = True
         try:
             self.took([self.endpoint.recv_nowait()])
             assert not waiting
@@ -210,6 +238,8 @@ class ReceivingMachine(RuleBasedStateMachine):
             assert self.protocol.closed
         except OSError as exc:
             self.failed(exc)
+        finally:
+            self.receiving_now = False
 
     @precondition(lambda self: self.unfinished())
     @rule(data=st.data())
@@ -283,6 +313,7 @@ class ReceivingMachine(RuleBasedStateMachine):
     @invariant()
     def the_queue_is_bounded(self) -> None:
         assert len(self.queue) <= self.capacity + 1
+        assert not self.found
 
     @invariant()
     def nothing_went_wrong_unseen(self) -> None:

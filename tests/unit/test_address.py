@@ -6,7 +6,7 @@ import os
 import socket
 from pathlib import Path
 from socket import AF_INET, AF_INET6
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -462,6 +462,33 @@ def test_a_destination_is_translated_for_the_kind_of_socket() -> None:
         0,
         0,
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "family"),
+    [
+        (("192.0.2.1", 53), AF_INET),
+        (("2001:db8::1", 53, 0, 0), AF_INET6),
+        (("2001:db8::1", 53, 5, 7), AF_INET6),
+    ],
+)
+def test_a_destination_that_needs_no_translation_is_the_callers_own(
+    address: Any, family: int
+) -> None:
+    """Whoever compares by identity knows it at a glance."""
+    assert Destinations(family, dual_stack=False)[address] is address
+
+
+def test_a_destination_of_a_class_of_its_own_is_translated() -> None:
+    """What the socket gets is a plain tuple, whatever the caller made of it."""
+
+    class Peer(NamedTuple):
+        host: str
+        port: int
+
+    known = Destinations(AF_INET, dual_stack=False)[Peer("192.0.2.1", 53)]
+
+    assert (type(known), known) == (tuple, ("192.0.2.1", 53))
 
 
 def test_a_refused_destination_is_not_remembered() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import logging
+import os
 import socket
 import struct
 import sys
@@ -16,7 +18,13 @@ from typing import Any, Final
 import pytest
 
 from aioudp import _batchio, _sockets
-from aioudp._batchio import MAX_READS, MAX_SINGLES, MAX_TRAINS, BatchSocket
+from aioudp._batchio import (
+    MAX_BYTES,
+    MAX_READS,
+    MAX_SINGLES,
+    MAX_TRAINS,
+    BatchSocket,
+)
 from aioudp._types import Datagram
 
 EVERYTHING: Final = 10_000  # datagrams: more than any test here has
@@ -60,13 +68,36 @@ def offload(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-def reader(sock: socket.socket, offload: bool = False) -> BatchSocket:
-    return BatchSocket(sock, gso_segments=1, gro=offload and _sockets.enable_gro(sock))
+Twin = type[BatchSocket]
 
 
-def writer(sock: socket.socket, offload: bool = False) -> BatchSocket:
+@pytest.fixture(params=["python", "compiled"])
+def twin(request: pytest.FixtureRequest) -> Twin:
+    """Return the class of either twin. What a test leaves to others is the readable."""
+    if request.param == "python":
+        return BatchSocket
+    try:
+        speedups: Any = importlib.import_module("aioudp._speedups")
+    except ImportError:
+        if os.environ.get("AIOUDP_REQUIRE_SPEEDUPS"):
+            raise
+        pytest.skip("cannot: speedups: not built")
+    compiled: Twin = speedups.BatchSocket
+    return compiled
+
+
+def reader(
+    sock: socket.socket, offload: bool = False, *, twin: Twin = BatchSocket, **more: Any
+) -> BatchSocket:
+    gro = offload and _sockets.enable_gro(sock)
+    return twin(sock, gso_segments=1, gro=gro, **more)
+
+
+def writer(
+    sock: socket.socket, offload: bool = False, *, twin: Twin = BatchSocket
+) -> BatchSocket:
     gso_segments = _sockets.probe_offload().gso_segments if offload else 1
-    return BatchSocket(sock, gso_segments=gso_segments, gro=False)
+    return twin(sock, gso_segments=gso_segments, gro=False)
 
 
 def receive_all(batch: BatchSocket) -> list[bytes]:
@@ -77,20 +108,22 @@ def receive_all(batch: BatchSocket) -> list[bytes]:
     return payloads
 
 
-def test_an_empty_socket_gives_nothing(make_socket: MakeSocket, offload: bool) -> None:
+def test_an_empty_socket_gives_nothing(
+    make_socket: MakeSocket, offload: bool, twin: Twin
+) -> None:
     """It does not wait, and it is not an error."""
-    batch = reader(make_socket(), offload)
+    batch = reader(make_socket(), offload, twin=twin)
 
     assert batch.receive(EVERYTHING) == []
 
 
 def test_datagrams_come_with_their_sender(
-    host: str, family: int, make_socket: MakeSocket, offload: bool
+    host: str, family: int, make_socket: MakeSocket, offload: bool, twin: Twin
 ) -> None:
     """In order, empty ones among them, each with the address to answer to."""
     receiver = make_socket((host, 0), family)
     sender = make_socket((host, 0), family)
-    batch = reader(receiver, offload)
+    batch = reader(receiver, offload, twin=twin)
     for data in (b"first", b"", b"third"):
         sender.sendto(data, receiver.getsockname())
 
@@ -100,11 +133,11 @@ def test_datagrams_come_with_their_sender(
 
 
 def test_what_is_received_is_of_the_public_class(
-    make_socket: MakeSocket, offload: bool
+    make_socket: MakeSocket, offload: bool, twin: Twin
 ) -> None:
     """The fields have names, and the payload is bytes."""
     sock = make_socket()
-    batch = reader(sock, offload)
+    batch = reader(sock, offload, twin=twin)
     sock.sendto(b"payload", sock.getsockname())
 
     (datagram,) = batch.receive(EVERYTHING)
@@ -113,24 +146,68 @@ def test_what_is_received_is_of_the_public_class(
 
 
 def test_a_dual_stack_socket_reports_plain_ipv4(
-    make_socket: MakeSocket, offload: bool
+    make_socket: MakeSocket, offload: bool, twin: Twin
 ) -> None:
     """Callers never see the mapped form."""
     try:
-        receiver = make_socket(("::", 0), socket.AF_INET6, dual_stack=True)
+        receiver = make_socket(("::", 0), socket.AF_INET6, v6only=False)
     except OSError:
         pytest.skip("cannot: ipv6: :: cannot be bound")
     sender = make_socket()
-    batch = reader(receiver, offload)
+    batch = reader(receiver, offload, twin=twin)
     sender.sendto(b"payload", ("127.0.0.1", receiver.getsockname()[1]))
 
     assert batch.receive(EVERYTHING) == [(b"payload", sender.getsockname())]
 
 
-def test_received_datagrams_are_counted(make_socket: MakeSocket, offload: bool) -> None:
+@pytest.mark.parametrize("offload_too", [False, True])
+def test_a_mapped_address_can_be_kept(
+    make_socket: MakeSocket, offload: bool, offload_too: bool, twin: Twin
+) -> None:
+    """Some callers want what the kernel says; both kinds of reader see one sender."""
+    try:
+        receivers = [
+            make_socket(("::", 0), socket.AF_INET6, v6only=False) for _ in range(2)
+        ]
+    except OSError:
+        pytest.skip("cannot: ipv6: :: cannot be bound")
+    sender = make_socket()
+    host, port = sender.getsockname()
+    plain = reader(receivers[0], offload, twin=twin)
+    mapped = reader(receivers[1], offload_too, twin=twin, unmap=False)
+
+    for _ in range(2):
+        for receiver in receivers:
+            sender.sendto(b"payload", (host, receiver.getsockname()[1]))
+        assert plain.receive(EVERYTHING) == [(b"payload", (host, port))]
+        assert mapped.receive(EVERYTHING) == [
+            (b"payload", (f"::ffff:{host}", port, 0, 0))
+        ]
+
+
+@pytest.mark.parametrize("unmap", [False, True])
+def test_an_address_that_is_not_mapped_is_left_alone(
+    unmap: bool,
+    host: str,
+    family: int,
+    make_socket: MakeSocket,
+    offload: bool,
+    twin: Twin,
+) -> None:
+    """Whether or not mapped ones would be."""
+    receiver, sender = make_socket((host, 0), family), make_socket((host, 0), family)
+    batch = reader(receiver, offload, twin=twin, unmap=unmap)
+    sender.sendto(b"payload", receiver.getsockname())
+
+    assert batch.receive(EVERYTHING) == [(b"payload", sender.getsockname())]
+
+
+def test_received_datagrams_are_counted(
+    make_socket: MakeSocket, offload: bool, twin: Twin
+) -> None:
     """Their number and their bytes; an empty one counts as a datagram."""
     sock = make_socket()
-    batch = reader(sock, offload)
+    batch = reader(sock, offload, twin=twin)
     for data in (b"12345", b"", b"123"):
         sock.sendto(data, sock.getsockname())
 
@@ -140,11 +217,11 @@ def test_received_datagrams_are_counted(make_socket: MakeSocket, offload: bool) 
 
 
 def test_the_longest_datagram_arrives_whole(
-    make_socket: MakeSocket, offload: bool
+    make_socket: MakeSocket, offload: bool, twin: Twin
 ) -> None:
     """65507 bytes over IPv4: the length field has 16 bits, headers included."""
     sock = make_socket()
-    batch = reader(sock, offload)
+    batch = reader(sock, offload, twin=twin)
     payload = bytes(range(256)) * 255 + bytes(227)
     sock.sendto(payload, sock.getsockname())
 
@@ -152,11 +229,11 @@ def test_the_longest_datagram_arrives_whole(
 
 
 def test_a_receive_stops_after_so_many_reads(
-    make_socket: MakeSocket, offload: bool
+    make_socket: MakeSocket, offload: bool, twin: Twin
 ) -> None:
     """A flood leaves the event loop its turns; the rest waits for the next call."""
     sock = make_socket()
-    batch = reader(sock, offload)
+    batch = reader(sock, offload, twin=twin)
     for number in range(MAX_READS + 3):
         sock.sendto(b"%d" % number, sock.getsockname())
 
@@ -165,12 +242,33 @@ def test_a_receive_stops_after_so_many_reads(
     assert lengths == [MAX_READS, 3, 0]
 
 
+def test_a_receive_stops_after_so_many_bytes(
+    make_socket: MakeSocket, offload: bool, twin: Twin
+) -> None:
+    """What is more than a cache holds waits for the next call."""
+    size, count = 30_000, 60
+    sock = make_socket()
+    _sockets.grow_buffer(sock, socket.SO_RCVBUF, _sockets.DEFAULT_BUFFER)
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < 2 * size * count:
+        pytest.skip("cannot: rmem: this system limits the receive buffer too much")
+    batch = reader(sock, offload, twin=twin)
+    for number in range(count):
+        sock.sendto(bytes([number]) * size, sock.getsockname())
+
+    first = [data for data, _ in batch.receive(EVERYTHING)]
+
+    # One read more than the limit: a datagram, or the 32 messages of a recvmmsg.
+    few = -(-MAX_BYTES // size)
+    assert len(first) == (few if twin is BatchSocket else 32)
+    assert first + receive_all(batch) == [bytes([n]) * size for n in range(count)]
+
+
 def test_a_receive_stops_at_what_is_wanted(
-    make_socket: MakeSocket, offload: bool
+    make_socket: MakeSocket, offload: bool, twin: Twin
 ) -> None:
     """What there is no room for stays in the kernel."""
     sock = make_socket()
-    batch = reader(sock, offload)
+    batch = reader(sock, offload, twin=twin)
     for number in range(5):
         sock.sendto(b"%d" % number, sock.getsockname())
 
@@ -180,11 +278,13 @@ def test_a_receive_stops_at_what_is_wanted(
 
 
 @on_linux
-def test_a_train_is_received_as_its_datagrams(make_socket: MakeSocket) -> None:
+def test_a_train_is_received_as_its_datagrams(
+    make_socket: MakeSocket, twin: Twin
+) -> None:
     """One read gives them all, even if fewer were wanted: a train is not torn."""
     _skip_without_offload()
     receiver, sender = make_socket(), make_socket()
-    batch = reader(receiver, offload=True)
+    batch = reader(receiver, offload=True, twin=twin)
     _send_train(sender, b"a" * 1000 + b"b" * 1000 + b"c" * 500, 1000, receiver)
 
     datagrams = batch.receive(1)
@@ -197,11 +297,13 @@ def test_a_train_is_received_as_its_datagrams(make_socket: MakeSocket) -> None:
 
 
 @on_linux
-def test_the_datagrams_of_a_train_are_counted(make_socket: MakeSocket) -> None:
+def test_the_datagrams_of_a_train_are_counted(
+    make_socket: MakeSocket, twin: Twin
+) -> None:
     """As if each had come on its own."""
     _skip_without_offload()
     receiver, sender = make_socket(), make_socket()
-    batch = reader(receiver, offload=True)
+    batch = reader(receiver, offload=True, twin=twin)
     _send_train(sender, bytes(2500), 1000, receiver)
 
     batch.receive(EVERYTHING)
@@ -212,7 +314,7 @@ def test_the_datagrams_of_a_train_are_counted(make_socket: MakeSocket) -> None:
 @on_linux
 @pytest.mark.parametrize("segment_size", [1, 100, 1472, 30000])
 def test_trains_and_single_reads_give_the_same(
-    segment_size: int, make_socket: MakeSocket
+    segment_size: int, make_socket: MakeSocket, twin: Twin
 ) -> None:
     """The fast way and the slow way differ in nothing that can be seen."""
     _skip_without_offload()
@@ -221,7 +323,7 @@ def test_trains_and_single_reads_give_the_same(
     received = []
     for offload in (False, True):
         receiver, sender = make_socket(), make_socket()
-        batch = reader(receiver, offload)
+        batch = reader(receiver, offload, twin=twin)
         _send_train(sender, train, segment_size, receiver)
         received.append(receive_all(batch))
 
@@ -230,11 +332,13 @@ def test_trains_and_single_reads_give_the_same(
 
 
 @on_linux
-def test_trains_of_different_senders_stay_apart(make_socket: MakeSocket) -> None:
+def test_trains_of_different_senders_stay_apart(
+    make_socket: MakeSocket, twin: Twin
+) -> None:
     """Each datagram comes with the address of the one who sent it."""
     _skip_without_offload()
     receiver, *senders = make_socket(), make_socket(), make_socket()
-    batch = reader(receiver, offload=True)
+    batch = reader(receiver, offload=True, twin=twin)
     for sender in (*senders, *senders):
         _send_train(sender, bytes(150), 100, receiver)
 
@@ -346,6 +450,26 @@ def test_an_empty_unix_socket_gives_nothing(
     batch = reader(make_socket(str(tmp_path / "socket"), _sockets.AF_UNIX))
 
     assert batch.receive(EVERYTHING) == []
+
+
+@on_linux
+def test_an_error_of_the_network_is_raised_once(
+    make_socket: MakeSocket, offload: bool, twin: Twin
+) -> None:
+    """By the class that the system's number stands for; then reading goes on."""
+    sock, peer = make_socket(), make_socket()
+    addr = peer.getsockname()
+    sock.connect(addr)
+    peer.close()
+    batch = reader(sock, offload, twin=twin)
+    sock.send(b"nobody is there")
+
+    with pytest.raises(ConnectionRefusedError) as caught:
+        batch.receive(EVERYTHING)
+    assert caught.value.errno == errno.ECONNREFUSED
+    with _sockets.open_bound(addr, socket.AF_INET) as back:
+        back.sendto(b"payload", sock.getsockname())
+        assert batch.receive(EVERYTHING) == [(b"payload", addr)]
 
 
 # -- reading from a fake
@@ -549,50 +673,72 @@ def test_an_error_after_many_single_datagrams_is_raised() -> None:
 # -- sending on real sockets
 
 
-def test_a_datagram_is_sent(make_socket: MakeSocket) -> None:
+def test_a_datagram_is_sent(make_socket: MakeSocket, twin: Twin) -> None:
     """To the address that is given."""
     receiver, sender = make_socket(), make_socket()
 
-    writer(sender).send(b"payload", receiver.getsockname())
+    writer(sender, twin=twin).send(b"payload", receiver.getsockname())
 
     assert receiver.recvfrom(100) == (b"payload", sender.getsockname())
 
 
-def test_a_datagram_is_sent_to_the_connected_peer(make_socket: MakeSocket) -> None:
+def test_a_datagram_is_sent_to_the_connected_peer(
+    make_socket: MakeSocket, twin: Twin
+) -> None:
     """No address is needed."""
     receiver, sender = make_socket(), make_socket()
     sender.connect(receiver.getsockname())
 
-    writer(sender).send(b"payload")
+    writer(sender, twin=twin).send(b"payload")
 
     assert receiver.recv(100) == b"payload"
 
 
-def test_sent_datagrams_are_counted_in_bytes(make_socket: MakeSocket) -> None:
+def test_sent_datagrams_are_counted_in_bytes(
+    make_socket: MakeSocket, twin: Twin
+) -> None:
     """Whatever the size of an item of the buffer."""
     sock = make_socket()
-    batch = writer(sock)
+    batch = writer(sock, twin=twin)
     for data in (b"", bytearray(5), memoryview(bytes(16)).cast("I")):
         batch.send(data, sock.getsockname())
 
     assert (batch.sent, batch.sent_bytes) == (3, 21)
 
 
+def test_an_address_of_another_family_is_refused(
+    make_socket: MakeSocket, twin: Twin
+) -> None:
+    """Also one that is known already, from a socket that it belonged to."""
+    receiver = make_socket()
+    addr = receiver.getsockname()
+    try:
+        other = make_socket(("::", 0), socket.AF_INET6, v6only=False)
+    except OSError:
+        pytest.skip("cannot: ipv6: :: cannot be bound")
+    writer(make_socket(), twin=twin).send(b"payload", addr)
+    batch = writer(other, twin=twin)
+
+    with pytest.raises((OSError, ValueError)):
+        batch.send(b"refused", addr)
+    assert (batch.sent, receive_all(reader(receiver))) == (0, [b"payload"])
+
+
 @pytest.mark.parametrize("data", ["text", 3, None, [b"list"]])
-def test_only_bytes_can_be_sent(data: Any, make_socket: MakeSocket) -> None:
+def test_only_bytes_can_be_sent(data: Any, make_socket: MakeSocket, twin: Twin) -> None:
     """Nothing else is sent, and nothing counted."""
     sock = make_socket()
-    batch = writer(sock)
+    batch = writer(sock, twin=twin)
 
     with pytest.raises(TypeError):
         batch.send(data, sock.getsockname())
     assert (batch.sent, receive_all(reader(sock))) == (0, [])
 
 
-def test_a_datagram_too_long_is_refused(make_socket: MakeSocket) -> None:
+def test_a_datagram_too_long_is_refused(make_socket: MakeSocket, twin: Twin) -> None:
     """One byte more than IPv4 can carry."""
     sock = make_socket()
-    batch = writer(sock)
+    batch = writer(sock, twin=twin)
 
     with pytest.raises(OSError) as caught:
         batch.send(bytes(65508), sock.getsockname())
@@ -620,6 +766,7 @@ def test_segments_arrive_as_datagrams(
     connected: bool,
     offload: bool,
     make_socket: MakeSocket,
+    twin: Twin,
 ) -> None:
     """All of the segment size but the last, with and without the kernel's help."""
     receiver, sender = make_socket(), make_socket()
@@ -628,7 +775,7 @@ def test_segments_arrive_as_datagrams(
         sender.connect(peer)
     data = bytes(range(256)) * 8
 
-    taken = writer(sender, offload).send_segments(
+    taken = writer(sender, offload, twin=twin).send_segments(
         memoryview(data)[:length], segment_size, None if connected else peer
     )
 
@@ -639,11 +786,11 @@ def test_segments_arrive_as_datagrams(
 
 
 def test_segments_are_counted_as_datagrams(
-    offload: bool, make_socket: MakeSocket
+    offload: bool, make_socket: MakeSocket, twin: Twin
 ) -> None:
     """As if each had been sent on its own."""
     sock = make_socket()
-    batch = writer(sock, offload)
+    batch = writer(sock, offload, twin=twin)
 
     batch.send_segments(memoryview(bytes(2500)), 1000, sock.getsockname())
 
@@ -652,12 +799,12 @@ def test_segments_are_counted_as_datagrams(
 
 @pytest.mark.parametrize("segments", [64, 65, 128, 129, 500])
 def test_any_number_of_segments_can_be_sent(
-    segments: int, offload: bool, make_socket: MakeSocket
+    segments: int, offload: bool, make_socket: MakeSocket, twin: Twin
 ) -> None:
     """Whatever the kernel takes in one train, and what is left over after it."""
     receiver, sender = make_socket(), make_socket()
     _sockets.grow_buffer(receiver, socket.SO_RCVBUF, _sockets.DEFAULT_BUFFER)
-    batch = writer(sender, offload)
+    batch = writer(sender, offload, twin=twin)
     data = memoryview(bytes(range(250)) * 2)[: segments - 1]
     data = memoryview(bytes(data) * 2 + b"x")  # segments of 2, and a last one of 1
     position = 0
@@ -672,27 +819,43 @@ def test_any_number_of_segments_can_be_sent(
 
 
 def test_one_call_sends_a_bounded_number_of_trains(
-    offload: bool, make_socket: MakeSocket
+    offload: bool, make_socket: MakeSocket, twin: Twin
 ) -> None:
     """The caller gives the event loop a turn and goes on from there."""
     sock = make_socket()
-    batch = writer(sock, offload)
+    batch = writer(sock, offload, twin=twin)
     data = memoryview(bytes((MAX_TRAINS + 1) * 128))
 
     taken = batch.send_segments(data, 1, sock.getsockname())
 
-    assert taken == (MAX_TRAINS * batch.gso_segments if offload else MAX_SINGLES)
+    if offload:
+        assert taken == MAX_TRAINS * batch.gso_segments
+    else:  # the messages of one sendmmsg are bound enough
+        assert taken == (MAX_SINGLES if twin is BatchSocket else 64)
+
+
+@pytest.mark.parametrize("segment_size", [0, -1])
+def test_segments_have_a_size(
+    segment_size: int, make_socket: MakeSocket, offload: bool, twin: Twin
+) -> None:
+    """Nothing is sent, and nothing counted."""
+    sock = make_socket()
+    batch = writer(sock, offload, twin=twin)
+
+    with pytest.raises(ValueError, match="segment_size must be at least 1"):
+        batch.send_segments(memoryview(b"abc"), segment_size, sock.getsockname())
+    assert (batch.sent, receive_all(reader(sock))) == (0, [])
 
 
 @on_linux
 def test_a_kernel_that_refuses_trains_gets_single_datagrams(
-    make_socket: MakeSocket,
+    make_socket: MakeSocket, twin: Twin
 ) -> None:
     """Without checksums there is no segmentation: the kernel answers EINVAL."""
     _skip_without_offload()
     receiver, sender = make_socket(), make_socket()
     sender.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
-    batch = writer(sender, offload=True)
+    batch = writer(sender, offload=True, twin=twin)
 
     batch.send_segments(memoryview(b"aabbc"), 2, receiver.getsockname())
 
@@ -701,11 +864,13 @@ def test_a_kernel_that_refuses_trains_gets_single_datagrams(
 
 
 @on_linux
-def test_a_kernel_that_takes_fewer_segments_gets_fewer(make_socket: MakeSocket) -> None:
+def test_a_kernel_that_takes_fewer_segments_gets_fewer(
+    make_socket: MakeSocket, twin: Twin
+) -> None:
     """A train too long for it goes out singly, and the next ones are shorter."""
     _skip_without_offload()
     receiver, sender = make_socket(), make_socket()
-    batch = BatchSocket(sender, gso_segments=1000, gro=False)
+    batch = twin(sender, gso_segments=1000, gro=False)
 
     batch.send_segments(memoryview(bytes(200)), 1, receiver.getsockname())
 
@@ -715,7 +880,7 @@ def test_a_kernel_that_takes_fewer_segments_gets_fewer(make_socket: MakeSocket) 
 
 @pytest.mark.parametrize("connected", [False, True])
 def test_a_batch_arrives(
-    connected: bool, offload: bool, make_socket: MakeSocket
+    connected: bool, offload: bool, make_socket: MakeSocket, twin: Twin
 ) -> None:
     """Exactly as it was given, whatever could be sent as trains."""
     receiver, sender = make_socket(), make_socket()
@@ -724,14 +889,16 @@ def test_a_batch_arrives(
         sender.connect(peer)
     payloads = [b"aa", b"bb", b"c", b"dd", b"", b"", b"eeee", b"f" * 3000, b"gg", b"hh"]
     datagrams = [(data, None if connected else peer) for data in payloads]
-    batch = writer(sender, offload)
+    batch = writer(sender, offload, twin=twin)
 
     assert batch.send_batch(datagrams) == len(payloads)
     assert receive_all(reader(receiver)) == payloads
     assert (batch.sent, batch.sent_bytes) == (10, sum(map(len, payloads)))
 
 
-def test_a_batch_goes_to_several_peers(offload: bool, make_socket: MakeSocket) -> None:
+def test_a_batch_goes_to_several_peers(
+    offload: bool, make_socket: MakeSocket, twin: Twin
+) -> None:
     """Each gets its own, in order."""
     receivers = [make_socket(), make_socket()]
     sender = make_socket()
@@ -740,7 +907,7 @@ def test_a_batch_goes_to_several_peers(offload: bool, make_socket: MakeSocket) -
         for number in range(12)
     ]
 
-    writer(sender, offload).send_batch(datagrams)
+    writer(sender, offload, twin=twin).send_batch(datagrams)
 
     received = [receive_all(reader(receiver)) for receiver in receivers]
     assert received == [
@@ -750,28 +917,28 @@ def test_a_batch_goes_to_several_peers(offload: bool, make_socket: MakeSocket) -
 
 
 def test_a_batch_can_begin_in_the_middle(
-    offload: bool, make_socket: MakeSocket
+    offload: bool, make_socket: MakeSocket, twin: Twin
 ) -> None:
     """The caller goes on where the last call stopped."""
     sock = make_socket()
     datagrams = [(b"%d" % number, sock.getsockname()) for number in range(5)]
 
-    assert writer(sock, offload).send_batch(datagrams, 3) == 2
+    assert writer(sock, offload, twin=twin).send_batch(datagrams, 3) == 2
     assert receive_all(reader(sock)) == [b"3", b"4"]
 
 
-def test_an_empty_batch_sends_nothing(make_socket: MakeSocket) -> None:
+def test_an_empty_batch_sends_nothing(make_socket: MakeSocket, twin: Twin) -> None:
     """Nor is it an error."""
-    assert writer(make_socket()).send_batch([]) == 0
+    assert writer(make_socket(), twin=twin).send_batch([]) == 0
 
 
 def test_a_refused_datagram_stops_the_batch(
-    offload: bool, make_socket: MakeSocket
+    offload: bool, make_socket: MakeSocket, twin: Twin
 ) -> None:
     """What stands before it is out; the next call meets the error itself."""
     sock = make_socket()
     addr = sock.getsockname()
-    batch = writer(sock, offload)
+    batch = writer(sock, offload, twin=twin)
     datagrams = [(b"1", addr), (b"2", addr), (bytes(70000), addr), (b"4", addr)]
 
     assert batch.send_batch(datagrams) == 2
@@ -780,6 +947,168 @@ def test_a_refused_datagram_stops_the_batch(
     assert batch.send_batch(datagrams, 3) == 1
     assert caught.value.errno == errno.EMSGSIZE
     assert receive_all(reader(sock)) == [b"1", b"2", b"4"]
+
+
+@on_linux
+def test_a_kernel_that_refuses_trains_gets_the_datagrams_of_a_batch(
+    make_socket: MakeSocket, twin: Twin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each once and in order; after that no train is tried, which is logged once."""
+    _skip_without_offload()
+    caplog.set_level(logging.INFO, "aioudp")
+    receiver, sender = make_socket(), make_socket()
+    sender.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+    batch = writer(sender, offload=True, twin=twin)
+    payloads = [b"aa", b"bb", b"c", b"dd", b"", b"ee"]
+    datagrams: list[Any] = [(data, receiver.getsockname()) for data in payloads]
+
+    for _ in range(2):
+        position = 0
+        for _ in payloads:
+            if position < len(payloads):
+                position += batch.send_batch(datagrams, position)
+
+    assert receive_all(reader(receiver)) == payloads * 2
+    assert (batch.gso_segments, batch.sent, batch.sent_bytes) == (1, 12, 18)
+    (message,) = caplog.messages
+    assert f"segmentation offload is off for fd {sender.fileno()}" in message
+
+
+# -- preparing
+
+
+def prepare(
+    twin: Twin, datagrams: Any, table: dict[object, Any] | None = None
+) -> tuple[list[tuple[bytes, Any]], list[object]]:
+    """Return what was prepared, and which addresses were looked up for it."""
+    looked_up: list[object] = []
+
+    def translate(addr: object) -> Any:
+        looked_up.append(addr)
+        return addr if table is None else table[addr]
+
+    return twin.prepare(datagrams, translate), looked_up
+
+
+def test_addresses_are_translated(twin: Twin) -> None:
+    """Each to its own; that there is none is nothing to translate."""
+    one, two = ("192.0.2.1", 1), ("192.0.2.2", 2)
+    order = [one, one, two, None, two, one, None, None, one]
+
+    prepared, _ = prepare(
+        twin, [(b"%d" % at, addr) for at, addr in enumerate(order)], {one: 1, two: None}
+    )
+
+    translated = [1, 1, None, None, None, 1, None, None, 1]
+    assert prepared == [(b"%d" % at, addr) for at, addr in enumerate(translated)]
+
+
+def test_every_destination_is_looked_up(twin: Twin) -> None:
+    """Equal ones may be known to be so, others not; ``None`` is none."""
+    one, two = ("192.0.2.1", 1), ("192.0.2.2", 2)
+
+    _, looked_up = prepare(twin, [(b"", addr) for addr in (one, two, None, one)])
+
+    assert looked_up == [one, two, one]
+
+
+def test_one_peer_is_looked_up_once(twin: Twin) -> None:
+    """By the compiled twin, where a look-up would cost more than all the rest."""
+    peer = "192.0.2.1", 1
+    equal = tuple(iter(peer))
+    order = [peer] * 100 + [equal] * 100
+
+    _, looked_up = prepare(twin, [(b"", addr) for addr in order])
+
+    assert looked_up == (order if twin is BatchSocket else [peer, equal])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"payload",
+        bytearray(b"payload"),
+        memoryview(b"payload"),
+        memoryview(b"p_a_y_l_o_a_d")[::2],
+        type("Bytes", (bytes,), {})(b"payload"),
+    ],
+)
+@pytest.mark.parametrize("addr", [HERE, None])
+def test_every_payload_becomes_bytes(data: Any, addr: Any, twin: Twin) -> None:
+    """Plain ones, whatever it was."""
+    ((payload, peer),), _ = prepare(twin, [(data, addr)])
+
+    assert (type(payload), payload, peer) == (bytes, b"payload", addr)
+
+
+def test_a_payload_that_can_change_is_copied(twin: Twin) -> None:
+    """What waits to be sent is what was given; bytes are as they are."""
+    data, constant = bytearray(b"payload"), bytes(bytearray(b"constant"))
+
+    prepared, _ = prepare(
+        twin, [(data, HERE), (memoryview(data), None), (constant, HERE)]
+    )
+    data[:] = b"_______"
+
+    assert prepared == [(b"payload", HERE), (b"payload", None), (b"constant", HERE)]
+    assert prepared[2][0] is constant
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter])
+def test_datagrams_may_come_as_any_iterable_of_any_pairs(
+    kind: Callable[[Any], Any], twin: Twin
+) -> None:
+    """What comes out is the same, and can be sent."""
+    given = kind([(b"1", HERE), [b"2", HERE], iter((b"3", None))])
+
+    prepared, _ = prepare(twin, given)
+
+    assert prepared == [(b"1", HERE), (b"2", HERE), (b"3", None)]
+    assert {type(item) for item in prepared} == {tuple}
+
+
+def test_nothing_is_prepared_from_nothing(twin: Twin) -> None:
+    """An empty batch is a batch."""
+    assert prepare(twin, []) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (("text", HERE), "a bytes-like object is required, not 'str'"),
+        ((None, HERE), "a bytes-like object is required, not 'NoneType'"),
+        (([1], None), "a bytes-like object is required, not 'list'"),
+        (b"xyz", "a pair of payload and address is required, not b'xyz'"),
+        ((b"xy",), "a pair of payload and address is required"),
+        ((b"xy", HERE, 3), "a pair of payload and address is required"),
+        ((), "a pair of payload and address is required"),
+        (3, "a pair of payload and address is required, not 3"),
+        (None, "a pair of payload and address is required, not None"),
+    ],
+)
+def test_what_is_no_datagram_is_refused(item: Any, message: str, twin: Twin) -> None:
+    """With the words for what is wrong."""
+    with pytest.raises(TypeError) as caught:
+        prepare(twin, [(b"xy", HERE), item])
+    assert message in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError])
+def test_an_address_that_is_refused_is_raised_as_it_came(
+    error: type[Exception], twin: Twin
+) -> None:
+    """Also after one that was taken; the payload is no longer in question."""
+    refusal = error("not an address")
+
+    def translate(addr: object) -> Any:
+        if addr is THERE:
+            raise refusal
+        return addr
+
+    with pytest.raises(error) as caught:
+        twin.prepare([(b"1", HERE), (b"2", THERE)], translate)
+    assert caught.value is refusal
 
 
 # -- sending on a fake

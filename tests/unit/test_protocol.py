@@ -21,12 +21,13 @@ UNREACHABLE: Final = OSError(errno.EHOSTUNREACH, "No route to host")
 
 
 class FakeTransport:
-    """Notes what the protocol asks of it, and delivers nothing by itself."""
+    """Notes what the protocol asks of it; has what the test says."""
 
     def __init__(self, *, can_pause: bool = True) -> None:
         self.can_pause = can_pause
         self.calls: list[str] = []
-        self.on_poll: Callable[[], object] = lambda: None
+        self.polled: list[int | None] = []
+        self.on_poll: Callable[[], list[Datagram]] = list
 
     def pause_reading(self) -> None:
         self.calls.append("pause")
@@ -34,9 +35,10 @@ class FakeTransport:
     def resume_reading(self) -> None:
         self.calls.append("resume")
 
-    def poll(self) -> None:
+    def poll(self, max_datagrams: int | None = None) -> list[Datagram]:
         self.calls.append("poll")
-        self.on_poll()
+        self.polled.append(max_datagrams)
+        return self.on_poll()
 
 
 class Line(EndpointProtocol):
@@ -56,6 +58,11 @@ class Line(EndpointProtocol):
     def put(self, *numbers: int) -> None:
         """Let these datagrams arrive, in one batch."""
         self.datagrams_received(numbered(*numbers))
+
+    def fill(self, *numbers: int) -> None:
+        """Do the same, after which more is there to be read than there is room for."""
+        self.put(*numbers)
+        assert self.datagrams_wanted() == 0
 
     async def recv(self) -> int:
         await self.turn()
@@ -540,9 +547,32 @@ async def test_recv_nowait_raises_if_nothing_is_there() -> None:
 async def test_recv_nowait_finds_what_has_just_arrived() -> None:
     """The event loop need not have turned."""
     line = Line()
-    line.fake.on_poll = lambda: line.put(1)
+    line.fake.on_poll = lambda: numbered(1, 2)
 
     assert line.recv_nowait() == 1
+    assert list(line.items) == numbered(2)
+
+
+@pytest.mark.parametrize(("overflow", "wanted"), [("pause", 3), ("drop-newest", ANY)])
+async def test_recv_nowait_looks_for_no_more_than_there_is_room_for(
+    overflow: Overflow, wanted: int
+) -> None:
+    """What it does not return has to wait in the queue."""
+    line = Line(capacity=3, overflow=overflow)
+    line.fake.on_poll = lambda: numbered(1)
+
+    line.recv_nowait()
+
+    assert line.fake.polled == [wanted]
+
+
+async def test_what_recv_nowait_finds_is_subject_to_the_policy() -> None:
+    """As what the transport delivers by itself."""
+    line = Line(capacity=2, overflow="drop-oldest")
+    line.fake.on_poll = lambda: numbered(1, 2, 3)
+
+    assert line.recv_nowait() == 2
+    assert line.inbox.dropped == 1
 
 
 async def test_recv_nowait_raises_the_error_that_was_pending() -> None:
@@ -559,7 +589,12 @@ async def test_recv_nowait_raises_the_error_that_was_pending() -> None:
 async def test_recv_nowait_raises_the_error_that_has_just_arrived() -> None:
     """It is found by looking, as a datagram would be."""
     line = Line()
-    line.fake.on_poll = lambda: line.error_received(REFUSED)
+
+    def fail() -> list[Datagram]:
+        line.error_received(REFUSED)
+        return []
+
+    line.fake.on_poll = fail
 
     with pytest.raises(ConnectionRefusedError):
         line.recv_nowait()
@@ -577,52 +612,35 @@ async def test_recv_nowait_does_not_overtake(until_blocked: UntilBlocked) -> Non
     assert await task == 1
 
 
-# -- taking what else is there
-
-
-async def test_topping_up_takes_what_has_just_arrived() -> None:
-    """The rest of a burst need not wait for the next turn of the event loop."""
-    line = Line()
-    line.put(1)
-    line.fake.on_poll = lambda: line.put(2)
-
-    line.top_up()
-
-    assert list(line.items) == numbered(1, 2)
-
-
-async def test_a_paused_endpoint_is_not_topped_up() -> None:
-    """There was no room, and the pause holds until the queue is empty."""
-    line = Line(capacity=1)
-    line.put(1)
-
-    line.top_up()
-
-    assert line.fake.calls == ["pause"]
-
-
-async def test_a_closed_endpoint_is_not_topped_up() -> None:
-    """There is nothing to ask any more."""
-    line = Line()
-    line.close()
-
-    line.top_up()
-
-    assert line.fake.calls == []
-
-
 # -- back-pressure
 
 
-async def test_a_full_queue_pauses_the_reading() -> None:
-    """The kernel keeps what arrives from then on."""
+async def test_a_full_queue_wants_nothing() -> None:
+    """The transport pauses for it, and the kernel keeps what arrives from then on."""
     line = Line(capacity=2)
 
     line.put(1)
-    before = [*line.fake.calls]
+    before = line.datagrams_wanted()
     line.put(2)
 
-    assert (before, line.fake.calls) == ([], ["pause"])
+    assert (before, line.datagrams_wanted()) == (1, 0)
+    assert line.fake.calls == []
+
+
+async def test_a_full_queue_that_is_emptied_in_time_never_pauses(
+    until_blocked: UntilBlocked,
+) -> None:
+    """Nothing more had arrived meanwhile, so nothing has to be switched on again."""
+    line = Line(capacity=2)
+    line.put(1, 2)
+    await line.recv_many()
+
+    (task,) = start(line.recv())
+    await until_blocked(task)
+
+    assert (line.datagrams_wanted(), line.fake.calls) == (2, [])
+    line.put(3)
+    assert await task == 3
 
 
 async def test_an_emptied_queue_resumes_the_reading(
@@ -630,7 +648,7 @@ async def test_an_emptied_queue_resumes_the_reading(
 ) -> None:
     """When the next call has to wait, and not before."""
     line = Line(capacity=2)
-    line.put(1, 2)
+    line.fill(1, 2)
     await line.recv()
     await line.recv()
     before = [*line.fake.calls]
@@ -638,7 +656,7 @@ async def test_an_emptied_queue_resumes_the_reading(
     (task,) = start(line.recv())
     await until_blocked(task)
 
-    assert (before, line.fake.calls) == (["pause"], ["pause", "resume"])
+    assert (before, line.fake.calls) == ([], ["resume"])
     line.put(3)
     assert await task == 3
 
@@ -652,10 +670,10 @@ async def test_reading_resumes_for_those_who_still_wait(
     tasks = start(*(line.recv() for _ in range(capacity + 1)))
     await until_blocked(*tasks)
 
-    line.put(*range(capacity))
+    line.fill(*range(capacity))
     await until_blocked(*tasks)
 
-    assert line.fake.calls == ["pause", "resume"]
+    assert line.fake.calls == ["resume"]
     line.put(capacity)
     assert await outcomes(*tasks) == list(range(capacity + 1))
 
@@ -663,47 +681,59 @@ async def test_reading_resumes_for_those_who_still_wait(
 async def test_a_half_empty_queue_stays_paused() -> None:
     """Switching costs more than a datagram, so it happens once per queue full."""
     line = Line(capacity=2)
-    line.put(1, 2)
+    line.fill(1, 2)
 
     await line.recv()
     line.resume_if_drained()
 
-    assert line.fake.calls == ["pause"]
+    assert line.fake.calls == []
 
 
 async def test_reading_resumes_before_recv_nowait_looks() -> None:
     """A paused transport would find nothing."""
     line = Line(capacity=1)
-    line.put(1)
+    line.fill(1)
     line.recv_nowait()
 
     with pytest.raises(BlockingIOError):
         line.recv_nowait()
 
-    assert line.fake.calls == ["pause", "resume", "poll"]
+    assert line.fake.calls == ["resume", "poll"]
 
 
 async def test_reading_resumes_once() -> None:
     """Nothing is switched on that was not off."""
     line = Line(capacity=1)
-    line.put(1)
+    line.fill(1)
     line.recv_nowait()
 
     line.resume_if_drained()
     line.resume_if_drained()
 
-    assert line.fake.calls == ["pause", "resume"]
+    assert line.fake.calls == ["resume"]
+
+
+async def test_a_pause_lasts_while_it_is_wanted() -> None:
+    """One that was asked again, and had room, does not resume what never stopped."""
+    line = Line(capacity=1)
+    line.fill(1)
+    line.recv_nowait()
+    wanted = line.datagrams_wanted()  # a transport that did not pause asks again
+
+    line.resume_if_drained()
+
+    assert (wanted, line.fake.calls) == (1, [])
 
 
 async def test_a_closed_endpoint_does_not_resume() -> None:
     """Its transport has stopped reading for good."""
     line = Line(capacity=1)
-    line.put(1)
+    line.fill(1)
     line.close()
 
     line.resume_if_drained()
 
-    assert line.fake.calls == ["pause"]
+    assert line.fake.calls == []
 
 
 @pytest.mark.parametrize("overflow", ["drop-oldest", "drop-newest"])
@@ -713,6 +743,7 @@ async def test_a_dropping_queue_never_pauses(overflow: Overflow) -> None:
 
     line.put(1, 2, 3, 4)
 
+    assert line.datagrams_wanted() == ANY
     assert (line.fake.calls, line.inbox.dropped) == ([], 2)
 
 
@@ -723,7 +754,7 @@ async def test_a_transport_that_cannot_pause_drops_the_newest() -> None:
     line.put(1, 2, 3)
 
     assert (list(line.items), line.inbox.dropped) == (numbered(1, 2), 1)
-    assert line.fake.calls == []
+    assert (line.datagrams_wanted(), line.fake.calls) == (ANY, [])
 
 
 async def test_a_chosen_policy_stays_where_the_transport_cannot_pause() -> None:

@@ -249,16 +249,43 @@ def test_what_was_asked_for_is_switched_on(
     )
 
 
-@pytest.mark.parametrize("dual_stack", [True, False])
+@pytest.mark.parametrize(
+    ("options", "only"),
+    [({}, True), ({"v6only": True}, True), ({"v6only": False}, False)],
+)
 def test_an_ipv6_socket_serves_ipv4_only_if_asked(
-    dual_stack: bool, make_socket: MakeSocket
+    options: dict[str, bool], only: bool, make_socket: MakeSocket
 ) -> None:
     """Whatever the system's default is (``net.ipv6.bindv6only``)."""
     _skip_without_ipv6()
-    sock = make_socket(("::", 0), socket.AF_INET6, dual_stack=dual_stack)
+    sock = make_socket(("::", 0), socket.AF_INET6, **options)
 
-    only = sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-    assert bool(only) is not dual_stack
+    assert bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)) is only
+
+
+def test_the_system_may_decide_whether_ipv6_serves_ipv4(
+    make_socket: MakeSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``None`` nothing is set, so it stays as the system made it."""
+    _skip_without_ipv6()
+    only = socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as untouched:
+        default = untouched.getsockopt(*only)
+    attempts = kernel_without(monkeypatch)
+
+    sock = make_socket(None, socket.AF_INET6, v6only=None)
+
+    assert only not in [attempt[:2] for attempt in attempts]
+    assert sock.getsockopt(*only) == default
+
+
+def test_the_protocol_can_be_named(make_socket: MakeSocket) -> None:
+    """The system's own choice for datagrams, UDP, is the default."""
+    named = make_socket(proto=socket.IPPROTO_UDP)
+    assert (make_socket().proto, named.proto) == (0, socket.IPPROTO_UDP)
+
+    with pytest.raises(OSError, match="binding to"):
+        make_socket(proto=socket.IPPROTO_TCP)
 
 
 def _skip_without_ipv6() -> None:
@@ -380,7 +407,7 @@ def test_the_backlog_of_a_dual_stack_socket_has_plain_addresses(
 ) -> None:
     """An IPv4 peer is read as an IPv4 peer."""
     _skip_without_ipv6()
-    sock = make_socket(("::", 0), socket.AF_INET6, dual_stack=True)
+    sock = make_socket(("::", 0), socket.AF_INET6, v6only=False)
     peer = make_socket()
     host, port = peer.getsockname()
     peer.sendto(b"early", ("127.0.0.1", sock.getsockname()[1]))
@@ -500,12 +527,12 @@ def test_a_socket_of_another_family_cannot_be_adopted() -> None:
 
 
 @on_linux
-@pytest.mark.parametrize("dual_stack", [False, True])
+@pytest.mark.parametrize("v6only", [True, False])
 def test_the_error_queue_is_switched_off(
-    host: str, family: int, dual_stack: bool, make_socket: MakeSocket
+    host: str, family: int, v6only: bool, make_socket: MakeSocket
 ) -> None:
     """For both families where a socket serves both."""
-    sock = make_socket((host, 0), family, dual_stack=dual_stack)
+    sock = make_socket((host, 0), family, v6only=v6only)
     options = [(socket.IPPROTO_IP, _sockets.IP_RECVERR)]
     if family == socket.AF_INET6:
         options.append((socket.IPPROTO_IPV6, _sockets.IPV6_RECVERR))
@@ -535,21 +562,21 @@ def test_other_systems_have_no_error_queue(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("host", "dual_stack", "serves_both"),
+    ("host", "v6only", "serves_both"),
     [
-        ("::", True, True),
-        ("::", False, False),
-        ("::1", True, False),
+        ("::", False, True),
+        ("::", True, False),
         ("::1", False, False),
-        ("::ffff:127.0.0.1", True, True),
+        ("::1", True, False),
+        ("::ffff:127.0.0.1", False, True),
     ],
 )
 def test_a_dual_stack_socket_is_recognised(
-    host: str, dual_stack: bool, serves_both: bool, make_socket: MakeSocket
+    host: str, v6only: bool, serves_both: bool, make_socket: MakeSocket
 ) -> None:
     """It takes the option and an address that IPv4 peers can reach."""
     _skip_without_ipv6()
-    sock = make_socket((host, 0), socket.AF_INET6, dual_stack=dual_stack)
+    sock = make_socket((host, 0), socket.AF_INET6, v6only=v6only)
 
     assert is_dual_stack(sock) is serves_both
 

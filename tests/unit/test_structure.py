@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import importlib.util
 import inspect
 import re
 import subprocess
@@ -24,7 +25,7 @@ PACKAGE: Final = Path(aioudp.__file__).parent
 LAYERS: Final[list[tuple[str, set[str]]]] = [
     ("vocabulary", {"_types", "_errors"}),
     ("pure", {"_address", "_inbox", "_segments"}),
-    ("sockets", {"_sockets", "_batchio"}),
+    ("sockets", {"_batchio", "_implementation", "_sockets", "_speedups"}),
     (
         "transports",
         {
@@ -37,7 +38,7 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
             "_transports.selector",
         },
     ),
-    ("api", {"_endpoint", "_opening", "_options", "_protocol"}),
+    ("api", {"_endpoint", "_loops", "_opening", "_options", "_protocol"}),
     ("public names", {"__init__"}),
     (
         "command line",
@@ -60,10 +61,13 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
 
 SIBLINGS: Final[dict[str, set[str]]] = {
     "_batchio": {"_sockets"},
+    "_implementation": {"_batchio", "_speedups"},
+    "_speedups": {"_batchio"},
     "_transports._socket": {"_transports._write_buffer", "_transports.base"},
     "_transports.loop": {"_transports._socket"},
     "_transports.selector": {"_transports._socket", "_transports._watch"},
     "_endpoint": {"_protocol"},
+    "_loops": {"_opening", "_options"},
     "_opening": {"_endpoint", "_options", "_protocol"},
     "__main__": {"cli.app"},
     "cli.app": {"cli.console", "cli.echo", "cli.info", "cli.listen", "cli.send"},
@@ -89,24 +93,43 @@ FORBIDDEN: Final[dict[str, set[str]]] = {
     "sockets": {"asyncio", "random", "threading", "time"},
 }
 
+# A place for what belongs to a thread; it starts none, and waits for none.
+PERMITTED: Final = {("threading", "local")}
+
 # What the pure layer may take from the module ``socket``: numbers and translations.
 PURE_SOCKET_NAMES: Final = re.compile(r"AF_\w+|inet_(ntop|pton)|if_nametoindex")
 
 OPTIONAL: Final = {"rich", "typer", "uvloop"}
 
+# Written in Cython: there may be nothing to import, and a wheel leaves the text out.
+COMPILED: Final = {"_speedups"}
+CYTHON_IMPORT: Final = re.compile(
+    r"^(?:import|from [\w.]+ import) (?:[\w., ]+|\([\w.,\s]+\))$", re.MULTILINE
+)
+
 
 def path_of(module: str) -> Path:
     path = PACKAGE.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if path.is_dir():
+        return path / "__init__.py"
+    return path.with_suffix(".pyx" if module in COMPILED else ".py")
 
 
 def modules() -> set[str]:
-    """Return every module of the package, without the leading ``aioudp.``."""
+    """Return every module that can be read here, without the leading ``aioudp.``."""
     found = set()
-    for path in PACKAGE.rglob("*.py"):
+    for path in [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyx")]:
         name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         found.add(name.removesuffix(".__init__"))
     return found
+
+
+def source_of(module: str) -> str:
+    """Return the text of a module; of a compiled one, its imports."""
+    text = path_of(module).read_text()
+    if module in COMPILED:
+        return "\n".join(CYTHON_IMPORT.findall(text))
+    return text
 
 
 def imports(module: str) -> set[tuple[str, str]]:
@@ -114,7 +137,7 @@ def imports(module: str) -> set[tuple[str, str]]:
     path = path_of(module)
     package = ("aioudp", *path.relative_to(PACKAGE).parts[:-1])
     found: set[tuple[str, str]] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(source_of(module))):
         if isinstance(node, ast.Import):
             found |= {(alias.name, "") for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -126,7 +149,7 @@ def imports(module: str) -> set[tuple[str, str]]:
 
 def imports_within(module: str) -> set[str]:
     """Return the modules of this package that a module imports."""
-    listed = modules()
+    listed = modules() | COMPILED
     found = set()
     for source, name in imports(module):
         if source.partition(".")[0] != "aioudp":
@@ -145,7 +168,7 @@ def test_every_module_is_in_one_layer() -> None:
     """The list above names each module of the package once, and no other."""
     listed = [module for _, names in LAYERS for module in names]
 
-    assert sorted(listed) == sorted(modules())
+    assert sorted(listed) == sorted(modules() | COMPILED)
 
 
 @pytest.mark.parametrize("module", sorted(modules()))
@@ -161,7 +184,7 @@ def test_the_listed_siblings_are_all_used() -> None:
     unused = {
         module: unused
         for module, siblings in SIBLINGS.items()
-        if (unused := siblings - imports_within(module))
+        if module in modules() and (unused := siblings - imports_within(module))
     }
 
     assert unused == {}
@@ -170,8 +193,9 @@ def test_the_listed_siblings_are_all_used() -> None:
 @pytest.mark.parametrize("layer", sorted(FORBIDDEN))
 def test_a_low_layer_stays_free_of_the_world(layer: str) -> None:
     """The vocabulary knows no system, the pure layer no socket, neither a loop."""
-    for module in dict(LAYERS)[layer]:
-        outside = {source.partition(".")[0] for source, _ in imports(module)}
+    for module in dict(LAYERS)[layer] & modules():
+        imported = imports(module) - PERMITTED
+        outside = {source.partition(".")[0] for source, _ in imported}
 
         assert outside.isdisjoint(FORBIDDEN[layer]), module
 
@@ -197,20 +221,42 @@ def test_only_the_opening_names_concrete_transports() -> None:
 
 
 def test_only_the_command_line_imports_optional_packages() -> None:
-    """Without the extras, everything but the command line works."""
+    """Without the extras, everything but the command line works.
+
+    ``_loops`` asks for uvloop when it makes a loop, and does without if need be.
+    """
     users = {
-        module
+        (module, source.partition(".")[0])
         for module in modules()
         for source, _ in imports(module)
         if source.partition(".")[0] in OPTIONAL
     }
+    outside = {user for user in users if user[0] not in dict(LAYERS)["command line"]}
 
-    assert users <= dict(LAYERS)["command line"]
+    assert outside == {("_loops", "uvloop")}
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_new_loop_needs_no_uvloop(
+    installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one optional package that the library imports, and only when it is there."""
+    if installed:
+        pytest.importorskip("uvloop", reason="cannot: uvloop: it is not installed")
+    else:
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+
+    loop = aioudp.new_event_loop()
+    loop.close()
+
+    bases = {base.__module__.partition(".")[0] for base in type(loop).__mro__}
+    assert ("uvloop" in bases) is installed
 
 
 def test_every_module_can_be_imported_first() -> None:
     """No module relies on another one having been imported before it."""
-    names = sorted({f"aioudp.{name}".removesuffix(".__init__") for name in modules()})
+    written = modules() - COMPILED
+    names = sorted({f"aioudp.{name}".removesuffix(".__init__") for name in written})
     # One interpreter for all: forgetting the package between two imports is enough.
     script = """if True:
         import importlib, sys
@@ -222,6 +268,15 @@ def test_every_module_can_be_imported_first() -> None:
     """
 
     subprocess.run([sys.executable, "-c", script, *names], check=True)
+
+
+@pytest.mark.parametrize("module", sorted(COMPILED))
+def test_a_compiled_module_can_be_imported_first(module: str) -> None:
+    """In an interpreter of its own: it cannot be forgotten and imported again."""
+    if importlib.util.find_spec(f"aioudp.{module}") is None:
+        pytest.skip("cannot: speedups: not built")
+
+    subprocess.run([sys.executable, "-c", f"import aioudp.{module}"], check=True)
 
 
 def test_importing_the_library_does_not_import_what_is_optional() -> None:

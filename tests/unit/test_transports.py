@@ -16,14 +16,10 @@ from aioudp import _sockets
 from aioudp._batchio import BatchSocket
 from aioudp._errors import EndpointClosedError
 from aioudp._transports import selector
-from aioudp._transports._socket import SocketTransport
+from aioudp._transports._socket import MAX_BATCH, SocketTransport
 from aioudp._transports.base import BatchProtocol
 from aioudp._transports.loop import LoopTransport
-from aioudp._transports.selector import (
-    MAX_BATCH,
-    SelectorTransport,
-    watches_descriptors,
-)
+from aioudp._transports.selector import SelectorTransport, watches_descriptors
 from aioudp._types import Datagram
 
 UntilBlocked = Callable[..., Coroutine[Any, Any, None]]
@@ -126,8 +122,10 @@ class FakeIO(BatchSocket):
         self.room = EVERYTHING  # datagrams that the kernel takes before it is full
         self.errors: list[OSError] = []  # what the next sends meet, one after another
         self.out: list[tuple[bytes, Any]] = []
+        self.attempts = 0  # calls that were to send, whatever came of them
         self.incoming: list[list[Datagram] | OSError] = []
         self.wanted: list[int] = []
+        self.thorough: list[bool] = []
 
     def send(self, data: Any, addr: Any = None) -> None:
         if self.errors:
@@ -138,8 +136,13 @@ class FakeIO(BatchSocket):
         self.out.append((bytes(data), addr))
         self.sent += 1
 
+    def send_batch(self, datagrams: Any, start: int = 0) -> int:
+        self.attempts += 1
+        return super().send_batch(datagrams, start)
+
     def receive(self, max_datagrams: int, *, thorough: bool = False) -> list[Datagram]:
         self.wanted.append(max_datagrams)
+        self.thorough.append(thorough)
         incoming = self.incoming.pop(0) if self.incoming else []
         if isinstance(incoming, OSError):
             raise incoming
@@ -179,15 +182,25 @@ class Recorder(asyncio.DatagramProtocol):
 
 
 class BatchRecorder(Recorder):
-    """A protocol that takes whole batches, at most so many datagrams."""
-
-    room = 5
+    """A protocol that takes whole batches."""
 
     def datagrams_received(self, datagrams: list[Datagram]) -> None:
         self._note([data for data, _ in datagrams])
 
+
+class BoundedRecorder(Recorder):
+    """A protocol that says how many datagrams it has room for."""
+
+    room = 5
+    on_asked: Callable[[], object] = staticmethod(lambda: None)
+
     def datagrams_wanted(self) -> int:
+        self.on_asked()
         return self.room
+
+
+class BoundedBatchRecorder(BatchRecorder, BoundedRecorder):
+    """A protocol that does both, as the endpoint's does."""
 
 
 class Rig:
@@ -267,9 +280,10 @@ def rig(make_rig: MakeRig) -> Rig:
 
 @pytest.fixture
 def full(rig: Rig) -> Rig:
-    """The same, and the kernel has no room; the first datagram is buffered."""
+    """The same, and the kernel has no room; the first datagram waits for it."""
     rig.io.room = 0
     rig.transport.sendto(b"first", PEER)
+    rig.loop.turn()
     return rig
 
 
@@ -333,6 +347,7 @@ def test_after_a_success_the_socket_is_believed_again(full: Rig, refusals: int) 
     full.loop.fire_timer()
 
     full.transport.sendto(b"second", PEER)
+    full.loop.turn()
 
     assert full.loop.pending_timer() is None
     assert list(full.loop.writers) == [full.sock.fileno()]
@@ -343,6 +358,7 @@ def test_a_transport_that_cannot_watch_waits_for_the_timer(make_rig: MakeRig) ->
     rig = make_rig(LoopTransport)
     rig.io.room = 0
     rig.transport.sendto(b"first", PEER)
+    rig.loop.turn()
     delays = []
     for _ in range(8):
         timer = rig.loop.pending_timer()
@@ -360,19 +376,20 @@ def test_waiting_twice_watches_once(full: Rig) -> None:
     full.loop.claim_writable()
 
     full.transport.sendto(b"second", PEER)
+    full.loop.turn()
 
     assert full.loop.writers == {}
     assert full.loop.pending_timer() is not None
 
 
-def test_closing_ends_the_wait_for_the_socket(rig: Rig) -> None:
+def test_closing_ends_the_wait_for_the_socket(full: Rig) -> None:
     """Nothing is left with the event loop."""
-    rig.io.room = 0
-    rig.transport.sendto(b"first", PEER)
+    before = len(full.loop.writers)
 
-    rig.transport.abort()
+    full.transport.abort()
 
-    assert (rig.loop.writers, rig.loop.pending_timer()) == ({}, None)
+    assert before == 1
+    assert (full.loop.writers, full.loop.pending_timer()) == ({}, None)
 
 
 def test_closing_ends_the_wait_for_the_timer(full: Rig) -> None:
@@ -401,10 +418,43 @@ def test_sendto_needs_no_address_when_connected(make_rig: MakeRig) -> None:
     rig.transport.sendto(b"first")
     rig.io.room = 0
     rig.transport.sendto(b"second")
+    rig.loop.turn()
     rig.io.room = 1
     rig.loop.claim_writable()
 
     assert rig.io.out == [(b"first", None), (b"second", None)]
+
+
+def test_sendto_has_a_default_address(make_rig: MakeRig) -> None:
+    """Where one peer was named and the socket is not connected to it."""
+    rig = make_rig(default_addr=PEER)
+
+    rig.transport.sendto(b"payload")
+    with pytest.raises(ValueError, match=OTHER[0]):
+        rig.transport.sendto(b"payload", OTHER)
+    rig.transport.sendto(b"payload", PEER)
+    rig.loop.turn()
+
+    assert rig.io.out == [(b"payload", PEER)] * 2
+
+
+def test_the_default_address_is_in_the_form_that_the_socket_takes(
+    make_rig: MakeRig,
+) -> None:
+    """A look-up gives the zone by its name; no look-up is needed to send."""
+    index, name = socket.if_nameindex()[0]
+    try:
+        rig = make_rig(
+            addr=("::1", 0),
+            family=socket.AF_INET6,
+            default_addr=(f"fe80::1%{name}", 9, 0, index),
+        )
+    except OSError:
+        pytest.skip("cannot: ipv6: ::1 cannot be bound")
+
+    rig.transport.sendto(b"payload")
+
+    assert rig.io.out == [(b"payload", ("fe80::1", 9, 0, index))]
 
 
 def test_sendto_keeps_the_order(full: Rig) -> None:
@@ -480,6 +530,13 @@ def test_the_marks_can_be_set(full: Rig) -> None:
     assert full.events == ["pause"]
 
 
+def test_a_mark_below_what_waits_pauses_at_once(full: Rig) -> None:
+    """The protocol need not send once more to be told."""
+    full.transport.set_write_buffer_limits(high=0)
+
+    assert full.events == ["pause"]
+
+
 @pytest.mark.parametrize("data", ["text", 3, None, [b"list"]])
 def test_sendto_takes_bytes_only(rig: Rig, data: Any) -> None:
     """Nothing is sent, and the protocol is not told: the caller is."""
@@ -499,20 +556,23 @@ def test_sendto_takes_bytes_only(rig: Rig, data: Any) -> None:
         ((["127.0.0.1"], 9), TypeError),
     ],
 )
-@pytest.mark.parametrize("state", ["open", "full", "closed"])
+@pytest.mark.parametrize("state", ["open", "gathering", "full", "closed"])
 def test_sendto_checks_the_address_at_once(
     rig: Rig, state: str, addr: Any, error: type[Exception]
 ) -> None:
     """Also where the datagram would have to wait, or would be ignored."""
     if state == "full":
         rig.io.room = 0
+    if state in ("full", "gathering"):
         rig.transport.sendto(b"first", PEER)
     elif state == "closed":
         rig.transport.close()
+    before = [*rig.io.out]
 
     with pytest.raises(error):
         rig.transport.sendto(b"payload", addr)
-    assert rig.io.out == []
+    rig.loop.turn()
+    assert rig.io.out == before
 
 
 def test_sendto_reports_an_error_to_the_protocol(rig: Rig) -> None:
@@ -563,6 +623,208 @@ def test_sendto_after_close_is_ignored(rig: Rig) -> None:
     assert rig.io.out == []
 
 
+# -- sendto, many times in one turn of the loop
+
+
+def numbers(count: int) -> list[tuple[bytes, Any]]:
+    """Return what the kernel is to get when so many numbers are sent."""
+    return [(b"%d" % number, PEER) for number in range(count)]
+
+
+def send_numbers(rig: Rig, count: int) -> None:
+    for data, addr in numbers(count):
+        rig.transport.sendto(data, addr)
+
+
+def test_the_first_of_a_turn_goes_out_at_once(rig: Rig) -> None:
+    """A lone answer is not held up; only what follows it is gathered."""
+    send_numbers(rig, 3)
+    before = [*rig.io.out]
+
+    rig.loop.turn()
+
+    assert (before, rig.io.out) == (numbers(1), numbers(3))
+
+
+def test_what_is_gathered_goes_out_in_one_call(rig: Rig) -> None:
+    """That is what it was gathered for."""
+    send_numbers(rig, 100)
+    rig.loop.turn()
+
+    assert (rig.io.out, rig.io.attempts) == (numbers(100), 1)
+
+
+def test_every_turn_has_a_first(rig: Rig) -> None:
+    """What was gathered before is out, and nothing is in its way."""
+    for _ in range(2):
+        send_numbers(rig, 2)
+        before = len(rig.io.out)
+        rig.loop.turn()
+
+    assert (before, rig.io.out) == (3, numbers(2) * 2)
+
+
+def test_a_turn_is_ended_once(rig: Rig) -> None:
+    """However much was sent in it; and a loop without work has nothing to do."""
+    send_numbers(rig, 50)
+    during = len(rig.loop.soon)
+    rig.loop.turn()
+
+    assert (during, rig.loop.soon) == (1, [])
+
+
+@pytest.mark.parametrize(("count", "out"), [(128, 1), (129, 129), (200, 129)])
+def test_enough_go_out_before_the_turn_is_over(rig: Rig, count: int, out: int) -> None:
+    """A long turn does not gather without end: a train's worth leaves."""
+    send_numbers(rig, count)
+    before = [*rig.io.out]
+    rig.loop.turn()
+
+    assert (before, rig.io.out) == (numbers(count)[:out], numbers(count))
+
+
+def test_a_kernel_without_room_is_not_asked_again(full: Rig) -> None:
+    """Neither for the first of a turn, nor for many: it says when there is room."""
+    before = full.io.attempts
+
+    send_numbers(full, 500)
+    full.loop.turn()
+
+    assert (full.io.attempts, full.io.out) == (before, [])
+    assert list(full.loop.writers) == [full.sock.fileno()]
+
+
+def test_what_is_gathered_is_copied(rig: Rig) -> None:
+    """The caller may use its buffer again in the same turn."""
+    data = bytearray(b"payload")
+    for _ in range(2):
+        rig.transport.sendto(data, PEER)
+    data[:] = b"_______"
+
+    rig.loop.turn()
+
+    assert rig.io.out == [(b"payload", PEER)] * 2
+
+
+def test_what_is_gathered_has_a_size(rig: Rig) -> None:
+    """It is in the buffer until the end of the turn."""
+    for _ in range(3):
+        rig.transport.sendto(bytes(100), PEER)
+    before = rig.transport.get_write_buffer_size()
+    rig.loop.turn()
+
+    assert (before, rig.transport.get_write_buffer_size()) == (2 * (100 + 8), 0)
+
+
+def test_gathering_above_the_high_mark_sends_before_it_pauses(rig: Rig) -> None:
+    """The kernel may well have room, so nobody is told to stop."""
+    for _ in range(4):
+        rig.transport.sendto(bytes(HIGH // 2), PEER)
+
+    assert len(rig.io.out) == 3
+    rig.loop.turn()
+    assert len(rig.io.out) == 4
+    assert rig.events == []
+
+
+def test_gathering_above_the_high_mark_pauses_if_there_is_no_room(rig: Rig) -> None:
+    """The marks hold for what is gathered too."""
+    rig.io.room = 0
+    for _ in range(4):
+        rig.transport.sendto(bytes(HIGH // 2), PEER)
+
+    assert rig.events == ["pause"]
+
+
+def test_the_first_of_a_turn_may_find_no_room(rig: Rig) -> None:
+    """It stays the first: the others wait behind it, and for room once."""
+    rig.io.room = 0
+    send_numbers(rig, 3)
+    rig.loop.turn()
+    rig.io.room = EVERYTHING
+
+    rig.loop.claim_writable()
+
+    assert rig.io.out == numbers(3)
+
+
+def test_room_for_some_of_a_turn_takes_those(rig: Rig) -> None:
+    """The rest goes out when the socket is writable, and none twice."""
+    rig.io.room = 3
+    send_numbers(rig, 5)
+    rig.loop.turn()
+    before = [*rig.io.out]
+    rig.io.room = EVERYTHING
+    rig.loop.claim_writable()
+
+    assert (before, rig.io.out) == (numbers(3), numbers(5))
+
+
+def test_errors_at_the_end_of_a_turn_are_reported(rig: Rig) -> None:
+    """Each once; the datagrams behind it go out."""
+    send_numbers(rig, 4)
+    rig.io.errors = [PermissionError(errno.EPERM, "Operation not permitted")] * 2
+
+    rig.loop.turn()
+
+    assert [error.errno for error in rig.events] == [errno.EPERM] * 2
+    assert "sending 1 bytes to ('127.0.0.1', 9)" in str(rig.events[0])
+    assert rig.io.out == [numbers(4)[index] for index in (0, 3)]
+    assert rig.transport.stats().send_errors == 2
+
+
+@pytest.mark.parametrize("way", ["close", "abort"])
+def test_the_protocol_may_close_at_the_end_of_a_turn(rig: Rig, way: str) -> None:
+    """Told of an error; an abort forgets what was gathered behind it."""
+    send_numbers(rig, 4)
+    rig.io.errors = [PermissionError(errno.EPERM, "Operation not permitted")]
+    rig.protocol.on_event = lambda event: getattr(rig.transport, way)()
+
+    rig.loop.turn()
+
+    rest = numbers(4)[2:] if way == "close" else []
+    assert rig.io.out == numbers(1) + rest
+    assert rig.sock.fileno() == -1
+
+
+def test_closing_sends_what_was_gathered(rig: Rig) -> None:
+    """At once, so that the descriptor can go at once too."""
+    send_numbers(rig, 3)
+
+    rig.transport.close()
+    out, fd = [*rig.io.out], rig.sock.fileno()
+    rig.loop.turn()
+
+    assert (out, fd) == (numbers(3), -1)
+    assert (rig.io.out, rig.events) == (numbers(3), ["lost"])
+
+
+def test_closing_waits_for_room_for_what_was_gathered(rig: Rig) -> None:
+    """As for anything else that is buffered."""
+    rig.io.room = 1
+    send_numbers(rig, 3)
+    rig.transport.close()
+    rig.loop.turn()
+    before = [*rig.io.out], rig.sock.fileno() >= 0
+    rig.io.room = EVERYTHING
+    rig.loop.claim_writable()
+    rig.loop.turn()
+
+    assert before == (numbers(1), True)
+    assert (rig.io.out, rig.sock.fileno()) == (numbers(3), -1)
+    assert rig.events == ["lost"]
+
+
+def test_aborting_forgets_what_was_gathered(rig: Rig) -> None:
+    """The end of the turn finds nothing to send."""
+    send_numbers(rig, 3)
+
+    rig.transport.abort()
+    rig.loop.turn()
+
+    assert (rig.io.out, rig.events) == (numbers(1), ["lost"])
+
+
 # -- exact sending
 
 
@@ -596,6 +858,58 @@ def test_an_exact_send_does_not_overtake_sendto(full: Rig, way: int) -> None:
     with pytest.raises(BlockingIOError):
         sends(full)[way]()
     assert full.io.out == []
+
+
+@WAYS
+def test_an_exact_send_goes_behind_what_was_gathered(rig: Rig, way: int) -> None:
+    """That goes out at once then, in the order in which it was sent."""
+    send_numbers(rig, 3)
+
+    sends(rig)[way]()
+
+    expected = [*numbers(3), *[(b"xy", PEER)] * (2 if way == 1 else 1)]
+    assert rig.io.out == expected
+    rig.loop.turn()
+    assert rig.io.out == expected
+
+
+@WAYS
+def test_an_exact_send_waits_for_what_was_gathered(rig: Rig, way: int) -> None:
+    """Where there is no room for that, there is none for this."""
+    rig.io.room = 2
+    send_numbers(rig, 3)
+
+    with pytest.raises(BlockingIOError):
+        sends(rig)[way]()
+    assert rig.io.out == numbers(2)
+    assert list(rig.loop.writers) == [rig.sock.fileno()]
+
+
+@WAYS
+@pytest.mark.parametrize("closing", ["close", "abort"])
+def test_an_exact_send_finds_the_transport_closed_by_an_earlier_error(
+    rig: Rig, closing: str, way: int
+) -> None:
+    """Told of a gathered datagram's error, the protocol may close: this is too late."""
+    send = sends(rig)[way]
+    send_numbers(rig, 2)
+    rig.io.errors = [PermissionError(errno.EPERM, "Operation not permitted")]
+    rig.protocol.on_event = lambda event: getattr(rig.transport, closing)()
+
+    with pytest.raises(EndpointClosedError):
+        send()
+    assert rig.io.out == numbers(1)
+
+
+@WAYS
+def test_an_exact_send_is_not_the_first_of_a_turn(rig: Rig, way: int) -> None:
+    """It has nothing to do with the gathering."""
+    sends(rig)[way]()
+    before = len(rig.io.out)
+
+    rig.transport.sendto(b"payload", PEER)
+
+    assert rig.io.out[before:] == [(b"payload", PEER)]
 
 
 @WAYS
@@ -961,15 +1275,18 @@ def test_a_batch_protocol_gets_the_batch(make_rig: MakeRig) -> None:
     assert rig.events == ["made", [b"1", b"2"]]
 
 
-def test_a_batch_protocol_needs_both_methods() -> None:
-    """By them it is recognised; it need not inherit anything."""
+def test_a_batch_protocol_is_known_by_its_method() -> None:
+    """It need not inherit anything, nor say how many it wants."""
     assert isinstance(BatchRecorder(), BatchProtocol)
-    assert not isinstance(Recorder(), BatchProtocol)
+    assert not isinstance(BoundedRecorder(), BatchProtocol)
 
 
-def test_a_batch_protocol_says_how_many_it_wants(make_rig: MakeRig) -> None:
+@pytest.mark.parametrize("kind", [BoundedRecorder, BoundedBatchRecorder])
+def test_a_protocol_may_say_how_many_it_wants(
+    kind: type[BoundedRecorder], make_rig: MakeRig
+) -> None:
     """It is asked before each batch."""
-    protocol = BatchRecorder()
+    protocol = kind()
     rig = make_rig(protocol=protocol)
     rig.start()
 
@@ -980,13 +1297,63 @@ def test_a_batch_protocol_says_how_many_it_wants(make_rig: MakeRig) -> None:
     assert rig.io.wanted == [5, 2]
 
 
-def test_a_plain_protocol_gets_batches_of_a_fixed_size(rig: Rig) -> None:
+@pytest.mark.parametrize("kind", [Recorder, BatchRecorder])
+def test_a_protocol_that_does_not_say_gets_batches_of_a_fixed_size(
+    kind: type[Recorder], make_rig: MakeRig
+) -> None:
     """It cannot be asked."""
+    rig = make_rig(protocol=kind())
     rig.start()
 
     rig.receive([b"1"])
 
     assert rig.io.wanted == [MAX_BATCH]
+
+
+@pytest.mark.parametrize("kind", [BoundedRecorder, BoundedBatchRecorder])
+def test_a_protocol_that_wants_nothing_pauses(
+    kind: type[BoundedRecorder], make_rig: MakeRig
+) -> None:
+    """Nothing is read: it stays in the kernel, and the socket is not watched."""
+    protocol = kind()
+    protocol.room = 0
+    rig = make_rig(protocol=protocol)
+    rig.start()
+
+    rig.receive([b"1"])
+
+    assert (rig.events, rig.io.wanted) == (["made"], [])
+    assert (rig.transport.is_reading(), rig.loop.readers) == (False, {})
+
+
+def test_a_protocol_that_wants_something_again_resumes(make_rig: MakeRig) -> None:
+    """What had been left in the kernel is read then."""
+    protocol = BoundedBatchRecorder()
+    protocol.room = 0
+    rig = make_rig(protocol=protocol)
+    rig.start()
+    rig.receive([b"1"])
+    protocol.room = 3
+
+    rig.transport.resume_reading()
+    rig.loop.claim_readable()
+
+    assert (rig.events, rig.io.wanted) == (["made", [b"1"]], [3])
+
+
+@pytest.mark.parametrize("way", ["pause_reading", "close", "abort"])
+def test_a_protocol_may_stop_the_reading_when_it_is_asked(
+    make_rig: MakeRig, way: str
+) -> None:
+    """Whatever it answers, nothing is read: the descriptor may be gone."""
+    protocol = BoundedBatchRecorder()
+    rig = make_rig(protocol=protocol)
+    rig.start()
+    protocol.on_asked = lambda: getattr(rig.transport, way)()
+
+    rig.receive([b"1"])
+
+    assert (rig.events, rig.io.wanted) == (["made"], [])
 
 
 def test_an_announced_datagram_may_not_be_there(rig: Rig) -> None:
@@ -1002,13 +1369,27 @@ def test_another_protocol_can_take_over(make_rig: MakeRig) -> None:
     """As with asyncio's own transports; batches, if it takes them."""
     rig = make_rig()
     rig.start()
-    successor = BatchRecorder()
+    successor = BoundedBatchRecorder()
 
     rig.transport.set_protocol(successor)
     rig.receive([b"1", b"2"])
 
     assert rig.transport.get_protocol() is successor
     assert (rig.events, successor.events) == (["made"], [[b"1", b"2"]])
+    assert rig.io.wanted == [successor.room]
+
+
+def test_a_protocol_that_takes_over_may_take_less(make_rig: MakeRig) -> None:
+    """It is not asked, and gets no batches, because the one before it could."""
+    rig = make_rig(protocol=BoundedBatchRecorder())
+    rig.start()
+    successor = Recorder()
+
+    rig.transport.set_protocol(successor)
+    rig.receive([b"1", b"2"])
+
+    assert (rig.events, successor.events) == (["made"], [b"1", b"2"])
+    assert rig.io.wanted == [MAX_BATCH]
 
 
 def pause_at(rig: Rig, *pauses: Any) -> None:
@@ -1111,6 +1492,26 @@ def test_closing_in_the_middle_of_a_batch_ends_it(rig: Rig) -> None:
     rig.loop.turn()
 
     assert rig.events == ["made", b"1", "lost"]
+
+
+def test_what_a_protocol_that_raises_holds_back_comes_first(rig: Rig) -> None:
+    """The rest of its batch is delivered before anything else is read."""
+
+    def fail(event: Any) -> None:
+        if event == b"one":
+            raise LookupError(event)
+
+    rig.start()
+    rig.protocol.on_event = fail
+    with pytest.raises(LookupError):
+        rig.receive([b"one", b"two"])
+    rig.receive([b"three"])  # nobody reads
+    assert rig.events == ["made", b"one"]
+
+    rig.loop.turn()
+    rig.loop.claim_readable()
+
+    assert rig.events == ["made", b"one", b"two", b"three"]
 
 
 def test_closing_forgets_what_was_held_back(rig: Rig) -> None:
@@ -1253,25 +1654,84 @@ def test_a_closed_transport_does_not_resume(rig: Rig) -> None:
     assert (rig.transport.is_reading(), rig.loop.readers) == (False, {})
 
 
-def test_polling_reads_now(rig: Rig) -> None:
-    """The protocol has the datagrams before the call returns."""
+def test_polling_reads_now(make_rig: MakeRig) -> None:
+    """The caller gets the datagrams; the protocol is neither told nor asked."""
+    rig = make_rig(protocol=BoundedBatchRecorder())
     rig.start()
+    rig.io.incoming = [datagrams(b"1", b"2"), datagrams(b"3")]
+
+    polled = [rig.transport.poll() for _ in range(3)]
+
+    assert polled == [datagrams(b"1", b"2"), datagrams(b"3"), []]
+    assert (rig.events, rig.io.wanted) == (["made"], [MAX_BATCH] * 3)
+
+
+def test_polling_looks_thoroughly(rig: Rig) -> None:
+    """Who asks wants to know; a readable socket says itself when there is more."""
+    rig.start()
+    rig.transport.poll()
+    rig.loop.claim_readable()
+
+    assert rig.io.thorough == [True, False]
+
+
+def test_polling_reads_as_many_as_are_wanted(rig: Rig) -> None:
+    """What the caller has no use for stays in the kernel."""
+    rig.start()
+
+    rig.transport.poll(3)
+
+    assert rig.io.wanted == [3]
+
+
+@pytest.mark.parametrize("way", ["pause_reading", "close", "abort"])
+def test_polling_a_paused_or_closed_transport_reads_nothing(rig: Rig, way: str) -> None:
+    """The pause holds; and the descriptor may be somebody else's by now."""
+    rig.start()
+    getattr(rig.transport, way)()
     rig.io.incoming = [datagrams(b"1")]
 
-    rig.transport.poll()
+    assert rig.transport.poll() == []
+    assert (rig.events, rig.io.wanted) == (["made"], [])
 
-    assert rig.events == ["made", b"1"]
+
+def test_polling_before_the_start_reads_nothing(rig: Rig) -> None:
+    """Nothing arrives unannounced."""
+    assert (rig.transport.poll(), rig.io.wanted) == ([], [])
 
 
-def test_polling_a_paused_transport_reads_nothing(rig: Rig) -> None:
-    """The pause holds."""
+def test_polling_does_not_overtake_what_was_held_back(rig: Rig) -> None:
+    """That comes first, and only on the next turn."""
     rig.start()
-    rig.transport.pause_reading()
-    rig.io.incoming = [datagrams(b"1")]
+    pause_at(rig, b"1")
+    rig.receive([b"1", b"2"])
+    rig.transport.resume_reading()
+    rig.io.incoming = [datagrams(b"3")]
 
-    rig.transport.poll()
+    assert rig.transport.poll() == []
 
-    assert rig.events == ["made"]
+
+def test_an_error_that_polling_meets_is_reported(rig: Rig) -> None:
+    """To the protocol, as any other; the caller gets nothing this time."""
+    rig.start()
+    rig.io.incoming = [REFUSED, datagrams(b"1")]
+
+    polled = [rig.transport.poll() for _ in range(2)]
+
+    assert polled == [[], datagrams(b"1")]
+    assert rig.events == ["made", REFUSED]
+    assert rig.transport.stats().receive_errors == 1
+
+
+def test_errors_without_end_do_not_keep_polling(rig: Rig) -> None:
+    """The socket is left alone then, by this way too."""
+    rig.start()
+    rig.io.incoming = [REFUSED] * 100
+
+    for _ in range(100):
+        rig.transport.poll()
+
+    assert len(rig.events) < 50
 
 
 def test_a_read_error_is_reported(rig: Rig) -> None:
@@ -1425,8 +1885,8 @@ def test_closing_sends_what_is_buffered_first(full: Rig) -> None:
     assert (full.sock.fileno(), full.events) == (-1, ["lost"])
 
 
-def test_a_closing_transport_never_resumes_the_protocol(full: Rig) -> None:
-    """It could not send any more."""
+def test_a_closing_transport_resumes_the_protocol(full: Rig) -> None:
+    """A protocol that was paused hears that all is out, as with asyncio's."""
     full.transport.sendto(bytes(HIGH), PEER)
     full.transport.close()
     full.io.room = EVERYTHING
@@ -1434,7 +1894,7 @@ def test_a_closing_transport_never_resumes_the_protocol(full: Rig) -> None:
     full.loop.claim_writable()
     full.loop.turn()
 
-    assert full.events == ["pause", "lost"]
+    assert full.events == ["pause", "resume", "lost"]
 
 
 def test_aborting_forgets_what_is_buffered(full: Rig) -> None:

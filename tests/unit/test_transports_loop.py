@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import aioudp
 from aioudp import _sockets
 from aioudp._batchio import BatchSocket
 from aioudp._transports.loop import LoopTransport
@@ -29,6 +30,7 @@ class Recorder(asyncio.DatagramProtocol):
         self.events: list[Any] = []
         self.senders: list[Any] = []
         self.pause_at: Any = None
+        self.room = 100  # datagrams
         self._told = asyncio.Event()
 
     def _note(self, event: Any) -> None:
@@ -50,6 +52,9 @@ class Recorder(asyncio.DatagramProtocol):
 
     def error_received(self, exc: Exception) -> None:
         self._note(exc)
+
+    def datagrams_wanted(self) -> int:
+        return self.room
 
     async def until(self, count: int) -> list[Any]:
         """Return the events once there are so many."""
@@ -194,6 +199,44 @@ async def test_what_arrives_during_a_pause_comes_after_it(
     assert await protocol.until(2) == ["made", b"payload"]
 
 
+async def test_a_protocol_that_wants_no_more_pauses_the_loop(
+    make_loop_transport: MakeLoopTransport,
+) -> None:
+    """It is asked after each datagram. A loop that cannot pause delivers on."""
+    transport, protocol = await make_loop_transport()
+    addr = transport.get_extra_info("sockname")
+    protocol.room = 0
+    for data in (b"1", b"2"):
+        transport.try_send(data, addr)
+    await protocol.until(2)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    before = [*protocol.events], transport.is_reading()
+    protocol.room = 100
+
+    transport.resume_reading()
+
+    if transport.can_pause:
+        assert before == (["made", b"1"], False)
+    assert await protocol.until(3) == ["made", b"1", b"2"]
+    assert transport.is_reading()
+
+
+def test_a_drop_in_loop_still_has_its_own_transport() -> None:
+    """Where ``create_datagram_endpoint`` is ours, it would lead back to here."""
+
+    async def main() -> str:
+        async with aioudp.bind(("127.0.0.1", 0), transport="loop") as endpoint:
+            transport: Any = endpoint.transport
+            inner = type(transport._inner).__module__
+            await endpoint.send(b"payload", endpoint.local_addr)
+            async with asyncio.timeout(10):
+                assert (await endpoint.recv()).data == b"payload"
+            return inner
+
+    assert aioudp.run(main()).partition(".")[0] in ("asyncio", "uvloop")
+
+
 async def test_polling_leaves_the_reading_to_the_loop(
     make_loop_transport: MakeLoopTransport,
 ) -> None:
@@ -201,8 +244,7 @@ async def test_polling_leaves_the_reading_to_the_loop(
     transport, protocol = await make_loop_transport()
     transport.try_send(b"payload", transport.get_extra_info("sockname"))
 
-    transport.poll()
-
+    assert transport.poll() == []
     assert protocol.events == ["made"]
     assert await protocol.until(2) == ["made", b"payload"]
 

@@ -1,0 +1,87 @@
+"""A fuzz target: the compiled parser of control data, beside a reading of cmsg(3).
+
+    python -m tests.native.fuzz_control_data --seconds 10
+
+With atheris installed, that does the driving, by coverage; else messages that are
+nearly right are mutated at random. The parser is given each input in a block of just
+its length, so a build with AddressSanitizer sees any read beyond it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import random
+import socket
+import struct
+import sys
+import time
+from typing import Any, Final
+
+CTRUNC: Final = int(socket.MSG_CTRUNC)
+
+_HEADER: Final = struct.Struct("@Nii")  # struct cmsghdr: cmsg_len, level, type
+_GRO: Final = (17, 104)  # SOL_UDP, UDP_GRO
+
+
+def reference(control: bytes, flags: int) -> int:
+    """Return what control data says of segments: a size, 0 for none, -1 if cut off."""
+    position = 0
+    while len(control) - position >= _HEADER.size:
+        length, level, kind = _HEADER.unpack_from(control, position)
+        if not _HEADER.size <= length <= len(control) - position:
+            break
+        if (level, kind) == _GRO and length >= _HEADER.size + 4:
+            size: int = struct.unpack_from("@i", control, position + _HEADER.size)[0]
+            return max(size, 0)
+        position += (length + 7) // 8 * 8
+    return -1 if flags & CTRUNC else 0
+
+
+def message(level: int, kind: int, value: bytes, *, claim: int = 0) -> bytes:
+    """Write one control message, which may *claim* to be longer than it is."""
+    length = max(0, _HEADER.size + len(value) + claim)
+    body = _HEADER.pack(length, level, kind) + value
+    return body + bytes(-len(body) % 8)
+
+
+def test_one_input(data: bytes) -> None:
+    """Compare the two on one input: its first byte makes the flags."""
+    parse: Any = importlib.import_module("aioudp._speedups").segment_size
+    flags, control = (CTRUNC if data[:1] > b"\x7f" else 0), data[1:]
+    assert parse(control, flags) == reference(control, flags), data
+
+
+def mutated(rng: random.Random) -> bytes:
+    """Return messages that are right but for a few bytes."""
+    data = bytearray(rng.randbytes(1))
+    for _ in range(rng.randrange(4)):
+        kind = rng.choice([_GRO, _GRO, (0, 8), (41, 50), (1, 29)])
+        claim = rng.choice([0, 0, 0, rng.randrange(-20, 300), rng.randrange(2**62)])
+        data += message(*kind, rng.randbytes(rng.randrange(20)), claim=claim)
+    for _ in range(rng.choice([0, 0, 1, 3])):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    return bytes(data[: rng.choice([None, None, rng.randrange(len(data) + 1)])])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    if importlib.util.find_spec("atheris"):
+        atheris = importlib.import_module("atheris")
+        limit = f"-max_total_time={int(options.seconds)}"
+        atheris.Setup([sys.argv[0], limit], test_one_input)
+        atheris.Fuzz()
+    rng = random.Random(options.seed)
+    deadline = time.monotonic() + options.seconds
+    inputs = 0
+    while time.monotonic() < deadline:
+        test_one_input(mutated(rng))
+        inputs += 1
+    sys.stdout.write(f"{inputs} inputs, seed {options.seed}: no difference\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""The compiled batch I/O does what the readable one does, byte for byte."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import random
+import socket
+from contextlib import ExitStack
+from types import ModuleType
+from typing import Any, Final, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aioudp import _address, _batchio, _sockets
+
+from .fuzz_control_data import CTRUNC, message, reference
+
+
+@pytest.fixture(scope="module")
+def speedups() -> ModuleType:
+    """Return the compiled twin."""
+    try:
+        return importlib.import_module("aioudp._speedups")
+    except ModuleNotFoundError:
+        pytest.skip("cannot: speedups: the accelerator is not built")
+
+
+class Pair(NamedTuple):
+    """Two peers on loopback, and the batch I/O of one module on each."""
+
+    sender: Any
+    receiver: Any
+    addr: Any
+
+    def transfer(self, count: int) -> list[bytes]:
+        """Return the payloads of *count* datagrams, which are there by now."""
+        received: list[bytes] = []
+        while batch := self.receiver.receive(count - len(received) or 1):
+            received += [data for data, _ in batch]
+        return received
+
+
+def open_pairs(stack: ExitStack, module: Any, host: str, *, offload: bool) -> Pair:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    socks = []
+    for _ in range(2):
+        sock = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
+        sock.bind((host, 0))
+        socks.append(sock)
+    segments = _sockets.probe_offload().gso_segments if offload else 1
+    return Pair(
+        module.BatchSocket(socks[0], gso_segments=segments, gro=False),
+        module.BatchSocket(
+            socks[1], gso_segments=1, gro=offload and _sockets.enable_gro(socks[1])
+        ),
+        socks[1].getsockname(),
+    )
+
+
+# Random, so that no two places look alike.
+NOISE: Final = random.Random(0).randbytes(100_000)
+
+
+def noise(size: int, start: int) -> bytes:
+    return NOISE[start : start + size]
+
+
+payloads = st.lists(
+    st.one_of(
+        st.binary(max_size=40),
+        st.builds(noise, st.integers(1, 1500), st.integers(0, 90_000)),
+        st.builds(noise, st.just(64), st.integers(0, 90_000)),
+    ),
+    max_size=60,
+)
+
+# Trains as a receiver meets them that guesses what comes next by what came before:
+# one size for a while, then another, the last datagram of a train often shorter.
+trains = st.lists(
+    st.tuples(
+        st.sampled_from([1, 511, 512, 513, 1200, 1200, 1200, 1452, 9000]),
+        st.integers(1, 40),
+        st.integers(0, 8999),
+        st.integers(0, 30_000),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@pytest.mark.parametrize("offload", [True, False])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@settings(max_examples=50, deadline=None)
+@given(data=payloads)
+def test_the_same_datagrams_arrive(
+    speedups: ModuleType, host: str, offload: bool, data: list[bytes]
+) -> None:
+    """Either twin delivers what either twin sends: same payloads, order and counts."""
+    with ExitStack() as stack:
+        for sending in (_batchio, speedups):
+            for receiving in (_batchio, speedups):
+                ours = open_pairs(stack, sending, host, offload=offload)
+                theirs = open_pairs(stack, receiving, host, offload=offload)
+                batch = [(item, theirs.addr) for item in data]
+                done = 0
+                while done < len(batch):
+                    done += ours.sender.send_batch(batch, done)
+                assert theirs.transfer(len(data)) == data
+                assert ours.sender.sent == len(data) == theirs.receiver.received
+                assert ours.sender.sent_bytes == theirs.receiver.received_bytes
+
+
+@settings(max_examples=50, deadline=None)
+@given(size=st.integers(1, 9000), segment_size=st.integers(1, 3000))
+def test_the_same_segments_arrive(
+    speedups: ModuleType, size: int, segment_size: int
+) -> None:
+    """Either twin cuts a buffer into the same datagrams."""
+    buffer = os.urandom(size)
+    expected = [buffer[i : i + segment_size] for i in range(0, size, segment_size)]
+    with ExitStack() as stack:
+        for module in (_batchio, speedups):
+            pair = open_pairs(stack, module, "127.0.0.1", offload=True)
+            done = 0
+            received: list[bytes] = []
+            while done < size:
+                done += pair.sender.send_segments(
+                    memoryview(buffer)[done:], segment_size, pair.addr
+                )
+                received += pair.transfer(128 * 64)
+            assert received == expected
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 12])
+@settings(max_examples=100, deadline=None)
+@given(trains=trains)
+def test_the_same_trains_arrive(
+    speedups: ModuleType, at_once: int, trains: list[tuple[int, int, int, int]]
+) -> None:
+    """Either twin hands trains over as they were sent, whatever came before."""
+    expected: dict[str, list[bytes]] = {}
+    received: dict[str, list[bytes]] = {}
+    with ExitStack() as stack:
+        for module in (_batchio, speedups):
+            pair = open_pairs(stack, module, "127.0.0.1", offload=True)
+            sent = expected[module.BatchSocket.implementation] = []
+            there = received[module.BatchSocket.implementation] = []
+            for number, (size, count, shorter, start) in enumerate(trains, 1):
+                length = min(size * count - shorter % size, 60_000)
+                train = noise(length, start)
+                done = 0
+                while done < length:
+                    done += pair.sender.send_segments(
+                        memoryview(train)[done:], size, pair.addr
+                    )
+                sent += [train[i : i + size] for i in range(0, length, size)]
+                if number % at_once == 0:
+                    there += pair.transfer(100_000)
+            there += pair.transfer(100_000)
+            assert pair.receiver.received == len(sent)
+            assert pair.receiver.received_bytes == sum(map(len, sent))
+    assert received == expected
+
+
+@given(
+    host=st.one_of(
+        st.ip_addresses(v=4).map(str).map("::ffff:{}".format),
+        st.ip_addresses(v=6).map(str),
+    ),
+    port=st.integers(1, 65535),
+)
+def test_the_same_addresses_are_read(host: str, port: int) -> None:
+    """What one form of an address becomes, and back, does not depend on the twin."""
+    addr = _address.socket_address((host, port), socket.AF_INET6, dual_stack=True)
+    public = _address.public_address(addr)
+    assert (
+        _address.socket_address(public, socket.AF_INET6, dual_stack=True)[:2]
+        == addr[:2]
+    )
+
+
+messages = st.builds(
+    message,
+    st.sampled_from([17, 0, 1, 41]),
+    st.sampled_from([104, 8, 50]),
+    st.binary(max_size=12),
+    claim=st.one_of(st.just(0), st.integers(-16, 2**40)),
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    control=st.one_of(
+        st.binary(max_size=80), st.lists(messages, max_size=4).map(b"".join)
+    ),
+    flags=st.sampled_from([0, CTRUNC]),
+)
+def test_control_data_is_read_within_its_bounds(
+    speedups: ModuleType, control: bytes, flags: int
+) -> None:
+    """Whatever stands in control data, the compiled parser reads what cmsg(3) says."""
+    assert speedups.segment_size(control, flags) == reference(control, flags)
+
+
+@pytest.mark.parametrize(
+    "datagrams",
+    [
+        [b"xy"],
+        [(b"xy",)],
+        [(b"xy", None, None)],
+        [("xy", None)],
+        [(bytearray(b"xy"), None)],
+        [[b"xy", None]],
+        [(b"xy", None), 3],
+        [(b"xy", None), (b"xy", None), ("xy", None)],
+    ],
+)
+def test_a_batch_that_was_not_prepared_is_refused(
+    speedups: ModuleType, datagrams: list[Any]
+) -> None:
+    """It is an error and no crash, and the buffers can be used again after it."""
+    with ExitStack() as stack:
+        pair = open_pairs(stack, speedups, "127.0.0.1", offload=True)
+
+        with pytest.raises(TypeError):
+            pair.sender.send_batch(datagrams)
+        pair.sender.send_batch([(b"1", pair.addr), (b"2", pair.addr)])
+
+        assert pair.transfer(2) == [b"1", b"2"]
+
+
+def test_a_batch_is_a_list(speedups: ModuleType) -> None:
+    """What ``prepare`` gives, and nothing else."""
+    with ExitStack() as stack:
+        pair = open_pairs(stack, speedups, "127.0.0.1", offload=True)
+
+        with pytest.raises(TypeError):
+            pair.sender.send_batch(((b"1", pair.addr),))
