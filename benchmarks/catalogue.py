@@ -31,6 +31,11 @@ class Subject:
     module: str | None = None
     """What must be importable, besides the event loop."""
     native: bool = False
+    compiled: bool = True
+    """Whether aioudp may use its compiled batch I/O, where that was built."""
+    sources: int = 0
+    """From how many sockets it is flooded, one datagram at a time; 0: one, as fast as
+    possible."""
 
     @property
     def label(self) -> str:
@@ -39,24 +44,69 @@ class Subject:
 
     def missing(self, *, compiler: bool) -> str | None:
         """Return why it cannot run here, or ``None`` if it can."""
+        if (self.native or self.sources) and not compiler:
+            return "the C programs were not built"
         if self.native:
-            return None if compiler else "the C programs were not built"
+            return None
         for module in (self.module, self.loop):
             if module not in (None, "none") and find_spec(str(module)) is None:
                 return f"{module} is not installed"
         return None
 
 
-def _subjects() -> Iterator[Subject]:
-    ours = {
-        "receive": {"recv": "receive", "recv_many": "receive_many"},
-        "send": {
-            "send": "send",
-            "send(segment_size=)": "send_segments",
-            "send_many": "send_many",
+MANY_PEERS: Final = "to 1,000 peers"
+SOURCES: Final = (1, 64, 10_000)
+
+
+def from_sources(count: int) -> str:
+    """Return the name of receiving single datagrams from so many sources."""
+    return f"aioudp recv_many, no offload, {count:,} source{'s' * (count > 1)}"
+
+
+def _ours() -> Iterator[Subject]:
+    functions = {
+        "receive": {
+            "recv": "with_aioudp:receive",
+            "recv_many": "with_aioudp:receive_many",
+            "recv_many, no offload": "with_aioudp:receive_many_singly",
+            "drop-in": "with_drop_in:receive",
+            "drop-in, batches": "with_drop_in:receive_batches",
         },
-        "echo": {"async for + send": "echo"},
+        "send": {
+            "send": "with_aioudp:send",
+            "send(segment_size=)": "with_aioudp:send_segments",
+            "send_many": "with_aioudp:send_many",
+            f"send_many {MANY_PEERS}": "with_aioudp:send_many_to_many",
+            "drop-in": "with_drop_in:send",
+        },
+        "echo": {
+            "async for + send": "with_aioudp:echo",
+            "drop-in": "with_drop_in:echo",
+        },
     }
+    in_python = ("recv", "recv_many", "send(segment_size=)", "send_many")
+    loops: tuple[Loop, ...] = ("asyncio", "uvloop")
+    for scenario in SCENARIOS:
+        for name, function in functions[scenario].items():
+            target = f"subjects.{function}"
+            for loop in loops:
+                yield Subject(scenario, f"aioudp {name}", loop, target, "aioudp")
+            if name in in_python:
+                yield Subject(
+                    scenario,
+                    f"aioudp {name}, in Python",
+                    "uvloop",
+                    target,
+                    "aioudp",
+                    compiled=False,
+                )
+    for count in SOURCES:
+        target = "subjects.with_aioudp:receive_many_singly"
+        name = from_sources(count)
+        yield Subject("receive", name, "uvloop", target, "aioudp", sources=count)
+
+
+def _subjects() -> Iterator[Subject]:
     peers = {
         "DatagramProtocol": ("with_protocol", None),
         "asyncio-dgram": ("with_asyncio_dgram", "asyncio_dgram"),
@@ -71,15 +121,13 @@ def _subjects() -> Iterator[Subject]:
         "send": {
             "C sendmmsg + UDP_SEGMENT": "send trains",
             "C sendmmsg": "send singles",
+            f"C sendmmsg {MANY_PEERS}": "send peers",
         },
         "echo": {},
     }
     loops: tuple[Loop, ...] = ("asyncio", "uvloop")
     for scenario in SCENARIOS:
-        for name, function in ours[scenario].items():
-            for loop in loops:
-                target = f"subjects.with_aioudp:{function}"
-                yield Subject(scenario, f"aioudp {name}", loop, target, "aioudp")
+        yield from (one for one in _ours() if one.scenario == scenario)
         for name, (file, module) in peers.items():
             for loop in loops:
                 target = f"subjects.{file}:{scenario}"
@@ -93,7 +141,7 @@ def _subjects() -> Iterator[Subject]:
 
 SUBJECTS: Final = tuple(_subjects())
 
-# The handful of a quick run: the promises of the README.
+# The handful of a quick run.
 _QUICK: Final = frozenset(
     {
         "aioudp recv",

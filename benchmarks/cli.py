@@ -67,7 +67,7 @@ ResultFile = Annotated[Path, typer.Argument(help="The JSON file of a run.")]
 @app.command()
 def run(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Ten seconds: the promises, 64 bytes.")
+        bool, typer.Option("--quick", help="Ten seconds: a handful, 64 bytes.")
     ] = False,
     scenario: Annotated[
         list[str] | None, typer.Option(help="Only this: receive, send or echo.")
@@ -161,13 +161,13 @@ def publish_(file: ResultFile) -> None:
 def ratios_(
     file: ResultFile,
     check: Annotated[
-        bool, typer.Option("--check", help="Fail if a promise is not kept.")
+        bool, typer.Option("--check", help="Fail if one is not reached.")
     ] = False,
 ) -> None:
-    """Print the ratios that are promised, and those to C."""
+    """Print the ratios that are aimed at, and those to C."""
     found = _read(file)
     typer.echo(ratios.render(found))
-    if check and ratios.broken(found):
+    if check and ratios.missed(found):
         raise typer.Exit(1)
 
 

@@ -89,20 +89,20 @@ async def _observe(
 
 
 def kernel_drops(port: int) -> int | None:
-    """Return the drops of the socket bound to *port* of :data:`HOST`.
+    """Return the drops of the socket bound to *port* of :data:`HOST`, or of any.
 
     The last column of /proc/net/udp (proc(5)); ``None`` where there is none.
     """
     # The kernel prints the address as a number of its own byte order.
     host = int.from_bytes(socket.inet_aton(HOST), sys.byteorder)
-    local_address = f"{host:08X}:{port:04X}"
+    local_addresses = f"{host:08X}:{port:04X}", f"{0:08X}:{port:04X}"
     try:
         lines = Path("/proc/net/udp").read_text().splitlines()
     except OSError:
         return None
     for line in lines:
         fields = line.split()
-        if fields[1] == local_address:
+        if fields[1] in local_addresses:
             return int(fields[-1])
     return None
 

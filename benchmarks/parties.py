@@ -32,6 +32,8 @@ class Party(NamedTuple):
     """``module:function`` below this package; for C, the program and its mode."""
     loop: str
     """The event loop; ``"native"`` for a C program."""
+    compiled: bool = True
+    """Whether aioudp may use its compiled batch I/O."""
 
 
 class Parties:
@@ -61,8 +63,11 @@ class Parties:
 
     def of(self, subject: Subject) -> tuple[Party, Party]:
         """Return the listener and the talker that *subject* is measured with."""
-        me = Party(subject.target, "native" if subject.native else subject.loop)
+        loop = "native" if subject.native else subject.loop
+        me = Party(subject.target, loop, subject.compiled)
         if subject.scenario == "receive":
+            if subject.sources:
+                return me, Party(f"send {subject.sources}", "native")
             return me, self.flood(trains=self.has_trains)
         if subject.scenario == "send":
             return self._load("receive gro", "load.sink:drain"), me
@@ -121,10 +126,12 @@ def worker(
     options: Mapping[str, object] | None = None,
 ) -> list[str]:
     """Return the command that runs *party* in a Python process of its own."""
+    environment = {} if party.compiled else {"AIOUDP_SPEEDUPS": "0"}
     spec = {
         "target": f"benchmarks.{party.target}",
         "loop": party.loop,
         "job": {"port": port, "payload": payload, "seconds": seconds},
         "options": dict(options or {}),
+        "environment": environment,
     }
     return [sys.executable, "-m", "benchmarks.worker", json.dumps(spec)]

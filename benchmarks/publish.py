@@ -26,6 +26,7 @@ _LOOPS: Final = ("asyncio", "uvloop")
 _README_ROWS: Final = (
     ("receive", "aioudp recv_many"),
     ("receive", "aioudp recv"),
+    ("receive", "aioudp drop-in"),
     ("receive", "DatagramProtocol"),
     ("receive", "asyncio-dgram"),
     ("receive", "asyncudp"),
@@ -33,8 +34,10 @@ _README_ROWS: Final = (
     ("send", "aioudp send(segment_size=)"),
     ("send", "aioudp send_many"),
     ("send", "aioudp send"),
+    ("send", "aioudp drop-in"),
     ("send", "DatagramProtocol"),
     ("echo", "aioudp async for + send"),
+    ("echo", "aioudp drop-in"),
     ("echo", "DatagramProtocol"),
 )
 _UNITS: Final = {

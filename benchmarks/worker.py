@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import os
 import struct
 import sys
 import time
@@ -40,6 +41,13 @@ MAX_DATAGRAM: Final = 65535
 
 BURST: Final = 64
 """Datagrams that a talker sends between two looks at the clock."""
+
+
+MANY: Final = 1024
+"""Datagrams of one call that takes many."""
+
+PEERS: Final = 1000
+"""Peers that a talker to many has: 127.0.0.1 and what follows, on one port."""
 
 
 class Job:
@@ -132,6 +140,7 @@ def asyncio_run(main: Awaitable[None], loop: str) -> None:
 def main() -> None:
     """Do what the JSON on the command line says."""
     spec = json.loads(sys.argv[1])
+    os.environ.update(spec["environment"])
     module, _, function = spec["target"].partition(":")
     target = getattr(importlib.import_module(module), function)
     run(partial(target, **spec["options"]), spec["loop"], Job(**spec["job"]))

@@ -42,6 +42,7 @@ int main(int argc, char **argv)
 	}
 	gro = strcmp(argv[2], "gro") == 0;
 	addr = address(argv[1], 0);
+	addr.sin_addr.s_addr = htonl(INADDR_ANY); /* whatever of 127/8 it is sent to */
 	fd = open_socket();
 	if (gro && setsockopt(fd, IPPROTO_UDP, UDP_GRO, &gro, sizeof gro) < 0)
 		die("UDP_GRO");

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import aioudp
 
-from ..worker import BURST, HOST, MARK, Job
+from ..worker import BURST, HOST, MANY, MARK, PEERS, Job
 
 # Bytes of one send with segment_size: what one read of a stream may bring.
 _CHUNK = 65536
@@ -27,7 +29,16 @@ async def receive(job: Job) -> None:
 
 async def receive_many(job: Job) -> None:
     """Receive with ``recv_many``, all that is there."""
-    async with aioudp.bind((HOST, 0)) as endpoint:
+    await _receive_many(job)
+
+
+async def receive_many_singly(job: Job) -> None:
+    """Receive with ``recv_many``, without UDP_GRO."""
+    await _receive_many(job, offload=False)
+
+
+async def _receive_many(job: Job, **options: Any) -> None:
+    async with aioudp.bind((HOST, 0), **options) as endpoint:
         job.listening(endpoint.local_addr)
         await endpoint.recv_many()
         job.start()
@@ -71,13 +82,27 @@ async def send_segments(job: Job) -> None:
 
 async def send_many(job: Job) -> None:
     """Send with ``send_many``, a list of datagrams at a time."""
-    datagrams = [(job.payload, None)] * BURST
+    datagrams = [(job.payload, None)] * MANY
     async with aioudp.connect(job.peer) as endpoint:
         job.wait_for_go()
         sent = 0
         for burst in job.bursts():
             await endpoint.send_many(datagrams)
-            sent = burst * BURST
+            sent = burst * MANY
+        job.stop(sent)
+
+
+async def send_many_to_many(job: Job) -> None:
+    """Send with ``send_many`` to one peer after the other."""
+    _, port = job.peer
+    peers = [(f"127.0.{i >> 8}.{i & 255}", port) for i in range(1, PEERS + 1)]
+    datagrams = [(job.payload, peer) for peer in peers]
+    async with aioudp.bind((HOST, 0)) as endpoint:
+        job.wait_for_go()
+        sent = 0
+        for burst in job.bursts():
+            await endpoint.send_many(datagrams)
+            sent = burst * PEERS
         job.stop(sent)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..worker import BURST, HOST, MARK, Job
 
 
-class _Listener(asyncio.DatagramProtocol):
+class Listener(asyncio.DatagramProtocol):
     """Counts the datagrams between the marks."""
 
     def __init__(self, job: Job) -> None:
@@ -32,7 +33,7 @@ class _Listener(asyncio.DatagramProtocol):
             self.ended.set()
 
 
-class _Echo(_Listener):
+class Echo(Listener):
     """Sends back the datagrams between the marks."""
 
     def connection_made(self, transport: Any) -> None:
@@ -46,11 +47,12 @@ class _Echo(_Listener):
             self.count += 1
 
 
-async def _listen(job: Job, protocol_class: type[_Listener]) -> None:
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(
-        lambda: protocol_class(job), local_addr=(HOST, 0)
-    )
+Opens = Callable[..., Awaitable[tuple[asyncio.DatagramTransport, Any]]]
+
+
+async def listen(job: Job, protocol_class: type[Listener], opens: Opens) -> None:
+    """Listen with a protocol, on the transport that *opens* gives."""
+    transport, protocol = await opens(lambda: protocol_class(job), local_addr=(HOST, 0))
     job.listening(transport.get_extra_info("sockname"))
     await protocol.ended.wait()
     transport.close()
@@ -58,21 +60,23 @@ async def _listen(job: Job, protocol_class: type[_Listener]) -> None:
 
 async def receive(job: Job) -> None:
     """Receive with ``datagram_received``."""
-    await _listen(job, _Listener)
+    await listen(job, Listener, asyncio.get_running_loop().create_datagram_endpoint)
 
 
 async def echo(job: Job) -> None:
     """Answer with ``sendto`` in ``datagram_received``."""
-    await _listen(job, _Echo)
+    await listen(job, Echo, asyncio.get_running_loop().create_datagram_endpoint)
 
 
 async def send(job: Job) -> None:
     """Send with ``sendto``; the loop gets its turn after each burst."""
+    await talk(job, asyncio.get_running_loop().create_datagram_endpoint)
+
+
+async def talk(job: Job, opens: Opens) -> None:
+    """Send bursts on the transport that *opens* gives."""
     payload = job.payload
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(
-        asyncio.DatagramProtocol, remote_addr=job.peer
-    )
+    transport, _ = await opens(asyncio.DatagramProtocol, remote_addr=job.peer)
     job.wait_for_go()
     sent = 0
     for burst in job.bursts():

@@ -55,14 +55,19 @@ def result_file(
     """Run a few subjects, with the C programs if there is a compiler, and without."""
     file = tmp_path_factory.mktemp("results") / "run.json"
     subjects = (
-        "aioudp recv",
-        "segment_size",
+        "aioudp recv (asyncio)",
+        "aioudp recv_many (asyncio)",
+        "aioudp recv_many, in Python",
+        "segment_size=) (asyncio)",
         "async for",
+        "drop-in (asyncio)",
         "DatagramProtocol (asyncio)",
     )
-    load = (
-        ["--python-load"] if request.param == "python" else ["--subject", "C recvmmsg"]
-    )
+    load = ["--python-load"]
+    if request.param == "native":
+        load = []
+        for name in ("C recvmmsg", "64 sources", "1,000 peers (asyncio)"):
+            load += ["--subject", name]
     benchmarks(
         "run",
         *load,
