@@ -25,19 +25,21 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import FrameType
-from typing import ClassVar, Final, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 import environments
 from environments import HOME, ROOT
 
 PLATFORMS: Final = ("linux", "darwin", "win32")
 TYPED: Final = ("aioudp", "tests", "examples", "benchmarks", "scripts")
-GROUPS: Final = ("test", "lint", "docs", "bench")
+GROUPS: Final = ("test", "lint", "docs", "bench", "interop")
+INTEROP: Final = ("aiocoap", "aioquic", "dnspython", "python-osc", "zeroconf")
 STRICT: Final = ("-X", "dev", "-W", "error")
+MEASURED: Final = ("-m", "coverage", "run", "-m", "pytest", "--quiet")
 THIS_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 CLOSING_LINE: Final = re.compile(r"\d+ (passed|failed|error|skipped).* in [\d.]+s")
 COVERAGE: Final = str(HOME / "coverage" / "data")
-LIMIT: Final = 600  # seconds for one command: only a hang takes so long
+LIMIT: Final = 1800  # seconds for one command: only a hang takes so long
 
 
 class Leg:
@@ -131,16 +133,75 @@ def types(leg: Leg) -> None:
     leg.run(python.with_name("basedpyright"), "--pythonpath", python)
 
 
-def tests(name: str, interpreter: Path | str, groups: tuple[str, ...]) -> Leg:
-    """Run all the tests on one interpreter, and measure what they cover."""
+def all_tests(leg: Leg) -> None:
+    """Run all the tests, and measure what they cover."""
+    python = main_environment(leg)
+    required = os.environ.get("AIOUDP_REQUIRE")
+    if required is not None:  # these are only in the main environment
+        required = ",".join((required, *INTEROP))
+    also: dict[str, Any] = {} if required is None else {"AIOUDP_REQUIRE": required}
+    leg.run(python, *STRICT, *MEASURED, COVERAGE_FILE=COVERAGE, **also)
+
+
+def tests_on(name: str, interpreter: Path) -> Leg:
+    """Run the tests of the library itself on another interpreter."""
+    elsewhere = ("benchmarks", "docs", "interop")
 
     def steps(leg: Leg) -> None:
+        groups = ("test",)
         python = environments.environment(name, interpreter, leg.run, groups=groups)
-        measured = ("-m", "coverage", "run", "-m", "pytest", "--quiet")
-        leg.run(python, *STRICT, *measured, COVERAGE_FILE=COVERAGE)
+        ignored = [f"--ignore=tests/{folder}" for folder in elsewhere]
+        leg.run(python, *STRICT, *MEASURED, *ignored, COVERAGE_FILE=COVERAGE)
 
-    version = THIS_PYTHON if name == "main" else name
-    return Leg(f"tests on {version}", steps)
+    return Leg(f"tests on {name}", steps)
+
+
+def readable(leg: Leg) -> None:
+    """Run what the compiled batch I/O was tested with on its readable twin too."""
+    python = main_environment(leg)
+    what = ("tests/contract", "tests/network", "tests/properties")
+    leg.run(
+        python, *STRICT, *MEASURED, *what, AIOUDP_SPEEDUPS="0", COVERAGE_FILE=COVERAGE
+    )
+
+
+def sanitizers(leg: Leg) -> None:
+    """Look for reads and writes beyond a buffer, and for undefined behaviour, in C."""
+    main = main_environment(leg)
+    if not environments.can_compile(main):
+        leg.output += "SKIPPED cannot: speedups: there is no compiler\n"
+        return
+    with tempfile.TemporaryDirectory(prefix="aioudp-sanitizers-") as name:
+        away = Path(name)
+        checked = "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+        built = copy_of_the_package(away / "source")
+        install = ("-m", "pip", "install", "--quiet", "--no-deps")
+        leg.run(
+            *(main, *install, "--target", away / "site", built),
+            AIOUDP_BUILD_SPEEDUPS="yes",
+            CFLAGS=f"{checked} -O1 -g",
+            LDFLAGS=checked,
+        )
+        copy_of_the_tests(away / "run")
+        sanitized = {
+            "PYTHONPATH": str(away / "site"),
+            "LD_PRELOAD": " ".join(map(runtime_library, ("libasan.so", "libubsan.so"))),
+            "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's own are many
+            "PYTHONMALLOC": "malloc",  # each object by itself, with a fence around it
+        }
+        what = ("native", "contract/test_receiving.py", "contract/test_sending.py")
+        tests = [f"tests/{name}" for name in what]
+        pytest = (main, "-X", "dev", "-m", "pytest", "--quiet", *tests)
+        leg.run(*pytest, cwd=away / "run", **sanitized)
+        fuzz = (main, "-m", "tests.native.fuzz_control_data", "--seconds", "5")
+        leg.run(*fuzz, cwd=away / "run", **sanitized)
+
+
+def runtime_library(name: str) -> str:
+    """Return the path of a library of the C compiler."""
+    compiler = os.environ.get("CC", "cc")
+    asked = [compiler, f"-print-file-name={name}"]
+    return subprocess.run(asked, capture_output=True, text=True).stdout.strip()
 
 
 def coverage(leg: Leg) -> None:
@@ -157,22 +218,32 @@ def docs(leg: Leg) -> None:
         leg.run(*sphinx, "-b", builder, "docs", HOME / "docs" / builder)
 
 
+def copy_of_the_package(to: Path) -> Path:
+    """Copy what a wheel is built from, and nothing that was built before."""
+    sources = shutil.ignore_patterns("__pycache__", "*.so", "*.c")
+    shutil.copytree(ROOT / "aioudp", to / "aioudp", ignore=sources)
+    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, to)
+    return to
+
+
+def copy_of_the_tests(to: Path) -> None:
+    sources = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "tests", to / "tests", ignore=sources)
+    shutil.copy(ROOT / "pyproject.toml", to)
+
+
 def wheel(leg: Leg) -> None:
     """Build a wheel, and test it where the checkout cannot be seen."""
     main = main_environment(leg)
     with tempfile.TemporaryDirectory(prefix="aioudp-wheel-") as name:
         away = Path(name)
         # Built from a copy: setuptools leaves files behind, and would ship them later.
-        source = away / "source"
-        ours = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "aioudp", source / "aioudp", ignore=ours)
-        for file in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(ROOT / file, source)
+        source = copy_of_the_package(away / "source")
         leg.run(main, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", away, source)
         (built,) = away.glob("*.whl")
 
-        shutil.copytree(ROOT / "tests", away / "run" / "tests", ignore=ours)
-        shutil.copy(ROOT / "pyproject.toml", away / "run")
+        copy_of_the_tests(away / "run")
         what = f"{built}[all]"
         environments.install(
             away / "venv", sys.executable, leg.run, what, groups=("test",)
@@ -215,11 +286,12 @@ def main() -> int:
 
     shutil.rmtree(Path(COVERAGE).parent, ignore_errors=True)
     Path(COVERAGE).parent.mkdir()
-    here = tests("main", sys.executable, GROUPS)
+    here = Leg(f"tests on {THIS_PYTHON}", all_tests)
     legs = [here, Leg("lint", lint), Leg("types", types)]
     if not options.fast:
         others = environments.other_interpreters()
-        legs += [tests(name, others[name], ("test",)) for name in others]
+        legs += [tests_on(name, python) for name, python in others.items()]
+        legs += [Leg("readable twin", readable), Leg("sanitizers", sanitizers)]
         legs += [Leg("wheel", wheel), Leg("docs", docs)]
     finished = [preparing, *run_all(legs, options.jobs)]
     if not options.fast:

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,9 @@ HOME: Final = ROOT / ".venv-test"
 
 _OLDEST: Final = (3, 11)
 _PIP: Final = "pip >= 25.1"  # the first that installs dependency groups
+
+_BUILT_FROM: Final = ("pyproject.toml", "setup.py", "aioudp/_speedups.pyx")
+_BUILDING: Final = threading.Lock()  # all environments build in the checkout itself
 
 Run = Callable[..., object]
 """Runs a command, given as strings, and raises if it fails."""
@@ -83,18 +87,20 @@ def environment(
 ) -> Path:
     """Make an environment with the project, editable, and its dependency groups.
 
-    One that was made before is used again while pyproject.toml and the interpreter
-    are the same.
+    One that was made before is used again while what it was built from and the
+    interpreter are the same. Where there is a compiler, the accelerator must build.
 
     Returns:
         The interpreter of the environment.
     """
     home = HOME / name
     stamp = home / "made-for"
-    made_for = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    sources = b"".join((ROOT / name).read_bytes() for name in _BUILT_FROM)
+    made_for = hashlib.sha256(sources).hexdigest()
     made_for += f" {ROOT} {python} {version(python)} {sorted(groups)}\n"
     if not stamp.exists() or stamp.read_text() != made_for:
-        install(home, python, run, "--editable", f"{ROOT}[all]", groups=groups)
+        with _BUILDING:
+            install(home, python, run, "--editable", f"{ROOT}[all]", groups=groups)
         stamp.write_text(made_for)
     return interpreter(home)
 
@@ -107,7 +113,9 @@ def install(
     run(python, "-m", "venv", home)
     pip = [interpreter(home), "-m", "pip", "install", "--quiet"]
     run(*pip, "--upgrade", _PIP)
-    run(*pip, *what, *(f"--group={ROOT / 'pyproject.toml'}:{name}" for name in groups))
+    groups = [f"--group={ROOT / 'pyproject.toml'}:{name}" for name in groups]
+    speedups = "yes" if can_compile(python) else "auto"
+    run(*pip, *what, *groups, AIOUDP_BUILD_SPEEDUPS=speedups)
 
 
 def interpreter(home: Path) -> Path:
@@ -146,9 +154,20 @@ def add_system_tools() -> str | None:
     return None
 
 
+def can_compile(python: Path | str) -> bool:
+    """Tell whether the accelerator can be built for *python* here."""
+    if sys.platform != "linux" or not shutil.which(os.environ.get("CC", "cc")):
+        return False
+    script = "import sysconfig; print(sysconfig.get_path('include'))"
+    where = subprocess.run([python, "-c", script], capture_output=True, text=True)
+    return (Path(where.stdout.strip()) / "Python.h").exists()
+
+
 def abilities() -> str:
     """Return what tests may not skip here, as ``AIOUDP_REQUIRE`` wants it."""
     able = ["uvloop"] if sys.platform != "win32" else []
+    if can_compile(sys.executable):
+        able.append("speedups")
     if _is_root() and shutil.which("ip") and _can_unshare():
         able.append("network")
         able += [tool for tool in ("nft", "tc") if shutil.which(tool)]
