@@ -29,6 +29,7 @@ from . import (
     memory,
     native,
     publish,
+    quic,
     ratios,
     results,
     tables,
@@ -193,6 +194,20 @@ def import_time_(
     typer.echo(import_time.render(result))
     typer.echo(f"\nPromised: at most {import_time.PROMISE * 1e3:.0f} ms added.")
     _write(output, "import_time", result)
+
+
+@app.command("quic")
+def quic_(
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    mebibytes: Annotated[int, typer.Option(min=1, help="Of each transfer.")] = 16,
+    output: Output = None,
+) -> None:
+    """Measure what aioquic gains by the drop-in."""
+    if why := quic.missing():
+        raise typer.BadParameter(why)
+    result = quic.measure(_loops(), rounds, mebibytes * 1024 * 1024)
+    typer.echo(quic.render(result))
+    _write(output, "quic", result)
 
 
 @app.command("fairness")

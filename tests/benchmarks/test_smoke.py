@@ -180,6 +180,21 @@ def test_import_time(tmp_path: Path) -> None:
     assert all(len(times) == 2 for times in result["seconds"].values())
 
 
+@pytest.mark.skipif(
+    find_spec("aioquic") is None, reason="cannot: aioquic: not installed"
+)
+def test_quic(tmp_path: Path) -> None:
+    """Every transfer was timed, with the drop-in and without."""
+    file = tmp_path / "quic.json"
+    options = ("--rounds", "1", "--mebibytes", "1", "--output", file)
+    printed = benchmarks("quic", *options)
+
+    result = json.loads(file.read_text())["quic"]
+    assert "asyncio+drop-in" in printed
+    assert {"asyncio", "asyncio+drop-in"} <= result["seconds"].keys()
+    assert all(taken > 0 for (taken,) in result["seconds"].values())
+
+
 def test_fairness_accounts_for_every_datagram(tmp_path: Path) -> None:
     """Single datagrams that were sent were received or dropped, exactly."""
     file = tmp_path / "fairness.json"
