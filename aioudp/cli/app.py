@@ -9,6 +9,7 @@ import typer
 import aioudp
 
 from . import console
+from .bench.command import bench
 from .echo import echo
 from .info import info
 from .listen import listen
@@ -44,5 +45,5 @@ def _options(
     pass
 
 
-for _command in (listen, send, echo, info):
+for _command in (listen, send, echo, bench, info):
     app.command()(_command)

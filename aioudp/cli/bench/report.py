@@ -1,0 +1,166 @@
+"""The result of a run: its numbers, as JSON and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from rich.table import Table
+
+from .histogram import Histogram
+
+PERCENTILES: Final = (50, 90, 99, 99.9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """What the server counted; it travels as JSON."""
+
+    received: int = 0
+    received_bytes: int = 0
+    duplicated: int = 0
+    reordered: int = 0
+    late: int = 0
+    kernel_drops: int = 0
+    """Datagrams that found the server's receive buffer full, of whatever sender. A
+    train counts as one."""
+    seconds: float = 0.0
+    """Between the first and the last datagram."""
+    jitter: float = 0.0
+    """Seconds; the mean over the flows."""
+    one_way: list[tuple[int, int]] | None = None
+    """Buckets of the one-way histogram; ``None``: the clocks are not one."""
+
+    @classmethod
+    def from_json(cls, content: Any) -> Received:
+        """Read what a server sent.
+
+        Raises:
+            ValueError: If it is not what a server sends.
+        """
+        if not isinstance(content, Mapping):
+            raise ValueError("not a JSON object")
+        known = {name: content.get(name) for name in cls.__dataclass_fields__}
+        buckets = known.pop("one_way")
+        for name, value in known.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"{name} is not a number: {value!r}")
+        try:
+            one_way = buckets and [(int(a), int(b)) for a, b in buckets]
+        except (TypeError, ValueError):
+            raise ValueError(f"not a histogram: {buckets!r}") from None
+        return cls(**known, one_way=one_way)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A whole run, as the client knows it at the end."""
+
+    payload: int
+    flows: int
+    seconds: float
+    sent: int
+    send_errors: int
+    probes: int
+    round_trips: Histogram = field(default_factory=Histogram)
+    received: Received | None = None
+    """``None``: the server did not tell."""
+
+    @property
+    def lost(self) -> int | None:
+        """Datagrams that never arrived."""
+        return None if self.received is None else self.sent - self.received.received
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for programs: seconds, bytes, datagrams."""
+        told: dict[str, Any] = {}
+        one_way = None
+        if self.received is not None:
+            told = asdict(self.received)
+            del told["one_way"]
+            told["receiving_seconds"] = told.pop("seconds")
+            one_way = self.received.one_way
+        return {
+            "payload": self.payload,
+            "flows": self.flows,
+            "seconds": self.seconds,
+            "sent": self.sent,
+            "sent_per_second": self.sent / self.seconds if self.seconds else 0.0,
+            "send_errors": self.send_errors,
+            "lost": self.lost,
+            **told,
+            "probes": self.probes,
+            "probes_answered": self.round_trips.count,
+            "round_trip_seconds": _percentiles(self.round_trips),
+            "one_way_seconds": None
+            if one_way is None
+            else _percentiles(Histogram(one_way)),
+        }
+
+    def as_table(self) -> Table:
+        """Return it for people."""
+        table = Table("", "", title="aioudp bench")
+        table.columns[1].justify = "right"
+        for name, value in self._lines():
+            table.add_row(name, value)
+        return table
+
+    def _lines(self) -> list[tuple[str, str]]:
+        lines = [
+            ("datagrams", f"{self.payload} bytes, {self.flows} flow(s)"),
+            ("sent", f"{self.sent:,}"),
+            ("sent per second", _rate(self.sent, self.seconds, self.payload)),
+        ]
+        if self.send_errors:
+            lines.append(("refused by the system", f"{self.send_errors:,}"))
+        told = self.received
+        if told is None:
+            lines.append(("received", "the server did not tell"))
+        else:
+            share = (self.lost or 0) / max(1, self.sent)
+            each = told.received_bytes / max(1, told.received + told.duplicated)
+            rate = _rate(told.received, told.seconds, each)
+            lines += [
+                ("received", f"{told.received:,}"),
+                ("received per second", rate),
+                ("lost", f"{self.lost:,} ({share:.2%})"),
+                ("... as the server's kernel tells", f"{told.kernel_drops:,}"),
+                ("reordered", f"{told.reordered:,}"),
+                ("duplicated", f"{told.duplicated:,}"),
+            ]
+            if told.late:
+                lines.append(("too late to be told apart", f"{told.late:,}"))
+            lines.append(("jitter", _time(told.jitter)))
+        lines += _latencies("round trip", self.round_trips)
+        lines.append(("probes answered", f"{self.round_trips.count} of {self.probes}"))
+        if told is not None:
+            if told.one_way is None:
+                lines.append(("one way", "unknown: two machines, two clocks"))
+            else:
+                lines += _latencies("one way", Histogram(told.one_way))
+        return lines
+
+
+def _percentiles(histogram: Histogram) -> dict[str, float | None]:
+    return {f"p{percent:g}": histogram.percentile(percent) for percent in PERCENTILES}
+
+
+def _latencies(name: str, histogram: Histogram) -> list[tuple[str, str]]:
+    if not histogram.count:
+        return []
+    found = _percentiles(histogram)
+    return [(f"{name} {key}", _time(value or 0.0)) for key, value in found.items()]
+
+
+def _rate(datagrams: int, seconds: float, size: float) -> str:
+    if not seconds:
+        return "-"
+    rate = datagrams / seconds
+    return f"{rate:,.0f} ({rate * size * 8 / 1e6:,.1f} Mbit/s)"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.1f} us"
+    return f"{seconds * 1e3:.2f} ms"
