@@ -7,6 +7,7 @@ ip-address(8), ip-neighbour(8), ip-ntable(8).
 from __future__ import annotations
 
 import os
+import time
 from socket import AF_INET, AF_INET6, AddressFamily
 from typing import Final
 
@@ -32,7 +33,7 @@ HEADERS: Final = {AF_INET: 20 + 8, AF_INET6: 40 + 8}
 
 _NEAR_MAC: Final = "02:00:00:00:00:01"  # locally administered
 _FAR_MAC: Final = "02:00:00:00:00:02"
-_LOOKS: Final = 1000  # at something that is about to be ready; each takes 2 ms or more
+_PATIENCE: Final = 10.0  # seconds, for something that is about to be ready
 
 HAS_IPV6: Final = os.path.exists("/proc/net/if_inet6")
 
@@ -114,7 +115,8 @@ class Link:
             expected += [f"local {host} " for host in hosts if ":" in host]
         version = "-6" if HAS_IPV6 else "-4"
         look = f"link show dev {self._device}", "route show table local"
-        for _ in range(_LOOKS):
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
             seen = end.run("ip", version, "-batch", "-", lines=look)
             if all(sign in seen for sign in expected):
                 return
