@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from ._endpoint import Endpoint
 from ._transports.base import DatagramTransport
-from ._types import Address, Datagram, Stats
+from ._types import Address, Datagram, Payload, Stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class SendOutcome:
     """What became of one datagram at one interface."""
 
     interface: str
-    """The name of the interface; of one that is not there, what the caller called it."""
+    """Its name; of an interface that is not there, what the caller called it."""
 
     addr: Address
     """Where the datagram was to go."""
@@ -66,6 +66,16 @@ class FanoutEndpoint:
         except OSError as exc:
             return SendOutcome(interface, addr, exc)
         return SendOutcome(interface, addr)
+
+    # -- sending to one
+
+    async def send_to(self, data: Payload, addr: Address) -> None:
+        """Send one datagram to one address, as :meth:`Endpoint.send` does.
+
+        This is how to answer: whoever asked a group, or everybody, hears the answer
+        at the address that the question came from.
+        """
+        await self._endpoint.send(data, addr)
 
     # -- receiving
 
