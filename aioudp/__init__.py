@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from ._endpoint import Endpoint
 from ._errors import EndpointClosedError, SendManyError, UDPError
+from ._fanout import SendOutcome
 from ._opening import Opening, adopt, bind, connect, resolve
 from ._options import Options
 from ._transports.base import DatagramTransport
 from ._types import Address, Datagram, Overflow, Payload, Stats, TransportKind
+from .multicast import MulticastEndpoint, open_multicast
 
 __version__ = "0.1.0"
 
@@ -24,11 +26,13 @@ __all__ = [
     "DatagramTransport",
     "Endpoint",
     "EndpointClosedError",
+    "MulticastEndpoint",
     "Opening",
     "Options",
     "Overflow",
     "Payload",
     "SendManyError",
+    "SendOutcome",
     "Stats",
     "TransportKind",
     "UDPError",
@@ -36,5 +40,6 @@ __all__ = [
     "adopt",
     "bind",
     "connect",
+    "open_multicast",
     "resolve",
 ]

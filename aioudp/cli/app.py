@@ -12,6 +12,7 @@ from . import console
 from .echo import echo
 from .info import info
 from .listen import listen
+from .multicast import multicast
 from .send import send
 
 # A bug shows an ordinary traceback; typer's own would print the payloads at hand.
@@ -46,3 +47,4 @@ def _options(
 
 for _command in (listen, send, echo, info):
     app.command()(_command)
+app.add_typer(multicast, name="multicast")
