@@ -12,6 +12,7 @@ from __future__ import annotations
 from ._endpoint import Endpoint
 from ._errors import EndpointClosedError, SendManyError, UDPError
 from ._fanout import SendOutcome
+from ._interfaces import Interface, interfaces
 from ._opening import Opening, adopt, bind, connect, resolve
 from ._options import Options
 from ._transports.base import DatagramTransport
@@ -26,6 +27,7 @@ __all__ = [
     "DatagramTransport",
     "Endpoint",
     "EndpointClosedError",
+    "Interface",
     "MulticastEndpoint",
     "Opening",
     "Options",
@@ -40,6 +42,7 @@ __all__ = [
     "adopt",
     "bind",
     "connect",
+    "interfaces",
     "open_multicast",
     "resolve",
 ]
