@@ -104,7 +104,7 @@ def open_multicast(
         try:
             opened._join_all(target)
         except BaseException:
-            opened.close()
+            await opened.aclose()
             raise
         return opened
 
@@ -186,7 +186,6 @@ class MulticastEndpoint(FanoutEndpoint):
         )
         membership.wanted.append(target.interfaces)
         membership.joined.update(joined)
-        membership.left.difference_update(joined)
 
     def leave(
         self,

@@ -297,12 +297,15 @@ async def test_closing_leaves_the_groups(
     assert joined(link.near) == before
 
 
-async def test_failed_opening_leaves_nothing(link: Link) -> None:
+async def test_failed_opening_leaves_nothing(link: Link, transport: Any) -> None:
     """Neither a group nor a socket, which the guards would see."""
     before = joined(link.near)
+    interfaces = [DEVICE, "nowhere"]
 
     with pytest.raises(OSError, match="nowhere") as caught:
-        await aioudp.open_multicast(_GROUP[AF_INET], 0, interfaces=[DEVICE, "nowhere"])
+        await aioudp.open_multicast(
+            _GROUP[AF_INET], 0, interfaces=interfaces, transport=transport
+        )
 
     assert caught.value.errno == errno.ENODEV
     assert joined(link.near) == before
@@ -451,6 +454,68 @@ async def test_interfaces_come_and_go(
         office.near.ip(f"link delete {DEVICE}")
         assert told(await endpoint.send(b"one left")) == {_OTHER_DEVICE: None}
         assert told(await chosen.send(b"none left")) == {DEVICE: errno.ENODEV}
+
+
+async def test_leaving_one_interface(office: Office, members: Members) -> None:
+    """Sending does not join the group there again."""
+    family, group = AF_INET, _GROUP[AF_INET]
+    async with aioudp.open_multicast(group, 0, loop=False) as endpoint:
+        port = port_of(endpoint)
+        far = {
+            device: members(where, family, port, group, device=device)
+            for device, where in office.far.items()
+        }
+        endpoint.leave(group, interfaces=[_OTHER_DEVICE])
+
+        assert told(await endpoint.send(b"hello")) == dict.fromkeys(far)
+        for member in far.values():
+            assert await member.recv() == b"hello"
+        far[_OTHER_DEVICE].socket.sendto(b"left", (group, port))
+        far[DEVICE].socket.sendto(END, (group, port))
+        assert (await take(endpoint)).data == END
+
+        endpoint.join(group, interfaces=[_OTHER_DEVICE])
+        far[_OTHER_DEVICE].socket.sendto(END, (group, port))
+        assert (await take(endpoint)).data == END
+
+
+async def test_each_group_has_its_own_interfaces(office: Office) -> None:
+    """A join is for all of them or none, and none of them is for another group."""
+    group, other = _GROUP[AF_INET], _OTHER_GROUP[AF_INET]
+    async with aioudp.open_multicast(group, 0) as endpoint:
+        endpoint.join(other, interfaces=["lo"])
+        both = {DEVICE: None, _OTHER_DEVICE: None}
+        assert told(await endpoint.send(b"hello")) == both
+        assert told(await endpoint.send(b"hello", group=other)) == {**both, "lo": None}
+
+        endpoint.join(other, interfaces=[_OTHER_DEVICE])
+        with pytest.raises(OSError, match=_OTHER_DEVICE) as caught:
+            endpoint.join(other)
+        assert caught.value.errno == errno.EADDRINUSE
+        with pytest.raises(OSError, match=DEVICE) as caught:
+            endpoint.leave(other, interfaces=[DEVICE])
+        assert caught.value.errno == errno.EADDRNOTAVAIL
+
+
+async def test_what_has_come_is_left_with_the_rest(office: Office) -> None:
+    """A group is left wherever it is joined."""
+    group = _GROUP[AF_INET]
+    office.near.ip(f"link set {_OTHER_DEVICE} down")
+    async with (
+        aioudp.open_multicast(group, 0) as endpoint,
+        aioudp.open_multicast(_OTHER_GROUP[AF_INET], 0, interfaces=["lo"]) as witness,
+    ):
+        office.near.ip(f"link set {_OTHER_DEVICE} up")
+        await endpoint.send(b"hello")
+        with pytest.raises(OSError, match=_OTHER_DEVICE) as caught:
+            endpoint.join(group, interfaces=[_OTHER_DEVICE])
+        assert caught.value.errno == errno.EADDRINUSE
+
+        endpoint.leave(group)
+
+        assert _OTHER_GROUP[AF_INET] in joined(office.near)
+        assert group not in joined(office.near)
+        assert not witness.closed
 
 
 @needs_ipv6
