@@ -11,7 +11,8 @@ import pytest
 
 import aioudp
 
-from .support import WAYS_TO_RECEIVE, linux_only, plain_socket
+from ..conftest import UntilBlocked
+from .support import WAYS_TO_RECEIVE, Gate, linux_only, outcome, plain_socket
 
 _GROUPS: Final = [f"239.255.77.{number}" for number in range(10)]
 _PATIENCE: Final = 5  # seconds
@@ -39,7 +40,7 @@ def options(host: str, transport: aioudp.TransportKind) -> Any:
     return {"interfaces": [host], "transport": transport}
 
 
-def port_of(endpoint: aioudp.MulticastEndpoint) -> int:
+def port_of(endpoint: aioudp.MulticastEndpoint | aioudp.Endpoint) -> int:
     return int(endpoint.local_addr[1])
 
 
@@ -349,3 +350,43 @@ async def test_a_datagram_that_is_too_long(groups: list[str], options: Any) -> N
         assert outcome.error is not None
         assert outcome.error.errno == errno.EMSGSIZE
         assert endpoint.stats().send_errors == 1
+
+
+async def test_waiting_for_room(
+    groups: list[str],
+    options: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    until_blocked: UntilBlocked,
+) -> None:
+    """As an endpoint waits; cancelled meanwhile, nothing is sent."""
+    gate = Gate(monkeypatch)
+    async with aioudp.open_multicast(groups[0], 0, **options) as endpoint:
+        sending = asyncio.create_task(endpoint.send(b"never"))
+        await until_blocked(sending)
+        sending.cancel()
+        assert isinstance(await outcome(sending), asyncio.CancelledError)
+
+        gate.grants = [1]
+        (told,) = await endpoint.send(b"at last")
+
+        assert told.sent
+        assert await take(endpoint) == b"at last"
+
+
+async def test_cancelled_opening(groups: list[str], options: Any) -> None:
+    """It leaves no socket behind, as the guards would see."""
+    port = 0
+    async with aioudp.open_multicast(groups[0], 0, **options) as other:
+        port = port_of(other)
+
+    async def open_() -> None:
+        async with aioudp.open_multicast(groups[0], port, **options):
+            await asyncio.Event().wait()
+
+    opening = asyncio.create_task(open_())
+    await asyncio.sleep(0)
+    opening.cancel()
+
+    assert isinstance(await outcome(opening), asyncio.CancelledError)
+    async with aioudp.bind(("", port), family=socket.AF_INET) as owner:
+        assert port_of(owner) == port

@@ -327,6 +327,20 @@ async def test_too_many_groups(link: Link) -> None:
         endpoint.join("239.1.2.5")
 
 
+async def test_no_interface() -> None:
+    """ENODEV; with only the loopback interface up, that one is used."""
+    with Namespace() as bare, bare.entered():
+        async with aioudp.open_multicast(_GROUP[AF_INET], 0) as endpoint:
+            assert told(await endpoint.send(END)) == {"lo": None}
+            assert (await take(endpoint)).data == END
+
+        bare.ip("link set lo down")
+        with pytest.raises(OSError, match="no interface") as caught:
+            await aioudp.open_multicast(_GROUP[AF_INET], 0)
+
+    assert caught.value.errno == errno.ENODEV
+
+
 # -- two links
 
 
