@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from ._endpoint import Endpoint
 from ._errors import EndpointClosedError, SendManyError, UDPError
+from ._fanout import SendOutcome
+from ._interfaces import Interface, interfaces
 from ._loops import create_datagram_endpoint, new_event_loop, run
 from ._opening import Opening, adopt, bind, connect, resolve
 from ._options import Options
 from ._transports.base import DatagramTransport
 from ._types import Address, Datagram, Overflow, Payload, Stats, TransportKind
+from .multicast import MulticastEndpoint, open_multicast
 
 __version__ = "0.1.0"
 
@@ -25,11 +28,14 @@ __all__ = [
     "DatagramTransport",
     "Endpoint",
     "EndpointClosedError",
+    "Interface",
+    "MulticastEndpoint",
     "Opening",
     "Options",
     "Overflow",
     "Payload",
     "SendManyError",
+    "SendOutcome",
     "Stats",
     "TransportKind",
     "UDPError",
@@ -38,7 +44,9 @@ __all__ = [
     "bind",
     "connect",
     "create_datagram_endpoint",
+    "interfaces",
     "new_event_loop",
+    "open_multicast",
     "resolve",
     "run",
 ]

@@ -13,6 +13,7 @@ from .bench.command import bench
 from .echo import echo
 from .info import info
 from .listen import listen
+from .multicast import multicast
 from .send import send
 
 # A bug shows an ordinary traceback; typer's own would print the payloads at hand.
@@ -47,3 +48,4 @@ def _options(
 
 for _command in (listen, send, echo, bench, info):
     app.command()(_command)
+app.add_typer(multicast, name="multicast")

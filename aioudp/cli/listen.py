@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import time
-from typing import Annotated
-
-import typer
-
 import aioudp
 
 from .._address import format_address, parse_address
 from . import console
-from .formats import Format, show, summary
+from .formats import Format
 from .options import (
+    CountOption,
     FormatOption,
     IPv4Option,
     IPv6Option,
     LocalAddress,
     LoopOption,
+    TimeoutOption,
     address_family,
 )
-from .running import FAILURE, Loop, run
+from .receiving import print_datagrams
+from .running import Loop, run
 
 
 def listen(
     address: LocalAddress,
     form: FormatOption = Format.TEXT,
-    count: Annotated[
-        int | None,
-        typer.Option("--count", "-c", min=1, help="End after this many datagrams."),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            "--timeout",
-            "-t",
-            min=0,
-            metavar="SECONDS",
-            help="End when nothing has come for so long; "
-            "with status 1 if --count was not reached.",
-        ),
-    ] = None,
+    count: CountOption = None,
+    timeout: TimeoutOption = None,
     ipv4: IPv4Option = False,
     ipv6: IPv6Option = False,
     loop: LoopOption = Loop.AUTO,
@@ -67,14 +50,4 @@ async def _listen(
 ) -> int:
     async with aioudp.bind(parse_address(address), family=family) as endpoint:
         console.note(f"listening on {format_address(endpoint.local_addr)}")
-        try:
-            for _ in itertools.count() if count is None else range(count):
-                try:
-                    async with asyncio.timeout(patience):
-                        datagram = await endpoint.recv()
-                except TimeoutError:
-                    return 0 if count is None else FAILURE
-                console.emit(show(datagram, form, time.time()))
-            return 0
-        finally:
-            console.note(summary(endpoint.stats()))
+        return await print_datagrams(endpoint, form, count=count, patience=patience)

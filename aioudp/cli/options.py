@@ -31,6 +31,23 @@ FormatOption = Annotated[
     ),
 ]
 
+CountOption = Annotated[
+    int | None,
+    typer.Option("--count", "-c", min=1, help="End after this many datagrams."),
+]
+
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        "-t",
+        min=0,
+        metavar="SECONDS",
+        help="End when nothing has come for so long; "
+        "with status 1 if --count was not reached.",
+    ),
+]
+
 LoopOption = Annotated[
     Loop, typer.Option("--loop", help="The event loop. auto: uvloop if installed.")
 ]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Final, TypeAlias
@@ -17,8 +15,8 @@ import aioudp
 from .._address import format_address, parse_address
 from . import console
 from .formats import Format, show, summary
-from .lines import read_lines
 from .options import FormatOption, IPv4Option, IPv6Option, LoopOption, address_family
+from .payloads import payloads
 from .running import Loop, run
 
 _REFUSAL_GRACE: Final = 0.05
@@ -81,7 +79,7 @@ def send(
     """
     command = _send(
         address,
-        _payloads(texts or [], hexadecimal=hexadecimal),
+        payloads(texts or [], hexadecimal=hexadecimal),
         open_=_open_broadcast if broadcast else _open_connected,
         local=local,
         family=address_family(ipv4, ipv6),
@@ -167,25 +165,3 @@ async def _receive(endpoint: aioudp.Endpoint, form: Format | None) -> None:
         datagram = await endpoint.recv()
         if form is not None:
             console.emit(show(datagram, form, time.time()))
-
-
-async def _payloads(texts: list[str], *, hexadecimal: bool) -> AsyncIterator[bytes]:
-    decode = _from_hex if hexadecimal else bytes
-    if texts:
-        # All are looked at before the first is sent. The bytes are those of the
-        # command line, whatever its encoding.
-        for payload in [decode(os.fsencode(text)) for text in texts]:
-            yield payload
-        return
-    if sys.stdin is None:  # closed by the caller
-        raise ValueError("standard input is closed, and there is no TEXT")
-    async for line in read_lines(sys.stdin.fileno()):
-        yield decode(line)
-
-
-def _from_hex(text: bytes) -> bytes:
-    readable = text.decode("utf-8", "surrogateescape")
-    try:
-        return bytes.fromhex(readable)
-    except ValueError:
-        raise ValueError(f"not hexadecimal: {readable}") from None

@@ -96,11 +96,14 @@ def test_environment_variables() -> None:
 
 
 def commands() -> dict[str, Any]:
-    """Return the subcommands, by name."""
+    """Return the subcommands, by name, and those of a group with the group's."""
     typer = pytest.importorskip("typer", reason="cannot: typer: it is not installed")
     from aioudp.cli.app import app
 
-    found: dict[str, Any] = typer.main.get_command(app).commands
+    found: dict[str, Any] = {}
+    for name, command in typer.main.get_command(app).commands.items():
+        inner = getattr(command, "commands", {"": command})
+        found |= {f"{name} {word}".strip(): inner[word] for word in inner}
     return found
 
 
@@ -144,6 +147,8 @@ def test_shown_commands_exist(line: str) -> None:
     words = shlex.split(line, comments=True)
     end = next((i for i, word in enumerate(words) if word in SHELL_OPERATORS), None)
     _, name, *arguments = words[:end]
+    if name not in commands():
+        name = f"{name} {arguments.pop(0)}"
 
     arguments = [word for word in arguments if not word.startswith("2>")]
     with commands()[name].make_context(name, arguments) as context:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -135,6 +136,53 @@ def test_broadcast() -> None:
         line = server.line()
 
     assert re.fullmatch(r"127\.0\.0\.1 port \d+: b'all'", line)
+
+
+def test_multicast_chat() -> None:
+    """What one writes the other reads, without its control characters."""
+    group = "239.255.77.1"
+    with serving(
+        "multicast_chat", "ann", group, 0, "127.0.0.1", stdin=subprocess.PIPE
+    ) as ann:
+        text = "hello\nbe\x1bll\n"
+        run("multicast_chat", "bob", group, ann.port, "127.0.0.1", text=text)
+
+        assert [ann.line(), ann.line()] == ["bob: hello", "bob: bell"]
+        assert ann.process.stdin is not None
+        ann.process.stdin.write("hi\n")
+        ann.process.stdin.flush()
+        assert ann.line() == "ann: hi"
+
+
+def test_mdns_query() -> None:
+    """The answer of a responder is printed, and what is no DNS is passed over."""
+    group, name = "224.0.0.251", b"\x07printer\x05local\x00"
+    request = socket.inet_aton(group) + socket.inet_aton("127.0.0.1")
+    header = struct.pack("!6H", 0, 0x8400, 1, 1, 0, 0)
+    question = name + struct.pack("!2H", 1, 1)
+    pointer = b"\xc0\x0c"  # to the name in the question
+    answer = pointer + struct.pack("!2HIH", 1, 0x8001, 120, 4) + bytes([192, 0, 2, 7])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as responder:
+        responder.settimeout(PATIENCE)
+        responder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        responder.bind(("", 0))
+        level = socket.IPPROTO_IP
+        responder.setsockopt(level, socket.IP_ADD_MEMBERSHIP, request)
+        responder.setsockopt(level, socket.IP_MULTICAST_IF, request[4:])
+        there = group, responder.getsockname()[1]
+
+        def respond() -> None:
+            asked, _ = responder.recvfrom(1000)
+            if asked[12:] == question:
+                for message in (b"noise", header + question + answer):
+                    responder.sendto(message, there)
+
+        thread = threading.Thread(target=respond)
+        thread.start()
+        printed = run("mdns_query", "printer.local", there[1], "127.0.0.1")
+        thread.join()
+
+    assert re.fullmatch(r"printer\.local is 192\.0\.2\.7, says [\d.]+\n", printed)
 
 
 def test_timeouts_with_an_answer() -> None:

@@ -94,6 +94,26 @@ async def resolving(endpoint: aioudp.Endpoint) -> None:
     await endpoint.send(b"", addr)
 
 
+async def groups(endpoint: aioudp.MulticastEndpoint) -> None:
+    opening = aioudp.open_multicast(
+        "ff02::1234%eth0", 5000, source="fe80::1", ttl=2, loop=False, queue_size=1
+    )
+    assert_type(await opening, aioudp.MulticastEndpoint)
+    async with aioudp.open_multicast(("ff02::1", 0, 0, 2), 5000) as entered:
+        assert_type(entered, aioudp.MulticastEndpoint)
+    aioudp.open_multicast("239.1.2.3", 5000, interfaces=["eth0", 2, "192.0.2.1"])
+    aioudp.open_multicast("239.1.2.3", 5000, 1)  # type: ignore[call-arg,arg-type]
+    endpoint.join("239.1.2.3", source="192.0.2.1", interfaces=["eth0"])
+    endpoint.leave("239.1.2.3")
+    for outcome in await endpoint.send(b"", group="239.1.2.3"):
+        assert_type(outcome.sent, bool)
+        assert_type(outcome.error, OSError | None)
+    await endpoint.send_to(*await endpoint.recv())
+    async for datagram in endpoint:
+        assert_type(datagram, aioudp.Datagram)
+    assert_type(aioudp.interfaces(), list[aioudp.Interface])
+
+
 def looking(endpoint: aioudp.Endpoint) -> None:
     assert_type(endpoint.stats(), aioudp.Stats)
     assert_type(endpoint.stats().dropped_kernel, int)

@@ -24,8 +24,18 @@ PACKAGE: Final = Path(aioudp.__file__).parent
 
 LAYERS: Final[list[tuple[str, set[str]]]] = [
     ("vocabulary", {"_types", "_errors"}),
-    ("pure", {"_address", "_inbox", "_segments"}),
-    ("sockets", {"_batchio", "_implementation", "_sockets", "_speedups"}),
+    ("pure", {"_address", "_group_address", "_inbox", "_segments"}),
+    (
+        "sockets",
+        {
+            "_batchio",
+            "_groups",
+            "_implementation",
+            "_interfaces",
+            "_sockets",
+            "_speedups",
+        },
+    ),
     (
         "transports",
         {
@@ -39,6 +49,7 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
         },
     ),
     ("api", {"_endpoint", "_loops", "_opening", "_options", "_protocol"}),
+    ("interfaces", {"_fanout", "multicast"}),
     ("public names", {"__init__"}),
     (
         "command line",
@@ -60,7 +71,11 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
             "cli.info",
             "cli.lines",
             "cli.listen",
+            "cli.multicast",
             "cli.options",
+            "cli.outcomes",
+            "cli.payloads",
+            "cli.receiving",
             "cli.running",
             "cli.send",
         },
@@ -69,6 +84,7 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
 
 SIBLINGS: Final[dict[str, set[str]]] = {
     "_batchio": {"_sockets"},
+    "_groups": {"_sockets"},
     "_implementation": {"_batchio", "_speedups"},
     "_speedups": {"_batchio"},
     "_transports._socket": {"_transports._write_buffer", "_transports.base"},
@@ -77,6 +93,7 @@ SIBLINGS: Final[dict[str, set[str]]] = {
     "_endpoint": {"_protocol"},
     "_loops": {"_opening", "_options"},
     "_opening": {"_endpoint", "_options", "_protocol"},
+    "multicast": {"_fanout"},
     "__main__": {"cli.app"},
     "cli.app": {
         "cli.bench.command",
@@ -84,6 +101,7 @@ SIBLINGS: Final[dict[str, set[str]]] = {
         "cli.echo",
         "cli.info",
         "cli.listen",
+        "cli.multicast",
         "cli.send",
     },
     "cli.bench.client": {
@@ -112,14 +130,32 @@ SIBLINGS: Final[dict[str, set[str]]] = {
     "cli.console": {"cli.formats"},
     "cli.echo": {"cli.console", "cli.formats", "cli.options", "cli.running"},
     "cli.info": {"cli.console", "cli.options", "cli.running"},
-    "cli.listen": {"cli.console", "cli.formats", "cli.options", "cli.running"},
+    "cli.listen": {
+        "cli.console",
+        "cli.formats",
+        "cli.options",
+        "cli.receiving",
+        "cli.running",
+    },
+    "cli.multicast": {
+        "cli.console",
+        "cli.formats",
+        "cli.options",
+        "cli.outcomes",
+        "cli.payloads",
+        "cli.receiving",
+        "cli.running",
+    },
     "cli.options": {"cli.formats", "cli.running"},
+    "cli.outcomes": {"cli.formats"},
+    "cli.payloads": {"cli.lines"},
+    "cli.receiving": {"cli.console", "cli.formats", "cli.running"},
     "cli.running": {"cli.console"},
     "cli.send": {
         "cli.console",
         "cli.formats",
-        "cli.lines",
         "cli.options",
+        "cli.payloads",
         "cli.running",
     },
 }

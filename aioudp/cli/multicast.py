@@ -1,0 +1,178 @@
+"""``aioudp multicast``: send to a group out of each interface, or listen to one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import typer
+
+import aioudp
+
+from .._address import format_address, parse_address
+from . import console
+from .formats import Format
+from .options import CountOption, FormatOption, LoopOption, TimeoutOption
+from .outcomes import show_outcomes
+from .payloads import payloads
+from .receiving import print_datagrams
+from .running import FAILURE, Loop, run
+
+multicast: typer.Typer = typer.Typer(
+    help="Send to a multicast group, or listen to one.", no_args_is_help=True
+)
+
+GroupArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="GROUP",
+        help="A group and its port: 239.1.2.3:5000, [ff15::1234]:5000 or, on one "
+        "interface, [ff02::1234%eth0]:5000.",
+        show_default=False,
+    ),
+]
+
+InterfaceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--interface",
+        "-i",
+        metavar="INTERFACE",
+        help="A name, an index or a local address; may be repeated. "
+        "Default: every interface that can multicast.",
+    ),
+]
+
+
+@multicast.command()
+def send(
+    group: GroupArgument,
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TEXT",
+            help="Each is one datagram. Without any, each line of standard input is, "
+            "without its line end.",
+            show_default=False,
+        ),
+    ] = None,
+    interface: InterfaceOption = None,
+    ttl: Annotated[
+        int,
+        typer.Option("--ttl", min=0, max=255, help="How many links it may cross."),
+    ] = 1,
+    no_loopback: Annotated[
+        bool, typer.Option("--no-loopback", help="Not to listeners on this machine.")
+    ] = False,
+    hexadecimal: Annotated[
+        bool,
+        typer.Option("--hex", help="Read payloads as hexadecimal, spaces allowed."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per interface.")
+    ] = False,
+    loop: LoopOption = Loop.AUTO,
+) -> None:
+    """Send datagrams to a group, and tell for each interface whether it was sent.
+
+    Ends with status 1 if a datagram left by no interface.
+    """
+    command = _send(
+        group,
+        payloads(texts or [], hexadecimal=hexadecimal),
+        interfaces=_interfaces(interface),
+        ttl=ttl,
+        loopback=not no_loopback,
+        as_json=as_json,
+    )
+    run(command, loop=loop)
+
+
+@multicast.command()
+def listen(
+    group: GroupArgument,
+    interface: InterfaceOption = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source", metavar="HOST", help="Hear only what this host sends."
+        ),
+    ] = None,
+    form: FormatOption = Format.TEXT,
+    count: CountOption = None,
+    timeout: TimeoutOption = None,
+    loop: LoopOption = Loop.AUTO,
+) -> None:
+    """Join a group, and print each datagram that comes, and who sent it.
+
+    The first line on standard error tells the address, the last one the statistics.
+    Ctrl-C ends it.
+    """
+    command = _listen(
+        group,
+        interfaces=_interfaces(interface),
+        source=source,
+        form=form,
+        count=count,
+        patience=timeout,
+    )
+    run(command, loop=loop, interrupted=0)
+
+
+async def _send(
+    group: str,
+    datagrams: AsyncIterator[bytes],
+    *,
+    interfaces: list[str | int] | None,
+    ttl: int,
+    loopback: bool,
+    as_json: bool,
+) -> int:
+    host, port = _group_and_port(group)
+    if not port:
+        raise ValueError(f"a group to send to has a port other than 0: {group!r}")
+    status = 0
+    async with aioudp.open_multicast(
+        host, port, interfaces=interfaces, ttl=ttl, loop=loopback
+    ) as endpoint:
+        async for data in datagrams:
+            outcomes = await endpoint.send(data)
+            for line in show_outcomes(outcomes, as_json=as_json):
+                console.emit(line)
+            if not any(outcome.sent for outcome in outcomes):
+                status = FAILURE
+    return status
+
+
+async def _listen(
+    group: str,
+    *,
+    interfaces: list[str | int] | None,
+    source: str | None,
+    form: Format,
+    count: int | None,
+    patience: float | None,
+) -> int:
+    host, port = _group_and_port(group)
+    async with aioudp.open_multicast(
+        host, port, interfaces=interfaces, source=source
+    ) as endpoint:
+        there = host, int(endpoint.local_addr[1])
+        console.note(f"listening on {format_address(there)}")
+        return await print_datagrams(endpoint, form, count=count, patience=patience)
+
+
+def _group_and_port(group: str) -> tuple[str, int]:
+    addr = parse_address(group)
+    if not isinstance(addr, tuple) or not addr[0]:
+        raise ValueError(
+            f"a group and a port are needed, such as 239.1.2.3:5000: {group}"
+        )
+    return addr[0], addr[1]
+
+
+def _interfaces(names: list[str] | None) -> list[str | int] | None:
+    """Return what was asked for; a number is an index."""
+    if not names:
+        return None
+    return [int(name) if name.isascii() and name.isdigit() else name for name in names]

@@ -1,0 +1,38 @@
+"""What became of a datagram at each interface, as a table or as JSON lines. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from aioudp import SendOutcome
+
+from .._address import format_address
+from .formats import printable
+
+
+def show_outcomes(outcomes: Sequence[SendOutcome], *, as_json: bool) -> Iterator[str]:
+    """Yield a line for each interface: its name, where to, and what became of it."""
+    if as_json:
+        for one in outcomes:
+            entry = {
+                "interface": one.interface,
+                "addr": format_address(one.addr),
+                "sent": one.sent,
+                "error": _reason(one),
+            }
+            yield json.dumps(entry)
+        return
+    rows = [
+        (printable(one.interface), format_address(one.addr), _reason(one) or "sent")
+        for one in outcomes
+    ]
+    names = max((len(row[0]) for row in rows), default=0)
+    addresses = max((len(row[1]) for row in rows), default=0)
+    for name, addr, result in rows:
+        yield f"{name:<{names}}  {addr:<{addresses}}  {result}"
+
+
+def _reason(outcome: SendOutcome) -> str | None:
+    error = outcome.error
+    return None if error is None else printable(error.strerror or str(error))
