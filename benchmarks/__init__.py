@@ -16,6 +16,6 @@ and a talker, one of which is measured:
     tables, plots, ratios     what is made from that file
     footprint   the memory of a process
     formatting  Markdown tables and short numbers
-    memory, import_time, fairness, quic     measurements of their own
+    memory, import_time, fairness, quic, iperf3     measurements of their own
     cli         the command line
 """

@@ -25,6 +25,7 @@ from . import (
     fairness,
     harness,
     import_time,
+    iperf3,
     machine,
     memory,
     native,
@@ -208,6 +209,22 @@ def quic_(
     result = quic.measure(_loops(), rounds, mebibytes * 1024 * 1024)
     typer.echo(quic.render(result))
     _write(output, "quic", result)
+
+
+@app.command("iperf3")
+def iperf3_(
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    seconds: Annotated[
+        int, typer.Option(min=1, help="Of each measurement; iperf3 counts whole ones.")
+    ] = 1,
+    output: Output = None,
+) -> None:
+    """Measure iperf3 -u on this machine, to compare with."""
+    if why := iperf3.missing():
+        raise typer.BadParameter(why)
+    rows = iperf3.measure(catalogue.PAYLOADS[:2], rounds, seconds)
+    typer.echo(iperf3.render(rows))
+    _write(output, "iperf3", rows)
 
 
 @app.command("fairness")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -193,6 +194,20 @@ def test_quic(tmp_path: Path) -> None:
     assert "asyncio+drop-in" in printed
     assert {"asyncio", "asyncio+drop-in"} <= result["seconds"].keys()
     assert all(taken > 0 for (taken,) in result["seconds"].values())
+
+
+@pytest.mark.skipif(
+    shutil.which("iperf3") is None, reason="cannot: iperf3: not installed"
+)
+def test_iperf3(tmp_path: Path) -> None:
+    """Each payload has its row, in the units of the other tables."""
+    file = tmp_path / "iperf3.json"
+    printed = benchmarks("iperf3", "--rounds", "1", "--output", file)
+
+    rows = json.loads(file.read_text())["iperf3"]
+    assert "iperf3 -u" in printed
+    assert [row["payload"] for row in rows] == [64, 1200]
+    assert all(one["sent"] > 0 for row in rows for one in row["rounds"])
 
 
 def test_fairness_accounts_for_every_datagram(tmp_path: Path) -> None:
