@@ -57,9 +57,9 @@ class Flow:
         self._flow = flow
         self._payload = plan.payload
         self._trains = plan.trains
-        self.number = 0
-        self.sent = 0
-        self.send_errors = 0
+        self.number: int = 0
+        self.sent: int = 0
+        self.send_errors: int = 0
 
     @property
     def largest(self) -> int:

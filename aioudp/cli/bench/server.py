@@ -46,11 +46,12 @@ class Run:
     """What one client has sent so far."""
 
     def __init__(self, flows: int, *, same_clock: bool, kernel_drops: int) -> None:
-        self.trackers = [Tracker() for _ in range(flows)]
-        self.one_way = Histogram() if same_clock else None
-        self.bytes = 0
-        self.first_ns = self.last_ns = 0
-        self.heard_ns = time.monotonic_ns()
+        self.trackers: list[Tracker] = [Tracker() for _ in range(flows)]
+        self.one_way: Histogram | None = Histogram() if same_clock else None
+        self.bytes: int = 0
+        self.first_ns: int = 0
+        self.last_ns: int = 0
+        self.heard_ns: int = time.monotonic_ns()
         self._kernel_drops = kernel_drops
 
     def add(self, flow: int, number: int, sent_ns: int, size: int, now_ns: int) -> None:
