@@ -8,8 +8,8 @@ import aioudp
 
 from ..worker import BURST, HOST, MANY, MARK, PEERS, Job
 
-# Bytes of one send with segment_size: what one read of a stream may bring.
-_CHUNK = 65536
+# Bytes of one send with segment_size: a few trains.
+_CHUNK = 256 * 1024
 
 
 async def receive(job: Job) -> None:
