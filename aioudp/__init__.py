@@ -17,12 +17,14 @@ from ._opening import Opening, adopt, bind, connect, resolve
 from ._options import Options
 from ._transports.base import DatagramTransport
 from ._types import Address, Datagram, Overflow, Payload, Stats, TransportKind
+from .broadcast import BroadcastEndpoint, open_broadcast
 from .multicast import MulticastEndpoint, open_multicast
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Address",
+    "BroadcastEndpoint",
     "Datagram",
     "DatagramTransport",
     "Endpoint",
@@ -43,6 +45,7 @@ __all__ = [
     "bind",
     "connect",
     "interfaces",
+    "open_broadcast",
     "open_multicast",
     "resolve",
 ]

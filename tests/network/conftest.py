@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .links import NEAR, Link, SilentHost
+from .links import NEAR, Link, SilentHost, TwoLinks
 from .namespaces import Namespace
 from .traffic import Sink
 
@@ -22,6 +22,15 @@ def link() -> Iterator[Link]:
         link = Link(near, far, routable=True)
         with near.entered():
             yield link
+
+
+@pytest.fixture
+def two_links() -> Iterator[TwoLinks]:
+    """Make a host with two links, and run the test on it."""
+    with Namespace() as near, Namespace() as one, Namespace() as two:
+        links = TwoLinks(near, one, two)
+        with near.entered():
+            yield links
 
 
 @pytest.fixture

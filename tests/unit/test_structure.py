@@ -24,7 +24,7 @@ PACKAGE: Final = Path(aioudp.__file__).parent
 LAYERS: Final[list[tuple[str, set[str]]]] = [
     ("vocabulary", {"_types", "_errors"}),
     ("pure", {"_address", "_group_address", "_inbox", "_segments"}),
-    ("sockets", {"_sockets", "_batchio", "_groups", "_interfaces"}),
+    ("sockets", {"_batchio", "_broadcasts", "_groups", "_interfaces", "_sockets"}),
     (
         "transports",
         {
@@ -38,7 +38,7 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
         },
     ),
     ("api", {"_endpoint", "_opening", "_options", "_protocol"}),
-    ("interfaces", {"_fanout", "multicast"}),
+    ("interfaces", {"_fanout", "broadcast", "multicast"}),
     ("public names", {"__init__"}),
     (
         "command line",
@@ -65,12 +65,14 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
 
 SIBLINGS: Final[dict[str, set[str]]] = {
     "_batchio": {"_sockets"},
+    "_broadcasts": {"_interfaces", "_sockets"},
     "_groups": {"_sockets"},
     "_transports._socket": {"_transports._write_buffer", "_transports.base"},
     "_transports.loop": {"_transports._socket"},
     "_transports.selector": {"_transports._socket", "_transports._watch"},
     "_endpoint": {"_protocol"},
     "_opening": {"_endpoint", "_options", "_protocol"},
+    "broadcast": {"_fanout"},
     "multicast": {"_fanout"},
     "__main__": {"cli.app"},
     "cli.app": {
