@@ -18,6 +18,7 @@ from ._options import Options
 from ._transports.base import DatagramTransport
 from ._types import Address, Datagram, Overflow, Payload, Stats, TransportKind
 from .broadcast import BroadcastEndpoint, open_broadcast
+from .discovery import Discovery, discover
 from .multicast import MulticastEndpoint, open_multicast
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ __all__ = [
     "BroadcastEndpoint",
     "Datagram",
     "DatagramTransport",
+    "Discovery",
     "Endpoint",
     "EndpointClosedError",
     "Interface",
@@ -44,6 +46,7 @@ __all__ = [
     "adopt",
     "bind",
     "connect",
+    "discover",
     "interfaces",
     "open_broadcast",
     "open_multicast",

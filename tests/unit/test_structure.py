@@ -38,7 +38,7 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
         },
     ),
     ("api", {"_endpoint", "_opening", "_options", "_protocol"}),
-    ("interfaces", {"_fanout", "broadcast", "multicast"}),
+    ("interfaces", {"_fanout", "broadcast", "discovery", "multicast"}),
     ("public names", {"__init__"}),
     (
         "command line",
@@ -73,6 +73,7 @@ SIBLINGS: Final[dict[str, set[str]]] = {
     "_endpoint": {"_protocol"},
     "_opening": {"_endpoint", "_options", "_protocol"},
     "broadcast": {"_fanout"},
+    "discovery": {"_fanout", "broadcast", "multicast"},
     "multicast": {"_fanout"},
     "__main__": {"cli.app"},
     "cli.app": {
