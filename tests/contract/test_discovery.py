@@ -154,6 +154,18 @@ async def test_questions_are_spread(devices: Devices, repeat: int) -> None:
         assert time - begin > number * 0.5 / repeat - 0.01
 
 
+async def test_questions_that_were_missed_are_one(devices: Devices) -> None:
+    """A caller who was busy does not ask in a burst."""
+    device = await devices.add(lambda _: [b"I"])
+    search = devices.search(timeout=1, repeat=10)
+    await anext(search)
+    await asyncio.sleep(0.55)  # busy; nothing is waited for
+
+    assert [_ async for _ in search] == []
+
+    assert 1 < len(device.asked) <= 7
+
+
 async def test_outcomes(devices: Devices) -> None:
     """They tell where the question went."""
     await devices.add()
