@@ -9,6 +9,8 @@ import typer
 import aioudp
 
 from . import console
+from .broadcast import broadcast
+from .discover import discover
 from .echo import echo
 from .info import info
 from .listen import listen
@@ -45,6 +47,6 @@ def _options(
     pass
 
 
-for _command in (listen, send, echo, info):
+for _command in (listen, send, broadcast, discover, echo, info):
     app.command()(_command)
 app.add_typer(multicast, name="multicast")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import struct
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from socket import AF_INET, AF_INET6
 from typing import Any, Final
 
@@ -180,3 +183,30 @@ async def test_an_interface_comes_during_the_search(home: Home) -> None:
 
         assert (await anext(search)).data == OTHER_DEVICE.encode()
         assert told(search.outcomes) == {DEVICE: None, OTHER_DEVICE: None}
+
+
+async def test_the_command_tells_a_dead_link(home: Home) -> None:
+    """After the answers of the other one."""
+    pytest.importorskip("typer", reason="cannot: typer: it is not installed")
+    home.links.far[DEVICE].ip(f"link set {DEVICE} down")
+    group = () if home.group is None else ("--group", home.group)
+    port = str(home.devices[DEVICE].port)
+    question = _QUESTION.decode()
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "aioudp", "discover", port, question),
+        *("--timeout", str(_TIMEOUT), *group),
+        # The package that this process tests, and not another that is installed.
+        env=os.environ | {"PYTHONPATH": str(Path(aioudp.__file__).parents[1])},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(_LONG):
+        output, errors = await process.communicate()
+
+    assert output.decode().rstrip().endswith(f" {OTHER_DEVICE}")
+    first, second = errors.decode().splitlines()
+    assert first.startswith(f"not asked: {DEVICE} ")
+    assert "no carrier" in first
+    assert second == "1 answer"
+    assert process.returncode == 0
