@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import math
+import os
 from collections import deque
 from collections.abc import Callable, Coroutine, Hashable
 from functools import partial
@@ -257,7 +258,8 @@ class Discovery:
             if outcome.error is not None:
                 doing = f"asking {outcome.addr!r} by interface {outcome.interface}"
                 return with_context(outcome.error, doing)
-        return OSError(errno.ENODEV, "there is no interface to ask on")
+        reason = os.strerror(errno.ENETUNREACH)
+        return OSError(errno.ENETUNREACH, f"{reason} (no interface took the question)")
 
     def _is_new(self, datagram: Datagram) -> bool:
         key = datagram.addr if self._key is None else self._key(datagram)

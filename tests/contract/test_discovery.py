@@ -16,7 +16,7 @@ import aioudp
 from aioudp import _interfaces, discovery
 
 from ..conftest import UntilBlocked
-from .support import descriptors, linux_only, outcome
+from .support import Gate, descriptors, linux_only, outcome
 
 _GROUP: Final = "239.255.77.3"
 _LOOPBACK: Final = ["127.0.0.1"]
@@ -346,6 +346,65 @@ async def test_nobody_could_be_asked(
         await anext(search)
 
 
+async def test_no_room_until_the_deadline(
+    devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then nobody was asked, either."""
+    await devices.add()
+    Gate(monkeypatch)
+    before = descriptors()
+
+    with pytest.raises(OSError, match="no interface took the question") as caught:
+        await anext(devices.search(timeout=_SHORT))
+
+    assert caught.value.errno == errno.ENETUNREACH
+    assert descriptors() == before
+
+
+async def test_an_error_at_the_deadline(
+    devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was received besides is handed over."""
+    await devices.add(lambda number: [b"one", b"two"] if number == 1 else [])
+    errors = [ConnectionResetError(errno.ECONNRESET, "reset")]
+    recv_nowait = aioudp.Endpoint.recv_nowait
+
+    def failing_recv_nowait(endpoint: aioudp.Endpoint) -> aioudp.Datagram:
+        if errors:
+            raise errors.pop()
+        return recv_nowait(endpoint)
+
+    search = devices.search(timeout=_SHORT, key=lambda answer: answer.data)
+    assert (await anext(search)).data == b"one"
+    monkeypatch.setattr(aioudp.Endpoint, "recv_nowait", failing_recv_nowait)
+    await asyncio.sleep(2 * _SHORT)  # busy; nothing is waited for
+
+    assert [answer.data async for answer in search] == [b"two"]
+    assert errors == []
+
+
+@pytest.mark.parametrize("group", [None, _GROUP])
+async def test_a_failed_start_leaves_no_socket(
+    group: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails after the socket was opened."""
+    for name in ("BroadcastEndpoint", "_GroupAsker"):
+        monkeypatch.setattr(discovery, name, lambda *_: 1 / 0)
+    before = descriptors()
+
+    with pytest.raises(ZeroDivisionError):
+        await anext(aioudp.discover(_QUESTION, 9, timeout=_LONG, group=group))
+
+    assert descriptors() == before
+
+
+def test_one_that_was_never_made_closes_nothing() -> None:
+    """As when its __init__ is interrupted."""
+    search = aioudp.Discovery.__new__(aioudp.Discovery)
+
+    search.__del__()
+
+
 @pytest.mark.parametrize("group", [None, _GROUP])
 async def test_an_interface_that_is_not_there(group: str | None) -> None:
     """ENODEV at the first step, and its name."""
@@ -401,5 +460,5 @@ async def test_nothing_is_shared(devices: Devices) -> None:
         await anext(search)
         assert search._endpoint is not None
         sock = search._endpoint.get_extra_info("socket")
-        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
-            assert sock.getsockopt(socket.SOL_SOCKET, option) == 0
+        for name in ("SO_REUSEADDR", "SO_REUSEPORT"):
+            assert sock.getsockopt(socket.SOL_SOCKET, getattr(socket, name)) == 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from socket import AF_INET, SO_BROADCAST, SO_REUSEADDR, SO_REUSEPORT, SOL_SOCKET
+from socket import AF_INET, SO_BROADCAST, SOL_SOCKET
 from typing import Any, Final
 
 import pytest
@@ -253,8 +254,8 @@ async def test_ordinary_endpoints_share_nothing(
     ):
         for endpoint in (bound, connected):
             sock = endpoint.get_extra_info("socket")
-            for option in (SO_BROADCAST, SO_REUSEADDR, SO_REUSEPORT):
-                assert sock.getsockopt(SOL_SOCKET, option) == 0
+            for name in ("SO_BROADCAST", "SO_REUSEADDR", "SO_REUSEPORT"):
+                assert sock.getsockopt(SOL_SOCKET, getattr(socket, name)) == 0
 
         with pytest.raises(PermissionError, match=r"broadcast=True.*open_broadcast"):
             await bound.send(b"loud", (two_links.broadcast(DEVICE), 9))
