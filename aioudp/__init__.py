@@ -18,14 +18,18 @@ from ._opening import Opening, adopt, bind, connect, resolve
 from ._options import Options
 from ._transports.base import DatagramTransport
 from ._types import Address, Datagram, Overflow, Payload, Stats, TransportKind
+from .broadcast import BroadcastEndpoint, open_broadcast
+from .discovery import Discovery, discover
 from .multicast import MulticastEndpoint, open_multicast
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Address",
+    "BroadcastEndpoint",
     "Datagram",
     "DatagramTransport",
+    "Discovery",
     "Endpoint",
     "EndpointClosedError",
     "Interface",
@@ -44,8 +48,10 @@ __all__ = [
     "bind",
     "connect",
     "create_datagram_endpoint",
+    "discover",
     "interfaces",
     "new_event_loop",
+    "open_broadcast",
     "open_multicast",
     "resolve",
     "run",

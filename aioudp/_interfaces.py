@@ -66,7 +66,8 @@ def interfaces() -> list[Interface]:
         flags[name] = bits
         if addr is not None:
             addresses.setdefault(name, []).append(addr)
-        if broadcast is not None:
+        # glibc tells the address itself where there is no broadcast address.
+        if broadcast not in (None, addr):
             broadcasts.setdefault(name, []).append(broadcast)
     return [
         Interface(
@@ -101,6 +102,26 @@ def choose(wanted: Sequence[str | int]) -> list[Interface]:
             reason = os.strerror(errno.ENODEV)
             raise OSError(errno.ENODEV, f"{reason} (there is no interface {item!r})")
     return list(chosen.values())
+
+
+def look(item: str | int) -> tuple[str, Interface | OSError]:
+    """Return an interface as it is now, and its name; or why there is none."""
+    try:
+        link = choose([item])[0]
+    except OSError as exc:
+        return str(item), exc
+    return usable(link)
+
+
+def usable(link: Interface) -> tuple[str, Interface | OSError]:
+    """Return an interface and its name, or ENETDOWN for one that would lose it all.
+
+    The kernel takes what is sent to an interface without a carrier, and drops it.
+    """
+    if "up" in link.flags and "running" not in link.flags:
+        reason = f"{os.strerror(errno.ENETDOWN)} ({link.name} has no carrier)"
+        return link.name, OSError(errno.ENETDOWN, reason)
+    return link.name, link
 
 
 def _usual_spelling(item: str | int) -> str | int:

@@ -10,6 +10,7 @@ Imports ``_types``, ``_errors`` and ``_address``.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -151,7 +152,8 @@ def connect(sock: socket.socket, peer: SocketAddress) -> tuple[list[Datagram], i
     try:
         sock.connect(peer)
     except OSError as exc:
-        raise with_context(exc, f"connecting to {peer!r}") from None
+        advice = advice_on(sock, exc, peer)
+        raise with_context(exc, f"connecting to {peer!r}{advice}") from None
     backlog: list[Datagram] = []
     foreign = 0
     # The peer may go on sending, so count instead of waiting for an empty queue:
@@ -168,6 +170,24 @@ def connect(sock: socket.socket, peer: SocketAddress) -> tuple[list[Datagram], i
         else:
             foreign += 1
     return backlog, foreign
+
+
+def advice_on(sock: socket.socket, error: OSError, peer: SocketAddress) -> str:
+    """Return what to do about a destination that was refused; ``""`` if unknown.
+
+    EACCES is what the system says of a broadcast address without SO_BROADCAST
+    (ip(7)), and, more seldom, of a route that prohibits.
+    """
+    if error.errno != errno.EACCES or sock.family not in _INET or not peer:
+        return ""
+    if ":" in peer[0] and not peer[0].startswith("::ffff:"):  # IPv6 has no broadcast
+        return ""
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST):
+        return ""
+    return (
+        "; if it is a broadcast address, open with broadcast=True or "
+        "use aioudp.open_broadcast"
+    )
 
 
 def receive_whole(sock: socket.socket) -> tuple[bytes, SocketAddress]:

@@ -1,22 +1,22 @@
-"""Send one datagram to every machine of the local network.
+"""Send one datagram to every machine of the local networks.
 
-Arguments: broadcast address, port and text. The default address is that of the
-network this machine is in, whatever its number. Only IPv4 has broadcast; without
-``broadcast=True`` the system refuses to send to such an address.
+Arguments: port, text, and the interfaces to use; without any, all of them. Prints
+for each interface where the datagram went, or why it did not.
 """
 
 import asyncio
-import socket
 import sys
 
 import aioudp
 
 
 async def main(
-    host: str = "255.255.255.255", port: str = "9999", text: str = "hello, everybody"
+    port: str = "9999", text: str = "hello, everybody", *interfaces: str
 ) -> None:
-    async with aioudp.bind(family=socket.AF_INET, broadcast=True) as endpoint:
-        await endpoint.send(text.encode(), (host, int(port)))
+    async with aioudp.open_broadcast(0, interfaces=interfaces or None) as endpoint:
+        for outcome in await endpoint.send(text.encode(), int(port)):
+            result = "sent" if outcome.sent else f"not sent: {outcome.error}"
+            print(f"{outcome.interface}, to {outcome.addr[0]}: {result}")
 
 
 if __name__ == "__main__":

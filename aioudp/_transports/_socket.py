@@ -376,7 +376,8 @@ class SocketTransport(DatagramTransport):
         size = memoryview(data).nbytes
         peer = self._peer if addr is None else addr
         where = "" if peer is None else f" to {_address.public_address(peer)!r}"
-        return with_context(error, f"sending {size} bytes{where}")
+        advice = _sockets.advice_on(self._sock, error, peer)
+        return with_context(error, f"sending {size} bytes{where}{advice}")
 
     # -- asyncio's sending: buffered, and never raising for the network
 

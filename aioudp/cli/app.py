@@ -10,6 +10,8 @@ import aioudp
 
 from . import console
 from .bench.command import bench
+from .broadcast import broadcast
+from .discover import discover
 from .echo import echo
 from .info import info
 from .listen import listen
@@ -46,6 +48,6 @@ def _options(
     pass
 
 
-for _command in (listen, send, echo, bench, info):
+for _command in (listen, send, broadcast, discover, echo, bench, info):
     app.command()(_command)
 app.add_typer(multicast, name="multicast")

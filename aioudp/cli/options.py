@@ -21,6 +21,29 @@ LocalAddress = Annotated[
     ),
 ]
 
+PortArgument = Annotated[
+    int,
+    typer.Argument(
+        metavar="PORT", min=1, max=65535, help="Where they listen.", show_default=False
+    ),
+]
+
+InterfaceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--interface",
+        "-i",
+        metavar="INTERFACE",
+        help="A name, an index or a local address; may be repeated. "
+        "Default: every interface that is up.",
+    ),
+]
+
+HexOption = Annotated[
+    bool,
+    typer.Option("--hex", help="Read payloads as hexadecimal, spaces allowed."),
+]
+
 FormatOption = Annotated[
     Format,
     typer.Option(
@@ -54,6 +77,13 @@ LoopOption = Annotated[
 
 IPv4Option = Annotated[bool, typer.Option("-4", help="Use IPv4 only.")]
 IPv6Option = Annotated[bool, typer.Option("-6", help="Use IPv6 only.")]
+
+
+def chosen_interfaces(names: list[str] | None) -> list[str | int] | None:
+    """Return what was asked for; a number is an index."""
+    if not names:
+        return None
+    return [int(name) if name.isascii() and name.isdigit() else name for name in names]
 
 
 def address_family(ipv4: bool, ipv6: bool) -> int:

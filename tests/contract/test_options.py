@@ -253,10 +253,16 @@ async def test_broadcast_from_dual_stack(transport: aioudp.TransportKind) -> Non
 async def test_broadcast_without_the_option(
     transport: aioudp.TransportKind, host: str
 ) -> None:
-    """Without the option a broadcast is refused by the system (B050) (B197)."""
+    """Without the option a broadcast is refused by the system (B050) (B197).
+
+    The message tells both ways to allow it.
+    """
+    told = r"255\.255\.255.*broadcast=True.*open_broadcast"
     async with aioudp.bind(("127.0.0.1", 0), transport=transport) as endpoint:
-        with pytest.raises(PermissionError, match=r"255\.255\.255"):
+        with pytest.raises(PermissionError, match=told):
             await endpoint.send(b"refused", (host, 9))
+        with pytest.raises(PermissionError, match="broadcast=True"):
+            await aioudp.connect(("255.255.255.255", 9), transport=transport)
 
         await endpoint.send(b"usable", endpoint.local_addr)
         assert await endpoint.recv() == (b"usable", endpoint.local_addr)

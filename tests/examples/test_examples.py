@@ -130,12 +130,60 @@ def test_printing_server_and_line_client() -> None:
 
 
 def test_broadcast() -> None:
-    """What is broadcast is printed by whoever is bound to every address."""
-    with serving("broadcast_receiver", 0) as server:
-        assert run("broadcast_sender", "127.255.255.255", server.port, "all") == ""
-        line = server.line()
+    """What is broadcast is printed by everybody who listens."""
+    with (
+        serving("broadcast_receiver", 0) as one,
+        serving("broadcast_receiver", one.port) as two,
+    ):
+        printed = run("broadcast_sender", one.port, "all", "127.0.0.1")
+        lines = [one.line(), two.line()]
 
-    assert re.fullmatch(r"127\.0\.0\.1 port \d+: b'all'", line)
+    assert re.fullmatch(r"\w+, to 127\.255\.255\.255: sent\n", printed)
+    for line in lines:
+        assert re.fullmatch(r"127\.0\.0\.1 port \d+: b'all'", line)
+
+
+def test_ssdp_search() -> None:
+    """Each service is printed once, and what is no answer is passed over."""
+    request = socket.inet_aton("239.255.255.250") + socket.inet_aton("127.0.0.1")
+    answer = (
+        "HTTP/1.1 200 OK\r\nST: ssdp:all\r\nusn: uuid:{0}::service\r\n"
+        "Location: http://192.0.2.7/{0}.xml\x1b\r\n\r\n"
+    )
+    asked: list[bytes] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as device:
+        device.settimeout(PATIENCE)
+        device.bind(("", 0))
+        option = socket.IP_ADD_MEMBERSHIP
+        device.setsockopt(socket.IPPROTO_IP, option, request)
+        port = device.getsockname()[1]
+
+        def respond() -> None:
+            for _ in range(3):
+                data, addr = device.recvfrom(1000)
+                asked.append(data)
+                for name in ("one", "two"):
+                    device.sendto(answer.format(name).encode(), addr)
+                for noise in (b"", b"\xff", b"NOTIFY * HTTP/1.1\r\nUSN: x\r\n\r\n"):
+                    device.sendto(noise, addr)
+
+        thread = threading.Thread(target=respond)
+        thread.start()
+        printed = run("ssdp_search", "upnp:rootdevice", port, "127.0.0.1")
+        thread.join()
+
+    lines = printed.splitlines()
+    assert [re.sub(r"^[\d.]+: ", "", line) for line in lines] == [
+        f"uuid:{name}::service at http://192.0.2.7/{name}.xml"
+        for name in ("one", "two")
+    ]
+    assert len(set(asked)) == 1
+    request_line, *rest = asked[0].decode().split("\r\n")
+    assert request_line == "M-SEARCH * HTTP/1.1"
+    assert 'MAN: "ssdp:discover"' in rest
+    assert "ST: upnp:rootdevice" in rest
+    assert f"HOST: 239.255.255.250:{port}" in rest
+    assert rest[-2:] == ["", ""]
 
 
 def test_multicast_chat() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .links import NEAR, Link, SilentHost
+from .links import NEAR, Link, SilentHost, TwoLinks
 from .namespaces import Namespace
 from .traffic import Sink
 
@@ -38,6 +38,15 @@ def link(one_processor: None) -> Iterator[Link]:
         link = Link(near, far, routable=True)
         with near.entered():
             yield link
+
+
+@pytest.fixture
+def two_links() -> Iterator[TwoLinks]:
+    """Make a host with two links, and run the test on it."""
+    with Namespace() as near, Namespace() as one, Namespace() as two:
+        links = TwoLinks(near, one, two)
+        with near.entered():
+            yield links
 
 
 @pytest.fixture

@@ -129,6 +129,35 @@ class Link:
         raise RuntimeError(f"{self._device} does not become ready: {seen}")
 
 
+OTHER_DEVICE: Final = "veth1"
+"""The second interface of a host that has two."""
+
+
+class TwoLinks:
+    """A host with two interfaces, and another host at the far end of each.
+
+    The IPv4 networks differ, the IPv6 link-local addresses are the same on both.
+    """
+
+    def __init__(self, near: Namespace, one: Namespace, two: Namespace) -> None:
+        self.near: Final = near
+        self.far: Final = {DEVICE: one, OTHER_DEVICE: two}
+        for number, (device, where) in enumerate(self.far.items()):
+            Link(near, where, device)
+            for end, host in ((near, 1), (where, 2)):
+                end.ip(
+                    f"address add 198.51.{100 + number}.{host}/24 brd + dev {device}"
+                )
+
+    def host(self, device: str) -> str:
+        """Return the IPv4 address of the far end."""
+        return f"198.51.{100 + list(self.far).index(device)}.2"
+
+    def broadcast(self, device: str) -> str:
+        """Return the broadcast address of the IPv4 network."""
+        return f"198.51.{100 + list(self.far).index(device)}.255"
+
+
 class SilentHost:
     """A host at the far end whose hardware address nobody tells the near end.
 

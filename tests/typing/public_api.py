@@ -114,6 +114,30 @@ async def groups(endpoint: aioudp.MulticastEndpoint) -> None:
     assert_type(aioudp.interfaces(), list[aioudp.Interface])
 
 
+async def everybody(endpoint: aioudp.BroadcastEndpoint) -> None:
+    opening = aioudp.open_broadcast(5000, receive_own=False, queue_size=1)
+    assert_type(await opening, aioudp.BroadcastEndpoint)
+    aioudp.open_broadcast(5000, interfaces=["eth0", 2, "192.0.2.1"])
+    aioudp.open_broadcast("5000")  # type: ignore[arg-type]
+    assert_type(await endpoint.send(b""), list[aioudp.SendOutcome])
+    await endpoint.send(b"", 9)
+    await endpoint.send_to(*await endpoint.recv())
+
+
+async def searching() -> None:
+    search = aioudp.discover(
+        b"", 9, timeout=1, group="239.1.2.3", key=lambda reply: reply.data
+    )
+    async for data, addr in search:
+        assert_type(data, bytes)
+        assert_type(addr, aioudp.Address)
+    async with search as entered:
+        assert_type(await anext(entered), aioudp.Datagram)
+    assert_type(search.outcomes, list[aioudp.SendOutcome])
+    assert_type(await search.aclose(), None)
+    aioudp.discover(b"", 9)  # type: ignore[call-arg]
+
+
 def looking(endpoint: aioudp.Endpoint) -> None:
     assert_type(endpoint.stats(), aioudp.Stats)
     assert_type(endpoint.stats().dropped_kernel, int)

@@ -19,6 +19,7 @@ from aioudp import _sockets
 from aioudp._sockets import (
     BoundPath,
     Offload,
+    advice_on,
     check_adoptable,
     connect,
     enable_gro,
@@ -475,6 +476,28 @@ def test_a_refused_connect_names_the_peer(make_socket: MakeSocket) -> None:
     with pytest.raises(OSError, match=r"connecting to \('255\.255\.255\.255', 9\)"):
         connect(sock, ("255.255.255.255", 9))
     assert sock.fileno() >= 0
+
+
+@pytest.mark.parametrize(
+    ("peer", "broadcast", "number", "advises"),
+    [
+        (("192.0.2.255", 9), False, errno.EACCES, True),
+        (("192.0.2.255", 9), True, errno.EACCES, False),
+        (("192.0.2.255", 9), False, errno.EPERM, False),
+        (("::ffff:192.0.2.255", 9, 0, 0), False, errno.EACCES, True),
+        (("2001:db8::1", 9, 0, 0), False, errno.EACCES, False),
+        (None, False, errno.EACCES, False),
+    ],
+)
+def test_what_a_broadcast_takes_is_told(
+    peer: Any, broadcast: bool, number: int, advises: bool, make_socket: MakeSocket
+) -> None:
+    """Where it may be what is missing, and nowhere else."""
+    sock = make_socket(None, broadcast=broadcast)
+
+    advice = advice_on(sock, OSError(number, "refused"), peer)
+
+    assert ("broadcast=True" in advice) is advises
 
 
 @with_unix_sockets

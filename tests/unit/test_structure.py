@@ -29,6 +29,7 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
         "sockets",
         {
             "_batchio",
+            "_broadcasts",
             "_groups",
             "_implementation",
             "_interfaces",
@@ -49,7 +50,7 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
         },
     ),
     ("api", {"_endpoint", "_loops", "_opening", "_options", "_protocol"}),
-    ("interfaces", {"_fanout", "multicast"}),
+    ("interfaces", {"_fanout", "broadcast", "discovery", "multicast"}),
     ("public names", {"__init__"}),
     (
         "command line",
@@ -65,7 +66,9 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
             "cli.bench.server",
             "cli.bench.tracker",
             "cli.bench.wire",
+            "cli.broadcast",
             "cli.console",
+            "cli.discover",
             "cli.echo",
             "cli.formats",
             "cli.info",
@@ -84,6 +87,7 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
 
 SIBLINGS: Final[dict[str, set[str]]] = {
     "_batchio": {"_sockets"},
+    "_broadcasts": {"_interfaces", "_sockets"},
     "_groups": {"_sockets"},
     "_implementation": {"_batchio", "_speedups"},
     "_speedups": {"_batchio"},
@@ -93,11 +97,15 @@ SIBLINGS: Final[dict[str, set[str]]] = {
     "_endpoint": {"_protocol"},
     "_loops": {"_opening", "_options"},
     "_opening": {"_endpoint", "_options", "_protocol"},
+    "broadcast": {"_fanout"},
+    "discovery": {"_fanout", "broadcast", "multicast"},
     "multicast": {"_fanout"},
     "__main__": {"cli.app"},
     "cli.app": {
         "cli.bench.command",
+        "cli.broadcast",
         "cli.console",
+        "cli.discover",
         "cli.echo",
         "cli.info",
         "cli.listen",
@@ -127,7 +135,22 @@ SIBLINGS: Final[dict[str, set[str]]] = {
         "cli.bench.tracker",
         "cli.bench.wire",
     },
+    "cli.broadcast": {
+        "cli.console",
+        "cli.options",
+        "cli.outcomes",
+        "cli.payloads",
+        "cli.running",
+    },
     "cli.console": {"cli.formats"},
+    "cli.discover": {
+        "cli.console",
+        "cli.formats",
+        "cli.options",
+        "cli.outcomes",
+        "cli.payloads",
+        "cli.running",
+    },
     "cli.echo": {"cli.console", "cli.formats", "cli.options", "cli.running"},
     "cli.info": {"cli.console", "cli.options", "cli.running"},
     "cli.listen": {

@@ -1,0 +1,464 @@
+"""Discovery on one machine: who is found, when it asks, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import math
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import pytest
+
+import aioudp
+from aioudp import _interfaces, discovery
+
+from ..conftest import UntilBlocked
+from .support import Gate, descriptors, linux_only, outcome
+
+_GROUP: Final = "239.255.77.3"
+_LOOPBACK: Final = ["127.0.0.1"]
+_QUESTION: Final = b"who is there?"
+_LONG: Final = 15  # seconds; a search that is meant to be left before
+_SHORT: Final = 0.1  # seconds; one that is meant to end
+
+pytestmark = linux_only  # whose loopback interface has broadcast
+
+
+class Device:
+    """Answers whoever asks, by broadcast or in a group."""
+
+    def __init__(self, endpoint: Any, answers: Callable[[int], list[bytes]]) -> None:
+        self.endpoint = endpoint
+        self.port = int(endpoint.local_addr[1])
+        self.asked: list[aioudp.Datagram] = []
+        self._answers = answers
+        self.task: asyncio.Task[None] = asyncio.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        async for datagram in self.endpoint:
+            self.asked.append(datagram)
+            for answer in self._answers(len(self.asked)):
+                await self.endpoint.send_to(answer, datagram.addr)
+
+
+class Devices:
+    """Starts devices that share a port, and ends them all."""
+
+    def __init__(self, stack: AsyncExitStack, way: str) -> None:
+        self._stack = stack
+        self._way = way
+        self.port = 0
+
+    @property
+    def group(self) -> str | None:
+        return _GROUP if self._way == "multicast" else None
+
+    async def add(
+        self, answers: Callable[[int], list[bytes]] = lambda _: [b"I"]
+    ) -> Device:
+        """Start one that sends *answers* of the number of times it was asked."""
+        opening: Any = (
+            aioudp.open_broadcast(self.port, interfaces=_LOOPBACK)
+            if self.group is None
+            else aioudp.open_multicast(self.group, self.port, interfaces=_LOOPBACK)
+        )
+        device = Device(await self._stack.enter_async_context(opening), answers)
+        self._stack.push_async_callback(_end, device.task)
+        self.port = device.port
+        return device
+
+    def search(self, **options: Any) -> aioudp.Discovery:
+        """Return a search for them."""
+        settings: dict[str, Any] = {
+            "timeout": _LONG,
+            "interfaces": _LOOPBACK,
+            "group": self.group,
+        }
+        return aioudp.discover(_QUESTION, self.port, **settings | options)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.fixture(params=["broadcast", "multicast"])
+async def devices(request: pytest.FixtureRequest) -> AsyncIterator[Devices]:
+    """Start devices on the loopback interface."""
+    async with AsyncExitStack() as stack:
+        yield Devices(stack, request.param)
+
+
+# -- who is found
+
+
+async def test_every_reply_is_found_once(devices: Devices) -> None:
+    """Though it is asked for three times. The port of the question is its own."""
+    first = await devices.add()
+    answers = [datagram async for datagram in devices.search(timeout=_SHORT, repeat=3)]
+
+    assert [answer.data for answer in answers] == [b"I"]
+    assert answers[0].addr[1] == first.port
+    assert {asked.data for asked in first.asked} == {_QUESTION}
+    (addr,) = {asked.addr for asked in first.asked}
+    assert addr[1] != first.port
+
+
+async def test_every_device_is_found(devices: Devices) -> None:
+    """Each has its own answer; what makes one distinct is up to the caller."""
+    for name in (b"one", b"two", b"three"):
+        await devices.add(lambda _, name=name: [name])  # type: ignore[misc]
+
+    found = set()
+    async with devices.search(key=lambda answer: answer.data) as search:
+        async for data, _ in search:
+            found.add(data)
+            if len(found) == 3:
+                break
+
+    assert found == {b"one", b"two", b"three"}
+
+
+async def test_a_lost_question_is_repeated(devices: Devices) -> None:
+    """Until the last."""
+    device = await devices.add(lambda number: [b"I"] if number == 3 else [])
+
+    answers = [answer.data async for answer in devices.search(timeout=0.3, repeat=3)]
+
+    assert answers == [b"I"]
+    assert len(device.asked) == 3
+
+
+@pytest.mark.parametrize("repeat", [1, 5])
+async def test_questions_are_spread(devices: Devices, repeat: int) -> None:
+    """The first at once, the last with time left for its answer."""
+    loop = asyncio.get_running_loop()
+    times: list[float] = []
+
+    def note(number: int) -> list[bytes]:
+        times.append(loop.time())
+        return []
+
+    device = await devices.add(note)
+
+    begin = loop.time()
+    assert [_ async for _ in devices.search(timeout=0.5, repeat=repeat)] == []
+    end = loop.time()
+
+    assert len(device.asked) == repeat
+    assert 0.49 < end - begin < 2
+    for number, time in enumerate(times):
+        assert time - begin > number * 0.5 / repeat - 0.01
+
+
+async def test_questions_that_were_missed_are_one(devices: Devices) -> None:
+    """A caller who was busy does not ask in a burst."""
+    device = await devices.add(lambda _: [b"I"])
+    search = devices.search(timeout=1, repeat=10)
+    await anext(search)
+    await asyncio.sleep(0.55)  # busy; nothing is waited for
+
+    assert [_ async for _ in search] == []
+
+    assert 1 < len(device.asked) <= 7
+
+
+async def test_outcomes(devices: Devices) -> None:
+    """They tell where the question went."""
+    await devices.add()
+    search = devices.search()
+    assert search.outcomes == []
+    assert repr(search) == "<Discovery not begun>"
+
+    async with search:
+        await anext(search)
+        (told,) = search.outcomes
+        assert (told.interface, told.sent, told.addr[1]) == ("lo", True, devices.port)
+        assert repr(search) == "<Discovery under way>"
+
+    assert repr(search) == "<Discovery ended>"
+
+
+async def test_a_key_is_remembered_with_a_limit(
+    devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest is forgotten first, so that nobody can fill the memory."""
+    monkeypatch.setattr(discovery, "_MAX_KNOWN", 2)
+    await devices.add(lambda _: [b"a", b"b", b"a", b"c", b"b", b"a", b"end"])
+
+    seen = []
+    async with devices.search(key=lambda answer: answer.data) as search:
+        async for data, _ in search:
+            seen.append(data)
+            if data == b"end":
+                break
+
+    assert seen == [b"a", b"b", b"c", b"a", b"end"]
+
+
+async def test_what_came_before_the_deadline_is_handed_over(
+    devices: Devices,
+) -> None:
+    """Though the caller was busy; the questions of the meantime are not made up."""
+    device = await devices.add(lambda number: [b"one", b"two"] if number == 1 else [])
+    search = devices.search(timeout=_SHORT, repeat=3, key=lambda answer: answer.data)
+
+    found = [(await anext(search)).data]
+    await asyncio.sleep(2 * _SHORT)  # busy; nothing is waited for
+    found += [answer.data async for answer in search]
+
+    assert found == [b"one", b"two"]
+    assert len(device.asked) == 1
+
+
+# -- how it ends
+
+
+async def test_leaving_the_loop_closes_the_socket(devices: Devices) -> None:
+    """At once."""
+    await devices.add()
+    before = descriptors()
+
+    async for _ in devices.search():
+        assert descriptors() != before
+        break
+
+    assert descriptors() == before
+
+
+async def test_an_exception_in_the_loop_closes_the_socket(devices: Devices) -> None:
+    """With ``async with``, whatever keeps the exception."""
+    await devices.add()
+    before = descriptors()
+
+    async def collect() -> None:
+        async with devices.search() as search:
+            async for _ in search:
+                raise LookupError
+
+    with pytest.raises(LookupError):
+        await collect()
+
+    assert descriptors() == before
+
+
+async def test_cancelling_closes_the_socket(
+    devices: Devices, until_blocked: UntilBlocked
+) -> None:
+    """And ends the search."""
+    await devices.add(lambda _: [])
+    before = descriptors()
+    search = devices.search()
+    waiting = asyncio.ensure_future(anext(search))
+    await until_blocked(waiting)
+    assert descriptors() != before
+    waiting.cancel()
+
+    assert isinstance(await outcome(waiting), asyncio.CancelledError)
+    assert descriptors() == before
+    with pytest.raises(StopAsyncIteration):
+        await anext(search)
+
+
+async def test_closing_ends_the_wait(
+    devices: Devices, until_blocked: UntilBlocked
+) -> None:
+    """Of another task. Closing twice is no error."""
+    await devices.add(lambda _: [])
+    search = devices.search()
+
+    async def collect() -> list[aioudp.Datagram]:
+        return [answer async for answer in search]
+
+    waiting = asyncio.create_task(collect())
+    await until_blocked(waiting)
+    await search.aclose()
+    await search.aclose()
+
+    assert await waiting == []
+
+
+async def test_closed_before_it_began(devices: Devices) -> None:
+    """Then it asks nobody."""
+    device = await devices.add()
+    search = devices.search()
+    await search.aclose()
+
+    assert [_ async for _ in search] == []
+    assert device.asked == []
+
+
+async def test_an_error_of_the_key_ends_the_search(devices: Devices) -> None:
+    """It is the caller's."""
+    await devices.add()
+    before = descriptors()
+    search = devices.search(key=lambda _: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        await anext(search)
+
+    assert descriptors() == before
+
+
+async def test_an_error_of_the_network_does_not(
+    devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as what ICMP says of one of those who were asked."""
+    await devices.add()
+    errors = [ConnectionResetError(errno.ECONNRESET, "reset")]
+    recv = aioudp.Endpoint.recv
+
+    async def failing_recv(endpoint: aioudp.Endpoint) -> aioudp.Datagram:
+        if errors:
+            raise errors.pop()
+        return await recv(endpoint)
+
+    search = devices.search()
+    monkeypatch.setattr(aioudp.Endpoint, "recv", failing_recv)
+    async with search:
+        assert (await anext(search)).data == b"I"
+    assert errors == []
+
+
+# -- errors
+
+
+@pytest.mark.parametrize("group", [None, _GROUP])
+async def test_nobody_could_be_asked(
+    group: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason is raised at the deadline, because an interface may yet come up."""
+    gone = aioudp.Interface("gone0", 9999, ("192.0.2.1",), (), frozenset())
+    monkeypatch.setattr(_interfaces, "interfaces", lambda: [gone])
+    before = descriptors()
+    search = aioudp.discover(
+        _QUESTION, 9, timeout=_SHORT, interfaces=["gone0"], group=group
+    )
+
+    with pytest.raises(OSError, match=r"asking .* by interface gone0"):
+        await anext(search)
+
+    assert descriptors() == before
+    with pytest.raises(StopAsyncIteration):
+        await anext(search)
+
+
+async def test_no_room_until_the_deadline(
+    devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then nobody was asked, either."""
+    await devices.add()
+    Gate(monkeypatch)
+    before = descriptors()
+
+    with pytest.raises(OSError, match="no interface took the question") as caught:
+        await anext(devices.search(timeout=_SHORT))
+
+    assert caught.value.errno == errno.ENETUNREACH
+    assert descriptors() == before
+
+
+async def test_an_error_at_the_deadline(
+    devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was received besides is handed over."""
+    await devices.add(lambda number: [b"one", b"two"] if number == 1 else [])
+    errors = [ConnectionResetError(errno.ECONNRESET, "reset")]
+    recv_nowait = aioudp.Endpoint.recv_nowait
+
+    def failing_recv_nowait(endpoint: aioudp.Endpoint) -> aioudp.Datagram:
+        if errors:
+            raise errors.pop()
+        return recv_nowait(endpoint)
+
+    search = devices.search(timeout=_SHORT, key=lambda answer: answer.data)
+    assert (await anext(search)).data == b"one"
+    monkeypatch.setattr(aioudp.Endpoint, "recv_nowait", failing_recv_nowait)
+    await asyncio.sleep(2 * _SHORT)  # busy; nothing is waited for
+
+    assert [answer.data async for answer in search] == [b"two"]
+    assert errors == []
+
+
+@pytest.mark.parametrize("group", [None, _GROUP])
+async def test_a_failed_start_leaves_no_socket(
+    group: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails after the socket was opened."""
+    for name in ("BroadcastEndpoint", "_GroupAsker"):
+        monkeypatch.setattr(discovery, name, lambda *_: 1 / 0)
+    before = descriptors()
+
+    with pytest.raises(ZeroDivisionError):
+        await anext(aioudp.discover(_QUESTION, 9, timeout=_LONG, group=group))
+
+    assert descriptors() == before
+
+
+def test_one_that_was_never_made_closes_nothing() -> None:
+    """As when its __init__ is interrupted."""
+    search = aioudp.Discovery.__new__(aioudp.Discovery)
+
+    search.__del__()
+
+
+@pytest.mark.parametrize("group", [None, _GROUP])
+async def test_an_interface_that_is_not_there(group: str | None) -> None:
+    """ENODEV at the first step, and its name."""
+    search = aioudp.discover(
+        _QUESTION, 9, timeout=_LONG, interfaces=["no-such-one"], group=group
+    )
+
+    with pytest.raises(OSError, match="no-such-one") as caught:
+        await anext(search)
+
+    assert caught.value.errno == errno.ENODEV
+
+
+def test_what_is_no_argument() -> None:
+    """TypeError and ValueError at the call."""
+    call: Any = aioudp.discover
+    value: Any
+    good: dict[str, Any] = {"data": b"", "port": 9, "timeout": 1}
+    for name, value in (
+        ("data", "text"),
+        ("port", "9"),
+        ("timeout", "1"),
+        ("timeout", None),
+        ("timeout", True),
+        ("repeat", 1.5),
+        ("interfaces", "lo"),
+        ("key", 1),
+        ("group", 1),
+    ):
+        with pytest.raises(TypeError, match="bytes-like" if name == "data" else name):
+            call(**good | {name: value})
+
+    for name, value in (
+        ("port", 0),
+        ("port", 65536),
+        ("timeout", 0),
+        ("timeout", -1),
+        ("timeout", math.inf),
+        ("timeout", math.nan),
+        ("repeat", 0),
+        ("interfaces", []),
+    ):
+        with pytest.raises(ValueError, match=name):
+            call(**good | {name: value})
+    with pytest.raises(ValueError, match="multicast"):
+        call(**good, group="192.0.2.1")
+
+
+async def test_nothing_is_shared(devices: Devices) -> None:
+    """Of two who share a port only one would get the answer. B198."""
+    await devices.add(lambda number: [b"I"] if number == 1 else [])
+    async with devices.search() as search:
+        await anext(search)
+        assert search._endpoint is not None
+        sock = search._endpoint.get_extra_info("socket")
+        for name in ("SO_REUSEADDR", "SO_REUSEPORT"):
+            assert sock.getsockopt(socket.SOL_SOCKET, getattr(socket, name)) == 0
