@@ -17,7 +17,15 @@ from ._loops import create_datagram_endpoint, new_event_loop, run
 from ._opening import Opening, adopt, bind, connect, resolve
 from ._options import Options
 from ._transports.base import DatagramTransport
-from ._types import Address, Datagram, Overflow, Payload, Stats, TransportKind
+from ._types import (
+    Address,
+    Datagram,
+    NetworkError,
+    Overflow,
+    Payload,
+    Stats,
+    TransportKind,
+)
 from .broadcast import BroadcastEndpoint, open_broadcast
 from .discovery import Discovery, discover
 from .multicast import MulticastEndpoint, open_multicast
@@ -34,6 +42,7 @@ __all__ = [
     "EndpointClosedError",
     "Interface",
     "MulticastEndpoint",
+    "NetworkError",
     "Opening",
     "Options",
     "Overflow",

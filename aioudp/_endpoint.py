@@ -6,25 +6,27 @@ with a ``ResourceWarning``, and closes. Sending is here, on the transport's exac
 methods; receiving is the protocol's business, but for the short way that every
 datagram takes when nobody waits and nothing is wrong.
 
-Imports ``_protocol`` and ``_transports.base`` and, from below, ``_types``,
-``_errors`` and ``_address``.
+Imports ``_protocol``, ``_error_inbox`` and ``_transports.base`` and, from below,
+``_types``, ``_errors``, ``_address`` and ``_path_mtu``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Self
 
 from ._address import public_address
+from ._error_inbox import ErrorInbox, ErrorIterator
 from ._errors import EndpointClosedError, SendManyError
+from ._path_mtu import known_mtu
 from ._protocol import EndpointProtocol
 from ._transports.base import DatagramTransport, Prepared
-from ._types import Address, Datagram, Payload, Stats
+from ._types import Address, Datagram, NetworkError, Payload, Stats
 
 _TOP_UPS: Final = 2  # how often recv_many asks whether there is still more
 _CHUNK: Final = 1024  # datagrams of send_many between two turns of the event loop
@@ -78,7 +80,8 @@ class Endpoint:
             EndpointClosedError: If the endpoint is closed, before or during the call.
             OSError: An error that the system reported instead of a datagram; on a
                 connected endpoint :class:`ConnectionRefusedError` when the peer's
-                host says that nobody listens there. Each is raised once.
+                host says that nobody listens there. Each is raised once. With the
+                option ``icmp_errors`` :meth:`recv_error` tells of these instead.
         """
         if self._items and not self._protocol.detour:
             return self._items.popleft()
@@ -143,6 +146,69 @@ class Endpoint:
             raise StopAsyncIteration from None
         return self._items.popleft()
 
+    # -- what the network says of what was sent
+
+    async def recv_error(self) -> NetworkError:
+        """Wait for the next error that the network reports. Needs ``icmp_errors``.
+
+        It tells where the datagram was going that failed, why, and who said so. At most
+        ``queue_size`` errors are kept; older ones are dropped, and counted in
+        ``stats().dropped_errors``. Waiting, order among tasks and cancelling are as in
+        :meth:`recv`.
+
+        That no error comes means nothing: routers and hosts limit how many they send,
+        and firewalls drop them.
+
+        Raises:
+            EndpointClosedError: If the endpoint is closed, before or during the call.
+            ValueError: If the endpoint was opened without ``icmp_errors=True``.
+        """
+        return await self._errors().take()
+
+    def errors(self) -> AsyncIterator[NetworkError]:
+        """Iterate over these errors until the endpoint is closed.
+
+        Each step is a :meth:`recv_error`.
+
+        Raises:
+            ValueError: If the endpoint was opened without ``icmp_errors=True``.
+        """
+        return ErrorIterator(self._errors())
+
+    def _errors(self) -> ErrorInbox:
+        errors = self._protocol.errors
+        if errors is None:
+            raise ValueError("no errors are kept: open with icmp_errors=True")
+        return errors
+
+    def mtu(self, addr: Address | None = None) -> int | None:
+        """Return the path MTU to *addr*, as far as the system knows it now.
+
+        It never waits and sends nothing: until a datagram has been too long for a
+        router, this is the MTU of the interface. The kernel forgets what it has learned
+        after some time (Linux: 10 minutes).
+
+        Args:
+            addr: A numeric address; on a connected endpoint ``None``, or its peer.
+
+        Returns:
+            Bytes of a whole IP packet. The payload of a datagram is 28 bytes shorter
+            over IPv4, 48 over IPv6. ``None`` where the system does not tell: that is
+            everywhere but on Linux, and for UNIX sockets.
+
+        Raises:
+            EndpointClosedError: If the endpoint is closed.
+            OSError: If no way leads there.
+            TypeError: If *addr* is not an address.
+            ValueError: As :meth:`send`, and if *addr* is missing.
+        """
+        if self.closed:
+            raise EndpointClosedError
+        if addr is None and self.remote_addr is None:
+            raise ValueError("an endpoint without a peer needs an address")
+        ((_, peer),) = self._transport.prepare([(b"", addr)])
+        return known_mtu(self.get_extra_info("socket"), peer)
+
     # -- sending
 
     async def send(
@@ -172,7 +238,8 @@ class Endpoint:
             EndpointClosedError: If the endpoint is closed, before or during the call.
             OSError: What the system says of this very datagram (with *segment_size*:
                 of the first one refused; those before it are out). Never what ICMP
-                reports of an earlier one: that is raised by :meth:`recv`.
+                reports of an earlier one: that is raised by :meth:`recv`, or told by
+                :meth:`recv_error`.
             TypeError: If *data* is not bytes-like or *addr* is not an address.
             ValueError: If *addr* is no numeric address, is of another family, is not
                 the peer of a connected endpoint, or has a port out of range; or if
@@ -341,8 +408,12 @@ class Endpoint:
 
     def stats(self) -> Stats:
         """Return what happened on this endpoint so far; also after it was closed."""
+        stats, errors = self._transport.stats(), self._protocol.errors
         return replace(
-            self._transport.stats(), dropped_queue=self._protocol.inbox.dropped
+            stats,
+            dropped_queue=self._protocol.inbox.dropped,
+            dropped_errors=stats.dropped_errors
+            + (0 if errors is None else errors.dropped),
         )
 
     @property

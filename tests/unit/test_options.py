@@ -53,6 +53,8 @@ def test_the_defaults() -> None:
         "broadcast": False,
         "queue_size": 1024,
         "overflow": "pause",
+        "icmp_errors": False,
+        "dont_fragment": False,
         "receive_buffer": None,
         "send_buffer": None,
         "offload": True,
