@@ -45,7 +45,7 @@ class Options(TypedDict, total=False):
     reading goes on and the excess is counted in ``stats().dropped_queue``."""
 
     icmp_errors: bool
-    """Keep what ICMP says of the datagrams that were sent: which was not delivered, why,
+    """Keep what ICMP says of datagrams that were sent: which was not delivered, why,
     and who says so (IP_RECVERR, ip(7)). :meth:`Endpoint.recv_error` tells of it, and
     ``recv`` does not. Linux; not with ``transport="loop"``, not for UNIX sockets.
     Default ``False``."""
