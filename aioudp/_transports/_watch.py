@@ -96,7 +96,7 @@ class EpollWatcher:
 
     def rest(self, delay: float) -> None:
         """Call nobody for *delay* seconds."""
-        if self._resting is None:
+        if self._registered and self._resting is None:
             self._loop.remove_reader(self._epoll.fileno())
             self._resting = self._loop.call_later(delay, self._end_rest)
 
@@ -106,20 +106,19 @@ class EpollWatcher:
 
     def _end_rest(self) -> None:
         self._resting = None
-        if self._registered:
-            self._loop.add_reader(self._epoll.fileno(), self._on_ready)
+        self._loop.add_reader(self._epoll.fileno(), self._on_ready)
 
     def _watch(self, fd: int, events: int) -> None:
         wanted = bool(events) or self._on_error is not None
         if wanted and not self._registered:
             self._epoll.register(fd, events)
-            if self._resting is None:
-                self._loop.add_reader(self._epoll.fileno(), self._on_ready)
+            self._loop.add_reader(self._epoll.fileno(), self._on_ready)
         elif self._registered and not wanted:
-            if self._resting is not None:
+            if self._resting is None:
+                self._loop.remove_reader(self._epoll.fileno())
+            else:
                 self._resting.cancel()
                 self._resting = None
-            self._loop.remove_reader(self._epoll.fileno())
             # Whoever closed the socket behind our back has taken it out already.
             with contextlib.suppress(OSError):
                 self._epoll.unregister(fd)
