@@ -359,14 +359,14 @@ async def start_transport(
     loop = asyncio.get_running_loop()
     try:
         _size_buffers(sock, settings, keep=adopted and drop_in)
-        if settings.dont_fragment:
-            _path_mtu.forbid_fragments(sock)
-        if settings.icmp_errors:
-            _error_queue.enable(sock)
         transport_class = _transport_class(loop, settings)
         reads_trains = (
             issubclass(transport_class, SelectorTransport) and settings.offload
         )
+        if settings.dont_fragment:
+            _path_mtu.forbid_fragments(sock)
+        if settings.icmp_errors:
+            _error_queue.enable(sock)
         inet = sock.family != _sockets.AF_UNIX
         io = batch_socket(
             sock,

@@ -171,11 +171,11 @@ class Path:
         self.near, self.first, self.second, self.far = hosts
         families = (AF_INET, AF_INET6) if HAS_IPV6 else (AF_INET,)
         for number, device in enumerate(self._DEVICES):
-            link = Link(hosts[number], hosts[number + 1], device)
+            cable = Link(hosts[number], hosts[number + 1], device)
             for end in (0, 1):
                 for family in families:
                     host = self._on_link(number, end, family)
-                    link.add_address(hosts[number + end], host)
+                    cable.add_address(hosts[number + end], host)
         for router in (self.first, self.second):
             router.sysctl("net.ipv4.conf.all.forwarding", "1")
             router.sysctl("net.ipv4.icmp_ratelimit", "0")  # a test asks often

@@ -74,8 +74,8 @@ class Rig:
         self.io = FakeIO(sock)
         self.queue = FakeQueue()
         self.protocol = Hearing()
-        loop: Any = self.loop
-        self.transport: Any = ErrorQueueTransport(loop, sock, self.protocol, self.io)
+        make: Any = ErrorQueueTransport
+        self.transport = make(self.loop, sock, self.protocol, self.io)
         self.transport._error_queue = self.queue
         with pytest.raises(StopIteration):
             self.transport.start().send(None)
@@ -166,7 +166,7 @@ def test_a_send_that_finds_no_room_behind_a_stale_error(rig: Rig) -> None:
 
 def test_errors_of_others_without_end(rig: Rig) -> None:
     """They are no reason to fail: the send waits, and tries again."""
-    rig.io.errors = [REFUSED] * MAX_STALE_ERRORS * 2
+    rig.io.errors += [REFUSED] * MAX_STALE_ERRORS * 2
     rig.queue.reads = [[told(errno.ECONNREFUSED)] for _ in range(100)]
 
     with pytest.raises(BlockingIOError):
