@@ -45,13 +45,12 @@ class Options(TypedDict, total=False):
     reading goes on and the excess is counted in ``stats().dropped_queue``."""
 
     icmp_errors: bool
-    """Keep what ICMP says of datagrams that were sent: which was not delivered, why,
-    and who says so (IP_RECVERR, ip(7)). :meth:`Endpoint.recv_error` tells of it, and
-    ``recv`` does not. Linux; not with ``transport="loop"``, not for UNIX sockets.
-    Default ``False``."""
+    """Keep what ICMP says of datagrams that could not be delivered (IP_RECVERR, ip(7)).
+    :meth:`Endpoint.recv_error` tells of it, and ``recv`` does not. Linux; not with
+    ``transport="loop"``, not for UNIX sockets. Default ``False``."""
 
     dont_fragment: bool
-    """Let no datagram be cut into fragments: one that is too long for its way, as far
+    """Let no datagram be cut into fragments. One that is too long for its way, as far
     as that is known, is refused with EMSGSIZE (IP_MTU_DISCOVER, ip(7)). Not for UNIX
     sockets. Default ``False``."""
 

@@ -94,12 +94,12 @@ class NetworkError:
     """Where the datagram was going."""
 
     error: OSError
-    """The error that the system makes of the message: :class:`ConnectionRefusedError`
-    where nobody listens on the port, and other subclasses of :class:`OSError`."""
+    """What the system makes of the message. Where nobody listens on the port, it is a
+    :class:`ConnectionRefusedError`."""
 
     offender: str | None
-    """The host that sent the message: the peer, or a router on the way. A link-local
-    one has its interface after a ``%``. ``None`` if unknown."""
+    """The host that sent the message, the peer or a router on the way; ``None`` if
+    unknown. A link-local one has its interface after a ``%``."""
 
     mtu: int | None
     """Bytes, IP header included, that the next hop takes in one piece, of a datagram
