@@ -109,3 +109,24 @@ def test_other_errors_have_nothing_to_do_with_it() -> None:
     refused = OSError(errno.EACCES, "Permission denied")
 
     assert advice_on(sock, refused, 1473, ("192.0.2.1", 9)) == ""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="cannot: linux: other systems do not tell"
+)
+def test_a_connected_socket_that_has_lost_its_route() -> None:
+    """The way is looked up anew, as the next send would do."""
+
+    class Lost(FakeSocket):
+        def getsockopt(self, level: int, option: int) -> int:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+        def getsockname(self) -> Any:
+            return ("127.0.0.1", 1)
+
+        def getpeername(self) -> Any:
+            return ("127.0.0.1", 9)
+
+    lost: Any = Lost(socket.AF_INET)
+
+    assert (_path_mtu.known_mtu(lost, None) or 0) >= 1280
