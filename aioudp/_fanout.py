@@ -10,14 +10,14 @@ Imports ``_endpoint`` and, from below, ``_types`` and ``_transports.base``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from ._endpoint import Endpoint
 from ._transports.base import DatagramTransport
-from ._types import Address, Datagram, Payload, Stats
+from ._types import Address, Datagram, NetworkError, Payload, Stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,17 @@ class FanoutEndpoint:
         does.
         """
         return self._endpoint.recv_nowait()
+
+    async def recv_error(self) -> NetworkError:
+        """Wait for the next error of the network, as :meth:`Endpoint.recv_error` does.
+
+        Of what was sent to one: nobody answers a broadcast or a group with an error.
+        """
+        return await self._endpoint.recv_error()
+
+    def errors(self) -> AsyncIterator[NetworkError]:
+        """Iterate over these errors, as :meth:`Endpoint.errors` does."""
+        return self._endpoint.errors()
 
     def __aiter__(self) -> Self:
         return self
