@@ -109,6 +109,8 @@ class EpollWatcher:
         self._loop.add_reader(self._epoll.fileno(), self._on_ready)
 
     def _watch(self, fd: int, events: int) -> None:
+        # Whoever closed the socket behind our back has taken it out already: there is
+        # nothing left to change then.
         wanted = bool(events) or self._on_error is not None
         if wanted and not self._registered:
             self._epoll.register(fd, events)
@@ -119,11 +121,11 @@ class EpollWatcher:
             else:
                 self._resting.cancel()
                 self._resting = None
-            # Whoever closed the socket behind our back has taken it out already.
             with contextlib.suppress(OSError):
                 self._epoll.unregister(fd)
         elif events != self._events:
-            self._epoll.modify(fd, events)
+            with contextlib.suppress(OSError):
+                self._epoll.modify(fd, events)
         self._registered = wanted
         self._events = events
 

@@ -339,6 +339,20 @@ async def test_opening_and_closing_leaves_no_descriptor(
     assert descriptors() == before
 
 
+async def test_a_socket_that_was_closed_behind_its_back(
+    endpoints: Endpoints, dead: Any
+) -> None:
+    """The endpoint can still be closed, and nothing is left of it."""
+    before = descriptors()
+    endpoint = await endpoints.bind(icmp_errors=True)
+    await endpoint.send(b"lost", dead)
+
+    endpoint.get_extra_info("socket").close()
+    endpoint.close()
+
+    assert descriptors() == before
+
+
 # -- bounds
 
 
