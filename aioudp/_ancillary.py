@@ -75,6 +75,7 @@ _TIMESTAMPING: Final = struct.Struct("@6l")  # by software, unused, by hardware
 
 _MAX_SECONDS: Final = 2**33  # so that nanoseconds fit in 64 bits, until the year 2242
 _NO_HOST: Final = bytes(16)
+_FIRST_GROUP: Final = 224  # the first byte of every IPv4 group, and of 255.255.255.255
 
 
 # -- what is received
@@ -84,8 +85,8 @@ class Place(NamedTuple):
     """What packet information says: where a datagram was sent to, and came in."""
 
     local_addr: Address
-    interface: int
-    unicast: bool
+    interface: int | None
+    unicast: bool | None
 
 
 @lru_cache(maxsize=MAX_KNOWN)
@@ -94,9 +95,12 @@ def ipv4_place(value: bytes, port: int) -> Place | None:
     if len(value) < _IN_PKTINFO.size:
         return None
     interface, local, destination = _IN_PKTINFO.unpack_from(value)
-    # The kernel names the address to answer from: another one for broadcast and groups.
-    host = inet_ntop(AF_INET, destination)
-    return Place((host, port), interface, local == destination)
+    # The kernel names the address to answer from: another one for broadcast and groups,
+    # and none for a datagram that came before it was told to keep such things.
+    unicast: bool | None = local == destination
+    if not any(local):
+        unicast = None if destination[0] < _FIRST_GROUP else False
+    return Place((inet_ntop(AF_INET, destination), port), interface or None, unicast)
 
 
 @lru_cache(maxsize=MAX_KNOWN)
@@ -107,9 +111,11 @@ def ipv6_place(value: bytes, port: int) -> Place | None:
     packed, interface = _IN6_PKTINFO.unpack_from(value)
     host = inet_ntop(AF_INET6, packed)
     parsed = ip_address(packed)
-    scope = interface if parsed.is_link_local or packed[:2] == b"\xff\x02" else 0
+    # The same on every link, or on every interface: scopes 2 and 1 (RFC 4291, 2.7).
+    repeated = parsed.is_multicast and packed[1] & 0x0F in (1, 2)
+    scope = interface if parsed.is_link_local or repeated else 0
     addr = public_address((host, port, 0, scope))
-    return Place(addr, interface, not parsed.is_multicast)
+    return Place(addr, interface or None, not parsed.is_multicast)
 
 
 def parse(control: Iterable[tuple[int, int, bytes]], port: int) -> tuple[int, Info]:
@@ -195,7 +201,8 @@ class SendOptions:
     """The local address to send from: a host, or an address whose port is ignored."""
 
     interface: int | str | None = None
-    """The interface to leave by: its index or its name."""
+    """The interface to leave by: its index or its name, which is looked up once, when
+    the options are made."""
 
     tos: int | None = None
     """The type of service or traffic class, from 0 to 255; the lower two bits are
@@ -210,10 +217,9 @@ class SendOptions:
         if isinstance(self.interface, str):
             index = zone_index(self.interface, self.interface)
             object.__setattr__(self, "interface", index)
-        else:
-            _check_number("interface", self.interface, 1, 2**31 - 1)
         if self.local_addr is not None:
             self._set_local(self.local_addr)
+        _check_number("interface", self.interface, 1, 2**31 - 1)
 
     def _set_local(self, addr: object) -> None:
         """Keep the host alone; the zone of it is the interface, if none is given."""

@@ -77,8 +77,12 @@ class _UntilClosed(AsyncIterator[_T]):
 def _with_options(datagrams: Iterator[Any], options: SendOptions) -> Iterator[Any]:
     """Give *options* to every pair; leave the rest to be checked."""
     for item in datagrams:
-        pair = isinstance(item, tuple) and len(item) == 2
-        yield (*item, options) if pair else item
+        try:
+            data, addr = item
+        except (TypeError, ValueError):
+            yield item
+        else:
+            yield data, addr, options
 
 
 class Endpoint:
@@ -296,7 +300,7 @@ class Endpoint:
 
         Waiting, cancelling and errors are as for :meth:`send`.
         """
-        local_addr = message.local_addr if message.unicast else None
+        local_addr = None if message.unicast is False else message.local_addr
         await self.send(
             data, message.addr, local_addr=local_addr, interface=message.interface
         )

@@ -361,9 +361,7 @@ async def start_transport(
     try:
         _size_buffers(sock, settings, keep=adopted and drop_in)
         transport_class = _transport_class(loop, settings)
-        reads_trains = (
-            issubclass(transport_class, SelectorTransport) and settings.offload
-        )
+        reads = issubclass(transport_class, SelectorTransport)
         if settings.dont_fragment:
             _path_mtu.forbid_fragments(sock)
         if settings.icmp_errors:
@@ -377,9 +375,9 @@ async def start_transport(
             gso_segments=_sockets.probe_offload().gso_segments
             if settings.offload and inet
             else 1,
-            gro=reads_trains and _sockets.enable_gro(sock),
+            gro=reads and settings.offload and _sockets.enable_gro(sock),
             unmap=not drop_in,
-            packet_info=tells and transport_class is SelectorTransport,
+            packet_info=tells and reads,
         )
         transport = transport_class(
             loop,

@@ -120,8 +120,11 @@ def enable_packet_info(sock: socket.socket, timestamps: Timestamps) -> bool:
         flags = _RX_HARDWARE | _RAW_HARDWARE
         if not tells or not _accepts(sock, _SOCKET, _ancillary.SO_TIMESTAMPING, flags):
             raise ValueError('timestamps="hardware" is not supported on this system')
-    elif tells:
-        _accepts(sock, _SOCKET, _ancillary.SO_TIMESTAMPNS, 1)
+    if tells:  # an adopted socket may have either: one clock only
+        software = timestamps == "software"
+        _accepts(sock, _SOCKET, _ancillary.SO_TIMESTAMPNS, software)
+        if software:
+            _accepts(sock, _SOCKET, _ancillary.SO_TIMESTAMPING, 0)
     return tells
 
 

@@ -31,7 +31,7 @@ from typing import Any, Final, Literal, TypeVar
 from .. import _address, _path_mtu, _sockets
 from .._ancillary import SendOptions, Steered, steer
 from .._batchio import BatchSocket, check_payload
-from .._errors import EndpointClosedError, with_context
+from .._errors import EndpointClosedError, TruncatedError, with_context
 from .._segments import cut_off
 from .._types import Datagram, Message, Payload, Received, Stats
 from ._write_buffer import WriteBuffer
@@ -600,14 +600,18 @@ class SocketTransport(DatagramTransport):
         if self._batch_protocol is not None:
             self._batch_protocol.datagrams_received(datagrams)
             return
-        if self._packet_info or self._max_datagram_size is not None:
-            datagrams = [Datagram(one.data, one.addr) for one in datagrams]
         received = self._protocol.datagram_received
         self._interrupted = False
         remaining = iter(datagrams)
         try:
-            for data, addr in remaining:  # type: ignore[misc] # all are datagrams
-                received(data, addr)
+            for one in remaining:
+                if isinstance(one, Datagram):
+                    received(*one)
+                elif one.truncated:  # such a protocol would take it for the whole
+                    error = OSError(errno.EMSGSIZE, str(TruncatedError(one)))
+                    self._protocol.error_received(error)
+                else:
+                    received(one.data, one.addr)
                 if self._interrupted:
                     break
         finally:  # a protocol that raises loses this one datagram, and no other

@@ -11,7 +11,8 @@ A protocol may add methods of its own:
 ``datagrams_received(datagrams)``
     gets every batch as one ``list[Datagram]``, instead of one ``datagram_received``
     call for each. With the option ``packet_info`` it is a ``list[Message]``; with
-    ``max_datagram_size``, what was truncated is a ``Message``.
+    ``max_datagram_size``, what was truncated is a ``Message``. A protocol without the
+    method gets ``error_received`` in its place, EMSGSIZE.
 ``datagrams_wanted()``
     is asked before each batch and returns how many datagrams it has room for. After
     a 0 the transport leaves what arrives in the kernel until ``resume_reading``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import sys
 import time
@@ -231,6 +232,64 @@ async def test_adopted_socket(endpoints: Endpoints, host: str) -> None:
 
 
 @linux_only
+@needs_ipv6
+@pytest.mark.parametrize("target", ["127.0.0.5", "::1"])
+async def test_what_came_before_it_was_adopted(target: str) -> None:
+    """The kernel kept less of it; it is answered from where it came to all the same."""
+    family = socket.AF_INET6 if ":" in target else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.bind(("", 0))
+    port = sock.getsockname()[1]
+    async with aioudp.connect((target, port)) as peer:
+        await peer.send(b"early")
+        async with aioudp.adopt(sock, packet_info=True) as endpoint:
+            message = await endpoint.recv_message()
+
+            assert message.local_addr == peer.remote_addr
+            assert message.interface in (None, LOOPBACK)
+            assert message.unicast in (None, True)
+            await endpoint.reply(message, b"answer")
+            assert (await peer.recv()).data == b"answer"
+
+
+@linux_only
+@pytest.mark.parametrize("timestamps", ["software", "hardware"])
+async def test_adopted_socket_with_timestamps_of_its_own(
+    timestamps: Any,
+) -> None:
+    """The clock is the one that was asked for."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    sock.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS
+    sock.setsockopt(socket.SOL_SOCKET, 37, 1 << 2 | 1 << 6)  # SO_TIMESTAMPING
+    async with (
+        aioudp.adopt(sock, packet_info=True, timestamps=timestamps) as endpoint,
+        aioudp.connect(endpoint.local_addr) as peer,
+    ):
+        await peer.send(b"x")
+        message = await endpoint.recv_message()
+
+        assert (message.timestamp_ns is None) == (timestamps == "hardware")
+        assert bool(sock.getsockopt(socket.SOL_SOCKET, 37)) == (
+            timestamps == "hardware"
+        )
+
+
+@linux_only
+async def test_together_with_the_error_queue() -> None:
+    """What is told does not depend on how errors are heard."""
+    async with (
+        aioudp.bind(("127.0.0.1", 0), packet_info=True, icmp_errors=True) as endpoint,
+        aioudp.connect(endpoint.local_addr) as peer,
+    ):
+        await peer.send(b"x", tos=3)
+        message = await endpoint.recv_message()
+
+        assert (message.local_addr, message.tos) == (endpoint.local_addr, 3)
+        assert message.timestamp_ns is not None
+
+
+@linux_only
 @SELECTOR
 async def test_hardware_timestamps_where_there_are_none(
     endpoints: Endpoints, peer: socket.socket
@@ -372,6 +431,56 @@ async def test_another_protocol_gets_plain_datagrams(endpoints: Endpoints) -> No
     await peer.send(b"x")
 
     assert await protocol.received == (b"x", peer.local_addr)
+
+
+class Interrupting(asyncio.DatagramProtocol):
+    """Hands the transport back after the first datagram."""
+
+    def __init__(self, endpoint: aioudp.Endpoint) -> None:
+        self.transport = endpoint.transport
+        self.owner = endpoint.transport.get_protocol()
+        self.heard: list[Any] = []
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.heard.append(data)
+        self.transport.set_protocol(self.owner)
+
+    def error_received(self, exc: Exception) -> None:
+        self.heard.append(exc)
+
+
+async def test_what_another_protocol_leaves_is_a_message(
+    endpoints: Endpoints,
+) -> None:
+    """The rest of a batch has lost nothing on the way."""
+    endpoint, peer = await endpoints.pair()
+    await peer.send_many([(b"%d" % number, None) for number in range(3)])
+    protocol = Interrupting(endpoint)
+    endpoint.transport.set_protocol(protocol)
+
+    messages = await _batches(endpoint, 2)
+
+    assert protocol.heard == [b"0"]
+    assert [message.data for message in messages] == [b"1", b"2"]
+    assert {type(message) for message in messages} == {aioudp.Message}
+
+
+@pytest.mark.parametrize("packet_info", [False, True])
+async def test_another_protocol_gets_no_beginning_for_the_whole(
+    endpoints: Endpoints, packet_info: bool
+) -> None:
+    """What was too long for it is an error, in its place."""
+    endpoint, peer = await endpoints.pair(max_datagram_size=3, packet_info=packet_info)
+    protocol = Interrupting(endpoint)
+    endpoint.transport.set_protocol(protocol)
+
+    await peer.send_many([(b"long", None), (b"x", None)])
+    await turns_until(lambda: len(protocol.heard) == 2)
+
+    error, data = protocol.heard
+    assert (error.errno, data) == (errno.EMSGSIZE, b"x")
+    assert "4 bytes" in str(error)
+    assert endpoint.stats().truncated == 1
 
 
 # -- answering

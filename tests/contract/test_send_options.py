@@ -211,21 +211,19 @@ async def test_each_of_many_has_its_own(
     addr = witness.addr
     plain = aioudp.SendOptions()
 
-    await endpoint.send_many(
-        [
-            (b"1", addr),
-            (b"2", addr, aioudp.SendOptions(tos=1)),
-            (b"3", addr, aioudp.SendOptions(tos=1)),
-            (b"4", addr, aioudp.SendOptions(tos=2)),
-            (b"5", addr, None),
-            (b"6", addr, plain),
-            (bytearray(b"7"), addr),
-        ],
-        tos=40,
-        hop_limit=50,
-    )
+    datagrams: list[Any] = [
+        (b"1", addr),
+        (b"2", addr, aioudp.SendOptions(tos=1)),
+        (b"3", addr, aioudp.SendOptions(tos=1)),
+        (b"4", addr, aioudp.SendOptions(tos=2)),
+        (b"5", addr, None),
+        (b"6", addr, plain),
+        (bytearray(b"7"), addr),
+        [b"8", addr],  # not what the types say, but as good as a pair
+    ]
+    await endpoint.send_many(datagrams, tos=40, hop_limit=50)
 
-    data_and_numbers = [(seen.data, *seen[2:]) for seen in witness.see(7)]
+    data_and_numbers = [(seen.data, *seen[2:]) for seen in witness.see(8)]
     assert data_and_numbers == [
         (b"1", 40, 50),
         (b"2", 1, usual.hop_limit),
@@ -234,6 +232,7 @@ async def test_each_of_many_has_its_own(
         (b"5", usual.tos, usual.hop_limit),
         (b"6", usual.tos, usual.hop_limit),
         (b"7", 40, 50),
+        (b"8", 40, 50),
     ]
 
 
@@ -282,6 +281,8 @@ async def test_connected_without_an_address(
         ({"hop_limit": 1.0}, TypeError, "hop_limit must be an int, got 1.0"),
         ({"interface": 0}, ValueError, "interface must be from 1 to"),
         ({"interface": 2**31}, ValueError, "interface must be from 1 to"),
+        ({"interface": "0"}, ValueError, "interface must be from 1 to"),
+        ({"interface": "99999999999"}, ValueError, "interface must be from 1 to"),
         ({"interface": b"lo"}, TypeError, "interface must be an int, got b'lo'"),
         ({"interface": "nosuch0"}, ValueError, "there is no interface 'nosuch0'"),
         ({"local_addr": "localhost"}, ValueError, "'localhost' is not a numeric"),
@@ -289,6 +290,9 @@ async def test_connected_without_an_address(
         ({"local_addr": 5}, TypeError, "local_addr must be a host or an address"),
         ({"local_addr": (5, 5)}, TypeError, "local_addr must be a host or an address"),
         ({"local_addr": ()}, TypeError, "local_addr must be a host or an address"),
+        ({"local_addr": ("::1", 0, 0, "lo")}, TypeError, "interface must be an int"),
+        ({"local_addr": ("::1", 0, 0, -1)}, ValueError, "interface must be from 1"),
+        ({"local_addr": "fe80::1%99999999999"}, ValueError, "interface must be from"),
     ],
 )
 async def test_what_is_no_option(

@@ -59,12 +59,26 @@ def test_packet_information_of_ipv4() -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "unicast"),
+    [("192.0.2.1", None), ("224.0.0.1", False), ("255.255.255.255", False)],
+)
+def test_packet_information_that_was_not_kept(host: str, unicast: bool | None) -> None:
+    """What came before the kernel was told to keep it has but its destination."""
+    told = message((IP, 8, struct.pack("=I4s4s", 0, bytes(4), socket.inet_aton(host))))
+
+    assert (told.local_addr, told.interface) == ((host, PORT), None)
+    assert told.unicast is unicast
+
+
+@pytest.mark.parametrize(
     ("host", "scope_id", "unicast"),
     [
         ("2001:db8::1", 0, True),
         ("::1", 0, True),
         ("fe80::1", 7, True),
         ("ff02::1", 7, False),
+        ("ff12::1", 7, False),
+        ("ff01::1", 7, False),
         ("ff15::1", 0, False),
     ],
 )
