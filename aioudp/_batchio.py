@@ -94,6 +94,27 @@ def _is_segment_size(level: int, kind: int, value: bytes) -> bool:
     )
 
 
+def remember_last(
+    steer: Callable[[object, Any], Destination],
+) -> Callable[[object, Any], Destination]:
+    """Return *steer*, but what it is asked twice in a row it does once.
+
+    So many datagrams with the same options share one destination, and trains.
+    """
+    last_addr: object = None
+    last_options: Any = None
+    target: Destination = None
+
+    def steer_or_remember(addr: object, options: Any) -> Destination:
+        nonlocal last_addr, last_options, target
+        if addr is not last_addr or options is not last_options:
+            target = steer(addr, options)
+            last_addr, last_options = addr, options
+        return target
+
+    return steer_or_remember
+
+
 def prepare_steered(
     item: Any, steer: Callable[[object, Any], Destination]
 ) -> tuple[bytes, Destination]:
@@ -276,6 +297,7 @@ class BatchSocket:
                 not bytes-like.
         """
         prepared = []
+        steer = remember_last(steer)
         for item in datagrams:
             try:
                 data, addr = item

@@ -48,7 +48,7 @@ from threading import local
 from . import _ancillary
 from ._address import MAX_KNOWN
 from ._ancillary import Steered
-from ._batchio import check_payload, prepare_steered
+from ._batchio import check_payload, prepare_steered, remember_last
 from ._segments import MAX_TRAIN_BYTES
 from ._types import Datagram, Message
 
@@ -865,11 +865,15 @@ cdef class BatchSocket:
         cdef list prepared = []
         cdef object item, data, addr, last = None, target = None
         cdef bint pair
+        steer = remember_last(steer)
         for item in datagrams:
             pair = type(item) is tuple and PyTuple_GET_SIZE(item) == 2
             if pair:
                 data = (<tuple> item)[0]
                 addr = (<tuple> item)[1]
+            elif type(item) is tuple and PyTuple_GET_SIZE(item) == 3:
+                prepared.append(prepare_steered(item, steer))
+                continue
             else:
                 try:
                     data, addr = item

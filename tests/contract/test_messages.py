@@ -135,6 +135,28 @@ async def test_every_datagram_of_a_train_is_told_about(
 @linux_only
 @SELECTOR
 @OFFLOAD
+@EVERY_WAY
+@pytest.mark.parametrize("segments", [1, 20])
+async def test_the_time_is_that_of_the_arrival(
+    endpoints: Endpoints, offload: bool, receive: Receive, segments: int
+) -> None:
+    """At rest it is within a millisecond of the wall clock, of a train too (B171)."""
+    endpoint = await endpoints.bind(offload=offload)
+    sender = await endpoints.bind()
+
+    ages = []
+    for _ in range(20):  # the machine may be busy with something else now and then
+        await sender.send(b"x" * segments, endpoint.local_addr, segment_size=1)
+        now = time.time_ns()
+        messages = await receive(endpoint, segments)
+        ages.append(max(abs(message.timestamp_ns - now) for message in messages))
+
+    assert min(ages) < 1_000_000
+
+
+@linux_only
+@SELECTOR
+@OFFLOAD
 async def test_every_message_of_a_batch_has_its_own(
     endpoints: Endpoints, peer: socket.socket, offload: bool
 ) -> None:

@@ -13,10 +13,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from unittest.mock import Mock
 
 import pytest
 
 import aioudp
+from aioudp import _ancillary
+from aioudp._transports import _socket
 
 from .support import AF_UNIX, linux_only, needs_ipv6, plain_socket, unix_only
 
@@ -248,6 +251,20 @@ async def test_many_more_than_one_batch(endpoints: Endpoints, witness: Witness) 
         )
         for number, seen in enumerate(witness.see(100), start):
             assert (seen.data, seen.tos) == (b"%03d" % number, classes[number])
+
+
+async def test_equal_options_share_trains(
+    endpoints: Endpoints, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What holds for all of a call is worked out once."""
+    steered = Mock(wraps=_ancillary.steer)
+    monkeypatch.setattr(_socket, "steer", steered)
+    endpoint = await endpoints.bind()
+
+    await endpoint.send_many([(b"x", witness.addr)] * 50, tos=4)
+
+    assert {one.tos for one in witness.see(50)} == {4}
+    assert steered.call_count == 1
 
 
 async def test_connected_without_an_address(

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aioudp import _address, _batchio, _sockets
+from aioudp import Message, SendOptions, _address, _batchio, _sockets
+from aioudp._ancillary import steer
 
 from .fuzz_control_data import CTRUNC, KINDS, compiled, message, reference
 
@@ -34,6 +35,7 @@ class Pair(NamedTuple):
     sender: Any
     receiver: Any
     addr: Any
+    sender_addr: Any
 
     def transfer(self, count: int) -> list[bytes]:
         """Return the payloads of *count* datagrams, which are there by now."""
@@ -43,7 +45,14 @@ class Pair(NamedTuple):
         return received
 
 
-def open_pairs(stack: ExitStack, module: Any, host: str, *, offload: bool) -> Pair:
+def open_pairs(
+    stack: ExitStack,
+    module: Any,
+    host: str,
+    *,
+    offload: bool,
+    packet_info: bool = False,
+) -> Pair:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     socks = []
     for _ in range(2):
@@ -52,13 +61,19 @@ def open_pairs(stack: ExitStack, module: Any, host: str, *, offload: bool) -> Pa
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
         sock.bind((host, 0))
         socks.append(sock)
+    if packet_info:
+        _sockets.enable_packet_info(socks[1], "software")
     segments = _sockets.probe_offload().gso_segments if offload else 1
     return Pair(
         module.BatchSocket(socks[0], gso_segments=segments, gro=False),
         module.BatchSocket(
-            socks[1], gso_segments=1, gro=offload and _sockets.enable_gro(socks[1])
+            socks[1],
+            gso_segments=1,
+            gro=offload and _sockets.enable_gro(socks[1]),
+            packet_info=packet_info,
         ),
         socks[1].getsockname(),
+        socks[0].getsockname(),
     )
 
 
@@ -165,6 +180,85 @@ def test_the_same_trains_arrive(
             assert pair.receiver.received == len(sent)
             assert pair.receiver.received_bytes == sum(map(len, sent))
     assert received == expected
+
+
+class Sent(NamedTuple):
+    """Some datagrams of one size that leave in the same way."""
+
+    size: int
+    times: int
+    options: SendOptions
+    as_segments: bool
+
+
+sendings = st.lists(
+    st.builds(
+        Sent,
+        st.sampled_from([1, 64, 600, 1200]),
+        st.integers(1, 20),
+        st.builds(SendOptions, tos=st.integers(0, 255), hop_limit=st.integers(1, 255)),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@pytest.mark.parametrize("offload", [True, False])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+@settings(max_examples=30, deadline=None)
+@given(sendings=sendings)
+def test_the_same_messages_arrive(
+    speedups: ModuleType, host: str, offload: bool, sendings: list[Sent]
+) -> None:
+    """Either twin tells of every datagram what either twin sent it with."""
+    loopback = socket.if_nametoindex("lo")
+    with ExitStack() as stack:
+        for sending in (_batchio, speedups):
+            for receiving in (_batchio, speedups):
+                ours, theirs = (
+                    open_pairs(stack, module, host, offload=offload, packet_info=True)
+                    for module in (sending, receiving)
+                )
+                expected = []
+                for number, one in enumerate(sendings):
+                    addr = steer(theirs.addr, one.options, ipv6=host == "::1")
+                    payload = noise(one.size, number)
+                    if one.as_segments:
+                        train = memoryview(payload * one.times)
+                        while train:
+                            sent = ours.sender.send_segments(train, one.size, addr)
+                            train = train[sent:]
+                    else:
+                        batch = [(payload, addr)] * one.times
+                        done = 0
+                        while done < one.times:
+                            done += ours.sender.send_batch(batch, done)
+                    expected += [
+                        (payload, one.options.tos, one.options.hop_limit)
+                    ] * one.times
+                messages: list[Any] = []
+                while more := theirs.receiver.receive(len(expected)):
+                    messages += more
+
+                assert [(x.data, x.tos, x.hop_limit) for x in messages] == expected
+                stamps = [x.timestamp_ns for x in messages]
+                assert stamps == sorted(stamps)
+                (common,) = {
+                    x._replace(
+                        data=b"", tos=0, hop_limit=0, timestamp=None, timestamp_ns=None
+                    )
+                    for x in messages
+                }
+                assert common == Message(
+                    b"",
+                    _address.public_address(ours.sender_addr),
+                    _address.public_address(theirs.addr),
+                    loopback,
+                    0,
+                    0,
+                    unicast=True,
+                )
 
 
 @given(
