@@ -189,8 +189,9 @@ def sanitizers(leg: Leg) -> None:
             "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's own are many
             "PYTHONMALLOC": "malloc",  # each object by itself, with a fence around it
         }
-        what = ("native", "contract/test_receiving.py", "contract/test_sending.py")
-        tests = [f"tests/{name}" for name in what]
+        contract = ("receiving", "sending", "messages", "send_options")
+        tests = [f"tests/contract/test_{name}.py" for name in contract]
+        tests += ["tests/native", "tests/unit/test_batchio.py"]
         pytest = (main, "-X", "dev", "-m", "pytest", "--quiet", *tests)
         leg.run(*pytest, cwd=away / "run", **sanitized)
         fuzz = (main, "-m", "tests.native.fuzz_control_data", "--seconds", "5")

@@ -49,7 +49,7 @@ class Witness:
     """A plain socket that sees how a datagram came."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+        self._sock: Any = sock
         self.addr = sock.getsockname()
         for level, option, _ in (_TOS[sock.family], _HOPS[sock.family]):
             sock.setsockopt(level, option, 1)
@@ -280,6 +280,24 @@ async def test_connected_without_an_address(
         (b"1", 1),
         (b"2", 0),
         (b"3", 3),
+    ]
+
+
+@needs_ipv6
+@pytest.mark.parametrize("host", ["127.0.0.1"])
+async def test_connected_to_a_mapped_address(witness: Witness) -> None:
+    """What leaves as IPv4 has the options of IPv4, whatever the socket is."""
+    sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.connect((f"::ffff:{witness.addr[0]}", witness.addr[1]))
+    async with aioudp.adopt(sock) as endpoint:
+        await endpoint.send(b"1", tos=5, hop_limit=6)
+        await endpoint.send(b"2" * 20, witness.addr, segment_size=10, tos=7)
+
+    assert [(one.tos, one.data) for one in witness.see(3)] == [
+        (5, b"1"),
+        (7, b"2" * 10),
+        (7, b"2" * 10),
     ]
 
 

@@ -35,7 +35,7 @@ class Pair(NamedTuple):
     sender: Any
     receiver: Any
     addr: Any
-    sender_addr: Any
+    socks: list[socket.socket]
 
     def transfer(self, count: int) -> list[bytes]:
         """Return the payloads of *count* datagrams, which are there by now."""
@@ -73,7 +73,7 @@ def open_pairs(
             packet_info=packet_info,
         ),
         socks[1].getsockname(),
-        socks[0].getsockname(),
+        socks,
     )
 
 
@@ -252,13 +252,51 @@ def test_the_same_messages_arrive(
                 }
                 assert common == Message(
                     b"",
-                    _address.public_address(ours.sender_addr),
+                    _address.public_address(ours.socks[0].getsockname()),
                     _address.public_address(theirs.addr),
                     loopback,
                     0,
                     0,
                     unicast=True,
                 )
+
+
+IPV6_RECVDSTOPTS: Final = 58  # include/uapi/linux/in6.h
+IPV6_DSTOPTS: Final = 59
+
+
+@pytest.mark.parametrize("packet_info", [False, True])
+def test_control_data_without_end(speedups: ModuleType, packet_info: bool) -> None:
+    """Where it is cut off, there may have been a segment size: that is an error.
+
+    Options for the destination fill it, which only an adopted socket could ask for.
+    """
+    # Three of type 0x1E (RFC 4727), in a header of 96 times 8 bytes (RFC 8200, 4.6).
+    options = bytes([17, 95]) + (bytes([0x1E, 253]) + bytes(253)) * 3 + b"\0"
+    for module in (_batchio, speedups):
+        with ExitStack() as stack:
+            pair = open_pairs(stack, module, "::1", offload=True)
+            sender, receiver = pair.socks
+            receiver.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVDSTOPTS, 1)
+            batch = module.BatchSocket(
+                receiver, gso_segments=1, gro=True, packet_info=packet_info
+            )
+            control = [(socket.IPPROTO_IPV6, IPV6_DSTOPTS, options)]
+            try:
+                sender.sendmsg([b"x"], control, 0, pair.addr)
+            except PermissionError:
+                pytest.skip("cannot: options: they are for root")
+            sender.sendto(b"next", pair.addr)
+
+            seen: list[Any] = []
+            while len(seen) < 2:  # the twins differ in which is first
+                try:
+                    seen += [one.data for one in batch.receive(1)]
+                except OSError as exc:
+                    seen.append(str(exc))
+            seen.remove(b"next")
+            assert "1 bytes may be several datagrams" in seen[0]
+            assert (batch.truncated, batch.received) == (1, 1)
 
 
 @given(

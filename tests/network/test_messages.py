@@ -78,7 +78,12 @@ def asker_view(host: str, port: Any) -> aioudp.Address:
 
 @pytest.mark.parametrize("device", [DEVICE, OTHER_DEVICE])
 async def test_a_host_with_two_interfaces(two_links: TwoLinks, device: str) -> None:
-    """The message names the interface, and a broadcast one is answered from there."""
+    """The message names the interface, and a broadcast one is answered from there.
+
+    A route says that it is the other one, as where both are in one network.
+    """
+    (other,) = two_links.far.keys() - {device}
+    two_links.near.ip(f"route add {two_links.host(device)}/32 dev {other}")
     async with aioudp.bind(("0.0.0.0", 0), packet_info=True) as endpoint:
         port = endpoint.local_addr[1]
         far = two_links.far[device].socket(AF_INET, "")

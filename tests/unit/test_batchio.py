@@ -394,14 +394,15 @@ def test_reading_goes_on_after_a_datagram_that_was_cut_off(
 
 
 @on_linux
+@pytest.mark.parametrize("packet_info", [False, True])
 def test_a_train_without_its_segment_size_is_an_error(
-    make_socket: MakeSocket, monkeypatch: pytest.MonkeyPatch
+    make_socket: MakeSocket, monkeypatch: pytest.MonkeyPatch, packet_info: bool
 ) -> None:
     """It cannot be split, and is never handed over as one datagram."""
     _skip_without_offload()
     monkeypatch.setattr(_batchio, "_CONTROL_SPACE", 0)
     receiver, sender = make_socket(), make_socket()
-    batch = reader(receiver, offload=True)
+    batch = reader(receiver, offload=True, packet_info=packet_info)
     _send_train(sender, bytes(2500), 1000, receiver)
 
     with pytest.raises(OSError, match="2500 bytes may be several") as caught:
