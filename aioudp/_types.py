@@ -85,7 +85,8 @@ class Message(NamedTuple):
 
     unicast: bool | None = None
     """Whether it was sent to ``local_addr`` alone, and not to a group or by
-    broadcast."""
+    broadcast. ``None`` also for an IPv4 datagram that arrived before the kernel was
+    told to keep this: before its socket was adopted, for example."""
 
     @property
     def ecn(self) -> int | None:

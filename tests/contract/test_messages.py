@@ -140,7 +140,7 @@ async def test_every_datagram_of_a_train_is_told_about(
 async def test_the_time_is_that_of_the_arrival(
     endpoints: Endpoints, offload: bool, receive: Receive, segments: int
 ) -> None:
-    """At rest it is within a millisecond of the wall clock, of a train too (B171)."""
+    """At rest it is within a millisecond of the wall clock, of a train too."""
     endpoint = await endpoints.bind(offload=offload)
     sender = await endpoints.bind()
 

@@ -6,12 +6,13 @@ import importlib
 import os
 import random
 import socket
+import struct
 from contextlib import ExitStack
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aioudp import Message, SendOptions, _address, _batchio, _sockets
@@ -332,6 +333,14 @@ messages = st.builds(
     ),
     flags=st.sampled_from([0, CTRUNC]),
 )
+@example(control=message(0, 8, bytes(12)) + message(0, 8, bytes(11)), flags=0)
+@example(control=message(0, 8, bytes(12)) + message(41, 50, bytes(20)), flags=0)
+@example(control=message(41, 50, bytes(20)) + message(41, 50, bytes(19)), flags=0)
+@example(
+    control=message(1, 35, struct.pack("@ll", 5, 6)) + message(1, 35, bytes(16)),
+    flags=0,
+)
+@example(control=message(0, 1, b"\1") + message(0, 1, b""), flags=0)
 def test_control_data_is_read_within_its_bounds(
     speedups: ModuleType, control: bytes, flags: int
 ) -> None:
