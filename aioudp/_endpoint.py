@@ -17,7 +17,6 @@ import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -42,21 +41,9 @@ from ._types import (
 _TOP_UPS: Final = 2  # how often recv_many asks whether there is still more
 _CHUNK: Final = 1024  # datagrams of send_many between two turns of the event loop
 
+_NO_OPTIONS: Final = SendOptions()
+
 _T = TypeVar("_T")
-
-
-def _next_datagram(items: deque[Received]) -> Datagram:
-    """Take the oldest item, and return it as a plain datagram.
-
-    Raises:
-        TruncatedError: If it is only the beginning of one.
-    """
-    one = items.popleft()
-    if isinstance(one, Datagram):
-        return one
-    if one.truncated:
-        raise TruncatedError(one)
-    return Datagram(one.data, one.addr)
 
 
 class _UntilClosed(AsyncIterator[_T]):
@@ -72,6 +59,19 @@ class _UntilClosed(AsyncIterator[_T]):
             return await self._call()
         except EndpointClosedError:
             raise StopAsyncIteration from None
+
+
+def _options(
+    local_addr: str | Address | None,
+    interface: int | str | None,
+    tos: int | None,
+    hop_limit: int | None,
+) -> SendOptions | None:
+    """Return the options of a call, or ``None`` if it has none."""
+    options = SendOptions(
+        local_addr=local_addr, interface=interface, tos=tos, hop_limit=hop_limit
+    )
+    return None if options == _NO_OPTIONS else options
 
 
 def _with_options(datagrams: Iterator[Any], options: SendOptions) -> Iterator[Any]:
@@ -97,9 +97,7 @@ class Endpoint:
         "__weakref__",
         "_blocked",
         "_items",
-        "_next",
         "_packet_info",
-        "_plain",
         "_protocol",
         "_sending",
         "_transport",
@@ -112,16 +110,12 @@ class Endpoint:
         protocol: EndpointProtocol,
         *,
         packet_info: bool = False,
-        plain: bool = True,
     ) -> None:
         self._transport = transport
         self._protocol = protocol
-        self._items = items = protocol.items
+        # Datagrams; other than in a subclass, nothing but these.
+        self._items: deque[Any] = protocol.items
         self._packet_info = packet_info
-        self._plain = plain  # whether every item is a datagram, as it is to be returned
-        # The oldest item, as a datagram; the caller has made sure that there is one.
-        take: Any = self._items.popleft if plain else partial(_next_datagram, items)
-        self._next: Callable[[], Datagram] = take
         self._try_send = transport.try_send
         self._blocked = 0  # senders that wait for room or for another sender
         self._sending = asyncio.Lock()
@@ -149,9 +143,9 @@ class Endpoint:
                 place among the datagrams.
         """
         if self._items and not self._protocol.detour:
-            return self._next()
+            return self._items.popleft()  # type: ignore[no-any-return]
         await self._protocol.turn()
-        return self._next()
+        return self._items.popleft()  # type: ignore[no-any-return]
 
     async def recv_many(self, max_datagrams: int | None = None) -> list[Datagram]:
         """Wait for one datagram, and return all that are there, oldest first.
@@ -169,17 +163,13 @@ class Endpoint:
                 before ends the list, and is raised by the next call.
             ValueError: If *max_datagrams* is less than 1.
         """
-        received: list[Any] = await self._receive(max_datagrams)
-        return received if self._plain else self._datagrams(received)
-
-    async def _receive(self, max_datagrams: int | None) -> list[Received]:
         if max_datagrams is not None and max_datagrams < 1:
             raise ValueError(f"max_datagrams must be at least 1, got {max_datagrams}")
         protocol, inbox = self._protocol, self._protocol.inbox
         queued = bool(self._items) and not protocol.detour
         if not queued:
             await protocol.turn()
-        datagrams = inbox.take(max_datagrams)
+        datagrams: list[Any] = inbox.take(max_datagrams)
         # What else has arrived by now need not pass through the queue.
         if max_datagrams is None:
             for _ in range(0 if queued else _TOP_UPS):
@@ -204,34 +194,19 @@ class Endpoint:
             TruncatedError: As :meth:`recv`.
         """
         self._protocol.turn_nowait()
-        return self._next()
+        return self._items.popleft()  # type: ignore[no-any-return]
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Datagram:
         if self._items and not self._protocol.detour:
-            return self._next()
+            return self._items.popleft()  # type: ignore[no-any-return]
         try:
             await self._protocol.turn()
         except EndpointClosedError:
             raise StopAsyncIteration from None
-        return self._next()
-
-    def _datagrams(self, received: list[Received]) -> list[Datagram]:
-        """Return the datagrams up to a truncated one; what stays is put back."""
-        datagrams = []
-        left = deque(received)
-        try:
-            while left:
-                datagrams.append(_next_datagram(left))
-        except TruncatedError as exc:
-            if not datagrams:
-                raise
-            left.appendleft(exc.message)
-        finally:
-            self._items.extendleft(reversed(left))
-        return datagrams
+        return self._items.popleft()  # type: ignore[no-any-return]
 
     # -- receiving with what the kernel knows
 
@@ -249,8 +224,7 @@ class Endpoint:
         self._check_packet_info()
         if not self._items or self._protocol.detour:
             await self._protocol.turn()
-        message: Any = self._items.popleft()
-        return message  # type: ignore[no-any-return]
+        return self._items.popleft()  # type: ignore[no-any-return]
 
     async def recv_messages(self, max_messages: int | None = None) -> list[Message]:
         """Wait for one datagram and return all that are there, as messages.
@@ -266,7 +240,7 @@ class Endpoint:
             ValueError: As :meth:`recv_message`, and if *max_messages* is less than 1.
         """
         self._check_packet_info()
-        messages: list[Any] = await self._receive(max_messages)
+        messages: list[Any] = await Endpoint.recv_many(self, max_messages)
         return messages
 
     def messages(self) -> AsyncIterator[Message]:
@@ -407,16 +381,18 @@ class Endpoint:
                 *segment_size* is less than 1; or if an option is refused by
                 :class:`aioudp.SendOptions`, or is not to be had on this system.
         """
-        options = None
-        if not (local_addr is interface is tos is hop_limit is None):
-            options = SendOptions(
-                local_addr=local_addr, interface=interface, tos=tos, hop_limit=hop_limit
-            )
-        if segment_size is not None:
-            await self._send_segments(data, addr, segment_size, options)
-            return
-        if options is not None:
-            await self._send_steered(data, addr, options)
+        if not (
+            segment_size is None
+            and local_addr is None
+            and interface is None
+            and tos is None
+            and hop_limit is None
+        ):
+            options = _options(local_addr, interface, tos, hop_limit)
+            if segment_size is not None:
+                await self._send_segments(data, addr, segment_size, options)
+            elif options is not None:
+                await self._send_steered(data, addr, options)
             return
         if not self._blocked:
             try:
@@ -465,10 +441,8 @@ class Endpoint:
         errors: dict[int, OSError] = {}
         done = 0
         remaining: Iterator[Any] = iter(datagrams)
-        if not (local_addr is interface is tos is hop_limit is None):
-            options = SendOptions(
-                local_addr=local_addr, interface=interface, tos=tos, hop_limit=hop_limit
-            )
+        options = _options(local_addr, interface, tos, hop_limit)
+        if options is not None:
             remaining = _with_options(remaining, options)
         while chunk := list(islice(remaining, _CHUNK)):
             if done:
@@ -665,3 +639,56 @@ class Endpoint:
         state = "closed" if self.closed else f"local_addr={self.local_addr!r}"
         peer = "" if self.remote_addr is None else f" remote_addr={self.remote_addr!r}"
         return f"<Endpoint {state}{peer}>"
+
+
+class MessageEndpoint(Endpoint):
+    """An endpoint whose queue may hold messages, also where datagrams are asked for.
+
+    Apart, so that an ordinary endpoint need not look at what it returns.
+    """
+
+    __slots__ = ()
+
+    async def recv(self) -> Datagram:
+        if not self._items or self._protocol.detour:
+            await self._protocol.turn()
+        return _next_datagram(self._items)
+
+    async def recv_many(self, max_datagrams: int | None = None) -> list[Datagram]:
+        received: list[Any] = await super().recv_many(max_datagrams)
+        datagrams = []
+        left = deque(received)
+        try:
+            while left:
+                datagrams.append(_next_datagram(left))
+        except TruncatedError as exc:
+            if not datagrams:
+                raise
+            left.appendleft(exc.message)
+        finally:
+            self._items.extendleft(reversed(left))
+        return datagrams
+
+    def recv_nowait(self) -> Datagram:
+        self._protocol.turn_nowait()
+        return _next_datagram(self._items)
+
+    async def __anext__(self) -> Datagram:
+        try:
+            return await self.recv()
+        except EndpointClosedError:
+            raise StopAsyncIteration from None
+
+
+def _next_datagram(items: deque[Received]) -> Datagram:
+    """Take the oldest item, and return it as a plain datagram.
+
+    Raises:
+        TruncatedError: If it is only the beginning of one.
+    """
+    one = items.popleft()
+    if isinstance(one, Datagram):
+        return one
+    if one.truncated:
+        raise TruncatedError(one)
+    return Datagram(one.data, one.addr)

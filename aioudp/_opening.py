@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 
 from . import _address, _error_queue, _path_mtu, _sockets
 from ._address import SocketAddress
-from ._endpoint import Endpoint
+from ._endpoint import Endpoint, MessageEndpoint
 from ._error_inbox import ErrorInbox
 from ._implementation import batch_socket
 from ._inbox import Inbox
@@ -335,8 +335,9 @@ async def _start(
         path=path,
         adopted=adopted,
     )
-    plain = not settings.packet_info and settings.max_datagram_size is None
-    return Endpoint(transport, protocol, packet_info=settings.packet_info, plain=plain)
+    if settings.packet_info or settings.max_datagram_size is not None:
+        return MessageEndpoint(transport, protocol, packet_info=settings.packet_info)
+    return Endpoint(transport, protocol)
 
 
 async def start_transport(
