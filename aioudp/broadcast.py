@@ -4,8 +4,9 @@ One socket, bound to every address, since on most systems one that is bound to a
 single address hears no broadcast. It is never connected: answers come from addresses
 that nobody has named. Which interfaces there are is looked at for each send.
 
-Imports ``_fanout``, ``_opening``, ``_options``, ``_broadcasts`` and ``_interfaces``
-and, from below, ``_endpoint``, ``_errors``, ``_group_address`` and ``_types``.
+Imports ``_fanout``, ``_opening``, ``_options``, ``_broadcasts``, ``_interfaces`` and
+``_shared_port`` and, from below, ``_endpoint``, ``_errors``, ``_group_address`` and
+``_types``.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import Unpack
 
 from . import _broadcasts
 from ._endpoint import Endpoint
-from ._errors import EndpointClosedError, with_context
+from ._errors import EndpointClosedError
 from ._fanout import FanoutEndpoint, SendOutcome
 from ._group_address import Interfaces, check_number
 from ._interfaces import Interface, choose, look, usable
 from ._interfaces import interfaces as all_interfaces
 from ._opening import Opening, adopt
 from ._options import Options, check
+from ._shared_port import open_shared
 from ._types import Address, Datagram, Payload
 
 _SYSTEMS_CHOICE = Interface("", 0, (), (), frozenset())
@@ -73,10 +75,7 @@ def open_broadcast(
     async def open_() -> BroadcastEndpoint:
         if wanted is not None:
             choose(wanted)
-        try:
-            sock = _broadcasts.open_shared(port, reuse_port=settings.reuse_port)
-        except OSError as exc:
-            raise with_context(exc, f"binding to port {port}") from None
+        sock = open_shared(socket.AF_INET, port, reuse_port=settings.reuse_port)
         try:
             endpoint = await adopt(sock, broadcast=True, **rest)
         except BaseException:

@@ -9,7 +9,8 @@ A group is joined on interfaces, not on the machine, and those come and go. So e
 membership keeps what the caller asked for, and every send looks at what there is now.
 
 Imports ``_fanout``, ``_interfaces``, ``_opening`` and ``_options`` and, from below,
-``_endpoint``, ``_errors``, ``_group_address``, ``_groups`` and ``_types``.
+``_endpoint``, ``_errors``, ``_group_address``, ``_groups``, ``_shared_port`` and
+``_types``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Unpack
 
 from . import _groups
 from ._endpoint import Endpoint
-from ._errors import EndpointClosedError, with_context
+from ._errors import EndpointClosedError
 from ._fanout import FanoutEndpoint, SendOutcome
 from ._group_address import (
     GroupAddress,
@@ -38,6 +39,7 @@ from ._interfaces import Interface, choose
 from ._interfaces import interfaces as all_interfaces
 from ._opening import Opening, adopt
 from ._options import Options, check
+from ._shared_port import open_shared
 from ._types import Address, Payload
 
 
@@ -88,12 +90,7 @@ def open_multicast(
     rest = {key: options[key] for key in options if key not in _DECIDED}  # type: ignore[literal-required]
 
     async def open_() -> MulticastEndpoint:
-        try:
-            sock = _groups.open_shared(
-                target.family, port, reuse_port=settings.reuse_port
-            )
-        except OSError as exc:
-            raise with_context(exc, f"binding to port {port}") from None
+        sock = open_shared(target.family, port, reuse_port=settings.reuse_port)
         try:
             _groups.set_up(sock, ttl=ttl, loop=loop)
             endpoint = await adopt(sock, **rest)

@@ -195,30 +195,6 @@ async def test_a_port_that_is_not_shared(options: Any) -> None:
     assert caught.value.errno == errno.EADDRINUSE
 
 
-async def test_a_port_that_the_system_chooses_is_new(
-    monkeypatch: pytest.MonkeyPatch, options: Any
-) -> None:
-    """Linux may choose one of those who share theirs, for who shares before binding."""
-    calls: list[str] = []
-
-    class Recorder(socket.socket):
-        def bind(self, address: Any) -> None:
-            calls.append("bind")
-            super().bind(address)
-
-        def setsockopt(self, *args: Any) -> None:
-            if args[:2] == (socket.SOL_SOCKET, socket.SO_REUSEADDR) and args[2]:
-                calls.append("share")
-            super().setsockopt(*args)
-
-    monkeypatch.setattr(socket, "socket", Recorder)
-    async with (
-        aioudp.open_broadcast(0, **options) as one,
-        aioudp.open_broadcast(port_of(one), **options),
-    ):
-        assert calls == ["bind", "share", "share", "bind"]
-
-
 # -- errors
 
 

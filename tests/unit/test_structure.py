@@ -34,6 +34,7 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
             "_ifaddrs",
             "_implementation",
             "_interfaces",
+            "_shared_port",
             "_sockets",
             "_speedups",
         },
@@ -88,10 +89,10 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
 
 SIBLINGS: Final[dict[str, set[str]]] = {
     "_batchio": {"_sockets"},
-    "_broadcasts": {"_interfaces", "_sockets"},
-    "_groups": {"_sockets"},
+    "_broadcasts": {"_interfaces"},
     "_interfaces": {"_ifaddrs"},
     "_implementation": {"_batchio", "_speedups"},
+    "_shared_port": {"_sockets"},
     "_speedups": {"_batchio"},
     "_transports._socket": {"_transports._write_buffer", "_transports.base"},
     "_transports.loop": {"_transports._socket"},
