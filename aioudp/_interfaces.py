@@ -99,14 +99,18 @@ def _index_of_alias(name: str) -> int:
     return 0
 
 
-def choose(wanted: Sequence[str | int]) -> list[Interface]:
+def choose(
+    wanted: Sequence[str | int], present: Sequence[Interface] | None = None
+) -> list[Interface]:
     """Return interfaces by name, by index or by one of their addresses; each once.
+
+    They are looked for among those that are *present*; default: as they are now.
 
     Raises:
         OSError: ENODEV if there is no such interface; the message names it.
         TypeError: If an item is neither a str nor an int.
     """
-    present = interfaces()
+    present = interfaces() if present is None else present
     chosen: dict[int, Interface] = {}
     for item in wanted:
         if not isinstance(item, (str, int)) or isinstance(item, bool):
@@ -122,13 +126,18 @@ def choose(wanted: Sequence[str | int]) -> list[Interface]:
     return list(chosen.values())
 
 
-def look(item: str | int) -> tuple[str, Interface | OSError]:
-    """Return an interface as it is now, and its name; or why there is none."""
-    try:
-        link = choose([item])[0]
-    except OSError as exc:
-        return str(item), exc
-    return usable(link)
+def look(
+    wanted: Sequence[str | int], present: Sequence[Interface]
+) -> list[tuple[str, Interface | OSError]]:
+    """Return interfaces, each once, with their names; or why one cannot be used."""
+    found: dict[str, Interface | OSError] = {}
+    for item in wanted:
+        try:
+            name, link = usable(*choose([item], present))
+        except OSError as exc:
+            name, link = str(item), exc
+        found.setdefault(name, link)
+    return list(found.items())
 
 
 def usable(link: Interface) -> tuple[str, Interface | OSError]:

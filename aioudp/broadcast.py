@@ -12,16 +12,15 @@ Imports ``_fanout``, ``_opening``, ``_options``, ``_broadcasts``, ``_interfaces`
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Unpack
 
-from . import _broadcasts
+from . import _broadcasts, _interfaces
 from ._endpoint import Endpoint
 from ._errors import EndpointClosedError
 from ._fanout import FanoutEndpoint, SendOutcome
 from ._group_address import Interfaces, check_number
-from ._interfaces import Interface, choose, look, usable
-from ._interfaces import interfaces as all_interfaces
+from ._interfaces import Interface
 from ._opening import Opening, adopt
 from ._options import Options, check
 from ._shared_port import open_shared
@@ -74,7 +73,7 @@ def open_broadcast(
 
     async def open_() -> BroadcastEndpoint:
         if wanted is not None:
-            choose(wanted)
+            _interfaces.choose(wanted)
         sock = open_shared(socket.AF_INET, port, reuse_port=settings.reuse_port)
         try:
             endpoint = await adopt(sock, broadcast=True, **rest)
@@ -123,7 +122,7 @@ class BroadcastEndpoint(FanoutEndpoint):
         self._receive_own = receive_own
         self._served: set[int] = set()  # by index, of those that nobody named
         self._own: frozenset[Address] = frozenset()
-        self._note_own(all_interfaces())
+        self._note_own(_interfaces.interfaces())
         if not receive_own and not self._own:
             raise ValueError("receive_own=False is not supported on this system")
 
@@ -181,24 +180,16 @@ class BroadcastEndpoint(FanoutEndpoint):
 
         return send
 
-    def _destinations(self) -> Iterator[tuple[str, Interface | OSError]]:
-        """Yield where to send to now, each interface once.
+    def _destinations(self) -> list[tuple[str, Interface | OSError]]:
+        """Return where to send to now, each interface once.
 
         One that cannot be used is there with its error.
         """
-        present = all_interfaces()
+        present = _interfaces.interfaces()
         self._note_own(present)
         if self._interfaces is None:
-            chosen = self._suitable(present)
-            yield from map(usable, chosen)
-            return
-        seen: set[int] = set()
-        for item in self._interfaces:
-            name, found = look(item)
-            if isinstance(found, OSError) or found.index not in seen:
-                yield name, found
-            if isinstance(found, Interface):
-                seen.add(found.index)
+            return [_interfaces.usable(link) for link in self._suitable(present)]
+        return _interfaces.look(self._interfaces, present)
 
     def _suitable(self, present: list[Interface]) -> list[Interface]:
         serving = {link.index for link in present if _broadcasts.serves(link)}

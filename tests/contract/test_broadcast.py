@@ -134,7 +134,7 @@ async def test_a_system_that_lists_no_interface(
     monkeypatch: pytest.MonkeyPatch, transport: aioudp.TransportKind
 ) -> None:
     """The system chooses, and says so if it cannot."""
-    monkeypatch.setattr(broadcast, "all_interfaces", list)
+    monkeypatch.setattr(_interfaces, "interfaces", list)
     async with aioudp.open_broadcast(0, transport=transport) as endpoint:
         (told,) = await endpoint.send(bytes(70_000))
 
