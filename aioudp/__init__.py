@@ -9,15 +9,25 @@
 
 from __future__ import annotations
 
+from ._ancillary import SendOptions
 from ._endpoint import Endpoint
-from ._errors import EndpointClosedError, SendManyError, UDPError
+from ._errors import EndpointClosedError, SendManyError, TruncatedError, UDPError
 from ._fanout import SendOutcome
 from ._interfaces import Interface, interfaces
 from ._loops import create_datagram_endpoint, new_event_loop, run
 from ._opening import Opening, adopt, bind, connect, resolve
 from ._options import Options
 from ._transports.base import DatagramTransport
-from ._types import Address, Datagram, Overflow, Payload, Stats, TransportKind
+from ._types import (
+    Address,
+    Datagram,
+    Message,
+    Overflow,
+    Payload,
+    Stats,
+    Timestamps,
+    TransportKind,
+)
 from .broadcast import BroadcastEndpoint, open_broadcast
 from .discovery import Discovery, discover
 from .multicast import MulticastEndpoint, open_multicast
@@ -33,15 +43,19 @@ __all__ = [
     "Endpoint",
     "EndpointClosedError",
     "Interface",
+    "Message",
     "MulticastEndpoint",
     "Opening",
     "Options",
     "Overflow",
     "Payload",
     "SendManyError",
+    "SendOptions",
     "SendOutcome",
     "Stats",
+    "Timestamps",
     "TransportKind",
+    "TruncatedError",
     "UDPError",
     "__version__",
     "adopt",

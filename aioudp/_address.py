@@ -111,7 +111,7 @@ def socket_address(
     host, port, flowinfo, scope_id = _parts(addr)
     _check_range("port", port, 0 if any_port else 1, 0xFFFF, addr)
     _check_range("flowinfo", flowinfo, 0, 0xFFFFF, addr)
-    host, zone = _numeric_host(host, addr)
+    host, zone = numeric_host(host, addr)
     scope_id = zone or scope_id
     _check_range("scope_id", scope_id, 0, 0xFFFFFFFF, addr)
     if ":" in host and family == AF_INET6:
@@ -142,7 +142,7 @@ def is_path(addr: object) -> TypeGuard[str | bytes | os.PathLike[str]]:
 def numeric_family(host: str) -> int:
     """Return the family of a host that is written as an IP address; 0 for a name."""
     try:
-        bare, _ = _numeric_host(host, host)
+        bare, _ = numeric_host(host, host)
     except ValueError:
         return AF_INET6 if ":" in host else 0  # no name has a colon: it is a mistake
     return AF_INET6 if ":" in bare else AF_INET
@@ -214,8 +214,13 @@ def _check_range(name: str, value: int, low: int, high: int, addr: object) -> No
         raise ValueError(f"{name} must be from {low} to {high}: {addr!r}")
 
 
-def _numeric_host(host: str, addr: object) -> tuple[str, int]:
-    """Return the host without its zone and mapping, and the index of the zone."""
+def numeric_host(host: str, addr: object) -> tuple[str, int]:
+    """Return a host without its zone and mapping, and the index of the zone.
+
+    Raises:
+        ValueError: If *host* is no numeric address, or there is no such zone; the
+            message has *addr*.
+    """
     if host == "<broadcast>":  # the socket module's name for it
         return "255.255.255.255", 0
     bare, _, zone = host.partition("%")
@@ -232,10 +237,15 @@ def _numeric_host(host: str, addr: object) -> tuple[str, int]:
     if packed.startswith(_MAPPED_PREFIX):
         return ".".join(map(str, packed[12:])), 0
     canonical = inet_ntop(AF_INET6, packed)
-    return canonical, _zone_index(zone, addr) if zone else 0
+    return canonical, zone_index(zone, addr) if zone else 0
 
 
-def _zone_index(zone: str, addr: object) -> int:
+def zone_index(zone: str, addr: object) -> int:
+    """Return the index of an interface that is given by index or by name.
+
+    Raises:
+        ValueError: If there is no interface of that name; the message has *addr*.
+    """
     if zone.isascii() and zone.isdigit():
         return int(zone)
     try:

@@ -12,8 +12,8 @@ goes out again one datagram at a time, and only if that succeeds was it the trai
 was refused, and is the offload reduced for this socket.
 
 Nothing here waits, and nothing here knows the event loop. Addresses are already in
-the form that the socket takes. Imports ``_types``, ``_address``, ``_segments`` and
-``_sockets``.
+the form that the socket takes. Imports ``_types``, ``_address``, ``_ancillary``,
+``_segments`` and ``_sockets``.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import repeat
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from . import _sockets
+from . import _ancillary, _sockets
 from ._address import SOURCES, SocketAddress, public_address
+from ._ancillary import Steered
 from ._segments import run_end, split_train, train_length
-from ._types import Datagram, Payload
+from ._types import Datagram, Message, Payload, Received
 
 MAX_READS: Final = 64
 """Reads of one :meth:`BatchSocket.receive`: a flood must leave the loop its turns."""
@@ -52,8 +53,8 @@ peer of a request and reply waits for. What it would have found stays readable, 
 comes with the next receive."""
 
 _MAX_READ: Final = _sockets.MAX_READ
-# Room for the control messages that somebody may have switched on besides UDP_GRO.
-_CONTROL_SPACE: Final = 256
+# Room for all that _sockets switches on, 208 bytes, and what somebody else may have.
+_CONTROL_SPACE: Final = 512
 # Plain ints: arithmetic on the socket module's enums takes longer than a read.
 _TRUNC: Final = int(socket.MSG_TRUNC)
 _CUT: Final = _TRUNC | int(socket.MSG_CTRUNC)
@@ -72,6 +73,11 @@ logger = logging.getLogger("aioudp")
 
 # Datagram._make without the Python call in between.
 _make = partial(tuple.__new__, Datagram)
+_make_message = partial(tuple.__new__, Message)
+
+
+Destination: TypeAlias = Steered | SocketAddress
+"""Where to send to; ``None`` is the connected peer."""
 
 
 def check_payload(data: object) -> None:
@@ -88,6 +94,21 @@ def _is_segment_size(level: int, kind: int, value: bytes) -> bool:
     )
 
 
+def prepare_steered(
+    item: Any, steer: Callable[[object, Any], Destination]
+) -> tuple[bytes, Destination]:
+    """Check and copy a datagram that comes with options.
+
+    Raises:
+        TypeError: If *item* is no triple, or its payload not bytes-like.
+    """
+    if not isinstance(item, tuple) or len(item) != 3:
+        raise TypeError(f"a pair of payload and address is required, not {item!r}")
+    data, addr, options = item
+    check_payload(data)
+    return bytes(data), steer(addr, options)
+
+
 class BatchSocket:
     """The reading and writing of one non-blocking datagram socket.
 
@@ -100,6 +121,7 @@ class BatchSocket:
     __slots__ = (
         "_lone",
         "_pending",
+        "_port",
         "_read",
         "_recvmsg",
         "_sendmsg",
@@ -107,6 +129,7 @@ class BatchSocket:
         "_unmap",
         "gro",
         "gso_segments",
+        "packet_info",
         "received",
         "received_bytes",
         "sent",
@@ -115,9 +138,16 @@ class BatchSocket:
     )
 
     def __init__(
-        self, sock: socket.socket, *, gso_segments: int, gro: bool, unmap: bool = True
+        self,
+        sock: socket.socket,
+        *,
+        gso_segments: int,
+        gro: bool,
+        unmap: bool = True,
+        packet_info: bool = False,
     ) -> None:
         self._sock = sock
+        self.packet_info = packet_info
         self._unmap = unmap  # whether addresses are made public_address()es
         # Windows has neither, and no use for them: there is no offload to probe.
         self._recvmsg: Any = getattr(sock, "recvmsg", None)
@@ -127,7 +157,10 @@ class BatchSocket:
         self.gso_segments = gso_segments
         """Most datagrams of one train; 1 once the kernel has refused trains."""
         self.gro = gro
-        if gro:
+        if packet_info:
+            self._port = sock.getsockname()[1]
+            self._read = self._read_messages
+        elif gro:
             self._read = self._read_train
         elif sock.family == _sockets.AF_UNIX:
             self._read = self._read_unix
@@ -139,14 +172,14 @@ class BatchSocket:
         self.sent = self.sent_bytes = 0
         self.truncated = 0
 
-    def receive(self, max_datagrams: int, *, thorough: bool = False) -> list[Datagram]:
+    def receive(self, max_datagrams: int, *, thorough: bool = False) -> list[Any]:
         """Return the datagrams that are there, oldest first; an empty list for none.
 
         Stops after :data:`MAX_READS` reads or :data:`MAX_BYTES`, or once it has
-        *max_datagrams*; the last
-        train is kept whole, so it may return more. After a series of single datagrams,
-        unless asked to be *thorough*, it may leave some for the next call; the socket
-        stays readable then.
+        *max_datagrams*; the last train is kept whole, so it may return more. After a
+        series of single datagrams, unless asked to be *thorough*, it may leave some for
+        the next call; the socket stays readable then. With packet information they are
+        messages.
 
         Raises:
             OSError: The error that the socket had for us. One that comes after
@@ -155,7 +188,7 @@ class BatchSocket:
         if self._pending is not None:
             error, self._pending = self._pending, None
             raise error
-        datagrams: list[Datagram] = []
+        datagrams: list[Received] = []
         lone = self._lone
         enough = self.received_bytes + MAX_BYTES
         ask_again = thorough or lone < _LONE_READS or not lone % _LONE_READS
@@ -190,8 +223,16 @@ class BatchSocket:
             self.sent_bytes += sock.sendto(data, addr)
         self.sent += 1
 
+    def _send_one(self, data: Payload, addr: Destination) -> None:
+        """Send one datagram as :meth:`send` does, or with control messages."""
+        if type(addr) is Steered:
+            self.sent_bytes += self._sendmsg([data], addr.control, 0, addr.addr)
+            self.sent += 1
+        else:
+            self.send(data, addr)
+
     def send_segments(
-        self, data: memoryview, segment_size: int, addr: SocketAddress = None
+        self, data: memoryview, segment_size: int, addr: Destination = None
     ) -> int:
         """Send *data* as datagrams of *segment_size* bytes; the last may be shorter.
 
@@ -221,23 +262,26 @@ class BatchSocket:
 
     @staticmethod
     def prepare(
-        datagrams: Iterable[tuple[Payload, object]], translate: Callable[[object], Any]
-    ) -> list[tuple[bytes, SocketAddress]]:
+        datagrams: Iterable[tuple[Any, ...]],
+        translate: Callable[[object], SocketAddress],
+        steer: Callable[[object, Any], Destination],
+    ) -> list[tuple[bytes, Destination]]:
         """Check and copy datagrams for :meth:`send_batch`.
 
-        *translate* makes of an address what the socket takes.
+        *translate* makes of an address what the socket takes, *steer* of an address
+        and options.
 
         Raises:
-            TypeError: If one is not a pair or its payload not bytes-like.
+            TypeError: If one is not a pair, or a pair and options, or if its payload is
+                not bytes-like.
         """
         prepared = []
         for item in datagrams:
             try:
                 data, addr = item
             except (TypeError, ValueError):
-                raise TypeError(
-                    f"a pair of payload and address is required, not {item!r}"
-                ) from None
+                prepared.append(prepare_steered(item, steer))
+                continue
             if type(data) is not bytes:
                 check_payload(data)
                 data = bytes(data)  # what waits must not change
@@ -245,7 +289,7 @@ class BatchSocket:
         return prepared
 
     def send_batch(
-        self, datagrams: Sequence[tuple[bytes, SocketAddress]], start: int = 0
+        self, datagrams: Sequence[tuple[bytes, Destination]], start: int = 0
     ) -> int:
         """Send *datagrams* from index *start* on, in order, until one is refused.
 
@@ -265,7 +309,7 @@ class BatchSocket:
                 if self.gso_segments > 1:
                     end = run_end(datagrams, position, self.gso_segments)
                 if end - position == 1:
-                    self.send(data, addr)
+                    self._send_one(data, addr)
                     position = end
                 else:
                     train = b"".join([item[0] for item in datagrams[position:end]])
@@ -277,23 +321,21 @@ class BatchSocket:
         return position - start
 
     def _send_train(
-        self, train: memoryview, segment_size: int, addr: SocketAddress
+        self, train: memoryview, segment_size: int, addr: Destination
     ) -> int:
         """Send one train and return how many of its bytes the kernel took."""
         length = len(train)
         if length <= segment_size:
-            self.send(train, addr)
+            self._send_one(train, addr)
             return length
-        control = (
-            _sockets.SOL_UDP,
-            _sockets.UDP_SEGMENT,
-            _GSO_SIZE.pack(segment_size),
-        )
+        size = _GSO_SIZE.pack(segment_size)
+        control = [(_sockets.SOL_UDP, _sockets.UDP_SEGMENT, size)]
+        peer = addr
+        if type(addr) is Steered:
+            control += addr.control
+            peer = addr.addr
         try:
-            if addr is None:
-                self._sendmsg([train], [control])
-            else:
-                self._sendmsg([train], [control], 0, addr)
+            self._sendmsg([train], control, 0, peer)
         except OSError as exc:
             if exc.errno not in (errno.EINVAL, errno.EIO, errno.EMSGSIZE):
                 raise
@@ -305,13 +347,13 @@ class BatchSocket:
         return length
 
     def _send_singly(
-        self, train: memoryview, segment_size: int, addr: SocketAddress
+        self, train: memoryview, segment_size: int, addr: Destination
     ) -> int:
         position = 0
         try:
             while position < len(train):
                 datagram = train[position : position + segment_size]
-                self.send(datagram, addr)
+                self._send_one(datagram, addr)
                 position += len(datagram)
         except OSError:
             if not position:
@@ -330,7 +372,7 @@ class BatchSocket:
             "segmentation offload is off for fd %d: %s", self._sock.fileno(), refusal
         )
 
-    def _read_train(self, datagrams: list[Datagram]) -> None:
+    def _read_train(self, datagrams: list[Received]) -> None:
         data, control, flags, addr = self._recvmsg(_MAX_READ, _CONTROL_SPACE)
         if len(addr) == 4 and self._unmap:
             addr = SOURCES[addr]
@@ -354,24 +396,40 @@ class BatchSocket:
         if flags & _TRUNC:
             self.truncated += 1
             raise OSError(errno.EMSGSIZE, f"datagram cut off after {len(data)} bytes")
-        if not any(_is_segment_size(*message) for message in control):
+        if self.gro and not any(_is_segment_size(*message) for message in control):
             self.truncated += 1
             raise OSError(
                 errno.EMSGSIZE,
                 f"control data cut off: {len(data)} bytes may be several datagrams",
             )
 
-    def _read_inet(self, datagrams: list[Datagram]) -> None:
+    def _read_messages(self, datagrams: list[Received]) -> None:
+        data, control, flags, addr = self._recvmsg(_MAX_READ, _CONTROL_SPACE)
+        if len(addr) == 4 and self._unmap:
+            addr = SOURCES[addr]
+        if flags & _CUT:
+            self._refuse_cut(data, control, flags)
+        segment_size, info = _ancillary.parse(control, self._port)
+        if self.gro and 0 < segment_size < len(data):
+            datagrams.extend(
+                _make_message((segment, addr, *info))
+                for segment in split_train(data, segment_size)
+            )
+        else:
+            datagrams.append(_make_message((data, addr, *info)))
+        self.received_bytes += len(data)
+
+    def _read_inet(self, datagrams: list[Received]) -> None:
         data, addr = self._sock.recvfrom(_MAX_READ)
         datagrams.append(_make((data, addr)))
         self.received_bytes += len(data)
 
-    def _read_inet6(self, datagrams: list[Datagram]) -> None:
+    def _read_inet6(self, datagrams: list[Received]) -> None:
         data, addr = self._sock.recvfrom(_MAX_READ)
         datagrams.append(_make((data, SOURCES[addr])))
         self.received_bytes += len(data)
 
-    def _read_unix(self, datagrams: list[Datagram]) -> None:
+    def _read_unix(self, datagrams: list[Received]) -> None:
         data, addr = _sockets.receive_whole(self._sock)
         if self._unmap:
             addr = public_address(addr)

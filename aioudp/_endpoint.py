@@ -7,27 +7,51 @@ methods; receiving is the protocol's business, but for the short way that every
 datagram takes when nobody waits and nothing is wrong.
 
 Imports ``_protocol`` and ``_transports.base`` and, from below, ``_types``,
-``_errors`` and ``_address``.
+``_errors``, ``_address`` and ``_ancillary``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Self
 
 from ._address import public_address
-from ._errors import EndpointClosedError, SendManyError
+from ._ancillary import SendOptions
+from ._errors import EndpointClosedError, SendManyError, TruncatedError
 from ._protocol import EndpointProtocol
 from ._transports.base import DatagramTransport, Prepared
-from ._types import Address, Datagram, Payload, Stats
+from ._types import Address, Datagram, Message, Payload, Received, Stats
 
 _TOP_UPS: Final = 2  # how often recv_many asks whether there is still more
 _CHUNK: Final = 1024  # datagrams of send_many between two turns of the event loop
+
+
+def _next_datagram(items: deque[Received]) -> Datagram:
+    """Take the oldest item, and return it as a plain datagram.
+
+    Raises:
+        TruncatedError: If it is only the beginning of one.
+    """
+    one = items.popleft()
+    if isinstance(one, Datagram):
+        return one
+    if one.truncated:
+        raise TruncatedError(one)
+    return Datagram(one.data, one.addr)
+
+
+def _with_options(datagrams: Iterator[Any], options: SendOptions) -> Iterator[Any]:
+    """Give *options* to every pair; leave the rest to be checked."""
+    for item in datagrams:
+        pair = isinstance(item, tuple) and len(item) == 2
+        yield (*item, options) if pair else item
 
 
 class Endpoint:
@@ -46,6 +70,9 @@ class Endpoint:
         "__weakref__",
         "_blocked",
         "_items",
+        "_next",
+        "_packet_info",
+        "_plain",
         "_protocol",
         "_sending",
         "_transport",
@@ -53,11 +80,21 @@ class Endpoint:
     )
 
     def __init__(
-        self, transport: DatagramTransport, protocol: EndpointProtocol
+        self,
+        transport: DatagramTransport,
+        protocol: EndpointProtocol,
+        *,
+        packet_info: bool = False,
+        plain: bool = True,
     ) -> None:
         self._transport = transport
         self._protocol = protocol
-        self._items = protocol.items
+        self._items = items = protocol.items
+        self._packet_info = packet_info
+        self._plain = plain  # whether every item is a datagram, as it is to be returned
+        # The oldest item, as a datagram; the caller has made sure that there is one.
+        take: Any = self._items.popleft if plain else partial(_next_datagram, items)
+        self._next: Callable[[], Datagram] = take
         self._try_send = transport.try_send
         self._blocked = 0  # senders that wait for room or for another sender
         self._sending = asyncio.Lock()
@@ -79,11 +116,14 @@ class Endpoint:
             OSError: An error that the system reported instead of a datagram; on a
                 connected endpoint :class:`ConnectionRefusedError` when the peer's
                 host says that nobody listens there. Each is raised once.
+            TruncatedError: If the next datagram was longer than the option
+                ``max_datagram_size`` allows; it has the beginning. Raised once, in its
+                place among the datagrams.
         """
         if self._items and not self._protocol.detour:
-            return self._items.popleft()
+            return self._next()
         await self._protocol.turn()
-        return self._items.popleft()
+        return self._next()
 
     async def recv_many(self, max_datagrams: int | None = None) -> list[Datagram]:
         """Wait for one datagram, and return all that are there, oldest first.
@@ -97,8 +137,14 @@ class Endpoint:
         Raises:
             EndpointClosedError: As :meth:`recv`.
             OSError: As :meth:`recv`.
+            TruncatedError: As :meth:`recv`. A truncated datagram that others stand
+                before ends the list, and is raised by the next call.
             ValueError: If *max_datagrams* is less than 1.
         """
+        received: list[Any] = await self._receive(max_datagrams)
+        return received if self._plain else self._datagrams(received)
+
+    async def _receive(self, max_datagrams: int | None) -> list[Received]:
         if max_datagrams is not None and max_datagrams < 1:
             raise ValueError(f"max_datagrams must be at least 1, got {max_datagrams}")
         protocol, inbox = self._protocol, self._protocol.inbox
@@ -127,21 +173,107 @@ class Endpoint:
             BlockingIOError: If there is none, or if other tasks are waiting for it.
             EndpointClosedError: If the endpoint is closed.
             OSError: As :meth:`recv`.
+            TruncatedError: As :meth:`recv`.
         """
         self._protocol.turn_nowait()
-        return self._items.popleft()
+        return self._next()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Datagram:
         if self._items and not self._protocol.detour:
-            return self._items.popleft()
+            return self._next()
         try:
             await self._protocol.turn()
         except EndpointClosedError:
             raise StopAsyncIteration from None
-        return self._items.popleft()
+        return self._next()
+
+    def _datagrams(self, received: list[Received]) -> list[Datagram]:
+        """Return the datagrams up to a truncated one; what stays is put back."""
+        datagrams = []
+        left = deque(received)
+        try:
+            while left:
+                datagrams.append(_next_datagram(left))
+        except TruncatedError as exc:
+            if not datagrams:
+                raise
+            left.appendleft(exc.message)
+        finally:
+            self._items.extendleft(reversed(left))
+        return datagrams
+
+    # -- receiving with what the kernel knows
+
+    async def recv_message(self) -> Message:
+        """Wait for the next datagram, and return it with what the kernel knows of it.
+
+        Waiting, order among tasks and cancelling are as for :meth:`recv`. A truncated
+        datagram is returned like any other, with its mark.
+
+        Raises:
+            EndpointClosedError: If the endpoint is closed, before or during the call.
+            OSError: As :meth:`recv`.
+            ValueError: If the endpoint was opened without ``packet_info=True``.
+        """
+        self._check_packet_info()
+        if not self._items or self._protocol.detour:
+            await self._protocol.turn()
+        message: Any = self._items.popleft()
+        return message  # type: ignore[no-any-return]
+
+    async def recv_messages(self, max_messages: int | None = None) -> list[Message]:
+        """Wait for one datagram and return all that are there, as messages.
+
+        It is to :meth:`recv_message` what :meth:`recv_many` is to :meth:`recv`.
+
+        Args:
+            max_messages: Return at most so many; ``None`` sets no limit.
+
+        Raises:
+            EndpointClosedError: As :meth:`recv_message`.
+            OSError: As :meth:`recv_message`.
+            ValueError: As :meth:`recv_message`, and if *max_messages* is less than 1.
+        """
+        self._check_packet_info()
+        messages: list[Any] = await self._receive(max_messages)
+        return messages
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Iterate over the datagrams as messages, until the endpoint is closed.
+
+        Raises:
+            OSError: As :meth:`recv_message`.
+            ValueError: As :meth:`recv_message`.
+        """
+        while True:
+            try:
+                message = await self.recv_message()
+            except EndpointClosedError:
+                return
+            yield message
+
+    def _check_packet_info(self) -> None:
+        if not self._packet_info:
+            raise ValueError("messages need an endpoint opened with packet_info=True")
+
+    async def reply(self, message: Message, data: Payload) -> None:
+        """Send a datagram back, from the address and interface that *message* came to.
+
+        On a machine with several addresses, an endpoint that is bound to all of them
+        would otherwise answer from the one that the routes prefer, which is not the
+        one that was asked; the peer then takes the answer for somebody else's. Of what
+        was sent to a group or by broadcast, the answer leaves from an address of the
+        interface that it came by.
+
+        Waiting, cancelling and errors are as for :meth:`send`.
+        """
+        local_addr = message.local_addr if message.unicast else None
+        await self.send(
+            data, message.addr, local_addr=local_addr, interface=message.interface
+        )
 
     # -- sending
 
@@ -151,6 +283,10 @@ class Endpoint:
         addr: Address | None = None,
         *,
         segment_size: int | None = None,
+        local_addr: str | Address | None = None,
+        interface: int | str | None = None,
+        tos: int | None = None,
+        hop_limit: int | None = None,
     ) -> None:
         """Send one datagram, or with *segment_size* one buffer as many datagrams.
 
@@ -167,6 +303,8 @@ class Endpoint:
             segment_size: Cut *data* into datagrams of so many bytes; the last may be
                 shorter. Where the kernel has UDP_SEGMENT this is many times faster
                 than single sends.
+            local_addr, interface, tos, hop_limit: How this one is to leave, as in
+                :class:`aioudp.SendOptions`. The socket stays as it is.
 
         Raises:
             EndpointClosedError: If the endpoint is closed, before or during the call.
@@ -175,11 +313,20 @@ class Endpoint:
                 reports of an earlier one: that is raised by :meth:`recv`.
             TypeError: If *data* is not bytes-like or *addr* is not an address.
             ValueError: If *addr* is no numeric address, is of another family, is not
-                the peer of a connected endpoint, or has a port out of range; or if
-                *segment_size* is less than 1.
+                the peer of a connected endpoint, or has a port out of range; if
+                *segment_size* is less than 1; or if an option is refused by
+                :class:`aioudp.SendOptions`, or is not to be had on this system.
         """
+        options = None
+        if not (local_addr is interface is tos is hop_limit is None):
+            options = SendOptions(
+                local_addr=local_addr, interface=interface, tos=tos, hop_limit=hop_limit
+            )
         if segment_size is not None:
-            await self._send_segments(data, addr, segment_size)
+            await self._send_segments(data, addr, segment_size, options)
+            return
+        if options is not None:
+            await self._send_steered(data, addr, options)
             return
         if not self._blocked:
             try:
@@ -193,7 +340,16 @@ class Endpoint:
         await self._send_in_turn(lambda: self._transport.try_send_many(waiting) > 0)
 
     async def send_many(
-        self, datagrams: Iterable[tuple[Payload, Address | None]]
+        self,
+        datagrams: Iterable[
+            tuple[Payload, Address | None]
+            | tuple[Payload, Address | None, SendOptions | None]
+        ],
+        *,
+        local_addr: str | Address | None = None,
+        interface: int | str | None = None,
+        tos: int | None = None,
+        hop_limit: int | None = None,
     ) -> None:
         """Send several datagrams, in order, in as few system calls as possible.
 
@@ -203,19 +359,27 @@ class Endpoint:
 
         Args:
             datagrams: Pairs of payload and destination, ``None`` for the peer of a
-                connected endpoint.
+                connected endpoint; or triples of these and a
+                :class:`aioudp.SendOptions` that holds for this one alone.
+            local_addr, interface, tos, hop_limit: How all the others are to leave, as
+                in :class:`aioudp.SendOptions`. The socket stays as it is.
 
         Raises:
             EndpointClosedError: If the endpoint is closed, before or during the call.
             SendManyError: If the system refused some; all the others are out.
             TypeError: If one is not a pair, its payload not bytes-like or its
                 destination not an address. Some of those before it may be out.
-            ValueError: If a destination is refused as in :meth:`send`. Some of the
-                datagrams before it may be out.
+            ValueError: If a destination or an option is refused as in :meth:`send`.
+                Some of the datagrams before it may be out.
         """
         errors: dict[int, OSError] = {}
         done = 0
-        remaining = iter(datagrams)
+        remaining: Iterator[Any] = iter(datagrams)
+        if not (local_addr is interface is tos is hop_limit is None):
+            options = SendOptions(
+                local_addr=local_addr, interface=interface, tos=tos, hop_limit=hop_limit
+            )
+            remaining = _with_options(remaining, options)
         while chunk := list(islice(remaining, _CHUNK)):
             if done:
                 await asyncio.sleep(0)
@@ -246,8 +410,23 @@ class Endpoint:
         if not self._at_once(attempt):
             await self._send_in_turn(attempt)
 
+    async def _send_steered(
+        self, data: Payload, addr: Address | None, options: SendOptions
+    ) -> None:
+        prepared = self._transport.prepare([(data, addr, options)])
+
+        def attempt() -> bool:
+            return self._transport.try_send_many(prepared) > 0
+
+        if not self._at_once(attempt):
+            await self._send_in_turn(attempt)
+
     async def _send_segments(
-        self, data: Payload, addr: Address | None, segment_size: int
+        self,
+        data: Payload,
+        addr: Address | None,
+        segment_size: int,
+        options: SendOptions | None,
     ) -> None:
         if segment_size < 1:
             raise ValueError(f"segment_size must be at least 1, got {segment_size}")
@@ -256,12 +435,17 @@ class Endpoint:
             remaining = memoryview(bytes(data))
         remaining = remaining.cast("B")
         if len(remaining) <= segment_size:
-            await self.send(remaining, addr)
+            if options is None:
+                await self.send(remaining, addr)
+            else:
+                await self._send_steered(remaining, addr, options)
             return
 
         def attempt() -> bool:
             nonlocal remaining
-            sent = self._transport.try_send_segments(remaining, segment_size, addr)
+            sent = self._transport.try_send_segments(
+                remaining, segment_size, addr, options
+            )
             remaining = remaining[sent:]
             return not remaining
 

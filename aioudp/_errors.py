@@ -5,13 +5,16 @@
     UDPError
      +-- EndpointClosedError    you closed it
      +-- SendManyError          the system refused some datagrams of several
+     +-- TruncatedError         a datagram was longer than you allow
 
 Everything the system refuses is raised as the system's own :class:`OSError`
 subclass, everything a caller gets wrong as :class:`TypeError` or
-:class:`ValueError`. Imports nothing of the package.
+:class:`ValueError`. Imports ``_types``.
 """
 
 from __future__ import annotations
+
+from ._types import Message
 
 
 class UDPError(Exception):
@@ -38,6 +41,27 @@ class SendManyError(UDPError):
         count = len(self.errors)
         noun = "datagram was" if count == 1 else "datagrams were"
         return f"{count} {noun} not sent; the first, at index {index}: {error}"
+
+
+class TruncatedError(UDPError):
+    """A datagram was longer than the option ``max_datagram_size`` allows."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(message)
+        self.message = message
+        """What is known of it, as :meth:`Endpoint.recv_message` would return it."""
+        self.data = message.data
+        """Its beginning."""
+        self.addr = message.addr
+        """Who sent it."""
+        self.length = message.full_length
+        """The length in bytes that it had."""
+
+    def __str__(self) -> str:
+        return (
+            f"a datagram of {self.length} bytes from {self.addr!r} "
+            f"was cut off after {len(self.data)} (max_datagram_size)"
+        )
 
 
 def with_context(error: OSError, doing: str) -> OSError:

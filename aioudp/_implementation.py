@@ -24,9 +24,16 @@ else:
 
 
 def batch_socket(
-    sock: socket.socket, *, gso_segments: int, gro: bool, unmap: bool = True
+    sock: socket.socket,
+    *,
+    gso_segments: int,
+    gro: bool,
+    unmap: bool = True,
+    packet_info: bool = False,
 ) -> _batchio.BatchSocket:
     """Return the batch I/O for *sock*."""
     inet = sock.family in (socket.AF_INET, socket.AF_INET6)
     twin: type[_batchio.BatchSocket] = (_fast if inet else _batchio).BatchSocket
-    return twin(sock, gso_segments=gso_segments, gro=gro, unmap=unmap)
+    return twin(
+        sock, gso_segments=gso_segments, gro=gro, unmap=unmap, packet_info=packet_info
+    )

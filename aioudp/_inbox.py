@@ -6,8 +6,9 @@ Pure: no socket, no event loop, no clock. Imports nothing but ``_types``.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
-from ._types import Datagram, Overflow
+from ._types import Overflow, Received
 
 ANY = 1024
 """What a drop policy wants at a time: it takes all there is, but not all at once."""
@@ -27,7 +28,7 @@ class Inbox:
     def __init__(self, capacity: int, overflow: Overflow) -> None:
         self.capacity: int = capacity
         self.overflow = overflow
-        self.items: deque[Datagram] = deque()
+        self.items: deque[Received] = deque()
         self.dropped: int = 0
         """Datagrams discarded because the inbox was full."""
 
@@ -37,7 +38,7 @@ class Inbox:
             return max(0, self.capacity - len(self.items))
         return ANY
 
-    def put(self, datagrams: list[Datagram]) -> None:
+    def put(self, datagrams: Sequence[Received]) -> None:
         """Add *datagrams* in order and apply the overflow policy."""
         items = self.items
         items.extend(datagrams)
@@ -49,7 +50,7 @@ class Inbox:
         for _ in range(excess):
             discard()
 
-    def take(self, max_datagrams: int | None = None) -> list[Datagram]:
+    def take(self, max_datagrams: int | None = None) -> list[Received]:
         """Remove and return the oldest *max_datagrams*, or all there are."""
         items = self.items
         if max_datagrams is None or max_datagrams >= len(items):

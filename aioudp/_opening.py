@@ -326,7 +326,8 @@ async def _start(
         path=path,
         adopted=adopted,
     )
-    return Endpoint(transport, protocol)
+    plain = not settings.packet_info and settings.max_datagram_size is None
+    return Endpoint(transport, protocol, packet_info=settings.packet_info, plain=plain)
 
 
 async def start_transport(
@@ -353,6 +354,9 @@ async def start_transport(
         transport_class = _transport_class(loop, settings)
         reads_trains = transport_class is SelectorTransport and settings.offload
         inet = sock.family != _sockets.AF_UNIX
+        tells = settings.packet_info and _sockets.enable_packet_info(
+            sock, settings.timestamps or "software"
+        )
         io = batch_socket(
             sock,
             gso_segments=_sockets.probe_offload().gso_segments
@@ -360,6 +364,7 @@ async def start_transport(
             else 1,
             gro=reads_trains and _sockets.enable_gro(sock),
             unmap=not drop_in,
+            packet_info=tells and transport_class is SelectorTransport,
         )
         transport = transport_class(
             loop,
@@ -371,6 +376,8 @@ async def start_transport(
             path=path,
             default_addr=default_addr,
             drop_in=drop_in,
+            packet_info=settings.packet_info,
+            max_datagram_size=settings.max_datagram_size,
         )
     except BaseException:
         if not adopted:

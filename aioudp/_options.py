@@ -11,7 +11,7 @@ import socket
 from dataclasses import dataclass, fields
 from typing import TypedDict, get_args
 
-from ._types import Overflow, TransportKind
+from ._types import Overflow, Timestamps, TransportKind
 
 _FAMILIES = (0, socket.AF_INET, socket.AF_INET6)
 
@@ -53,6 +53,21 @@ class Options(TypedDict, total=False):
     """Use the kernel's segmentation and coalescing (UDP_SEGMENT, UDP_GRO) where there
     are any. Default: ``True``."""
 
+    packet_info: bool
+    """Have the kernel tell where, how and when each datagram came; then
+    :meth:`Endpoint.recv_message` and its like return it. Default ``False``."""
+
+    timestamps: Timestamps
+    """With ``packet_info``, whose clock says when a datagram arrived: the kernel's with
+    ``"software"``, the default, or the network device's with ``"hardware"``. A device
+    has to be told first (SIOCSHWTSTAMP, ``hwstamp_ctl``); where it gives none, the
+    timestamp is ``None``."""
+
+    max_datagram_size: int
+    """Bytes of the longest datagram to keep whole. Of a longer one, the beginning is
+    kept: :meth:`Endpoint.recv_message` returns that, marked, and what returns plain
+    datagrams raises :class:`aioudp.TruncatedError`. Default: no limit."""
+
     transport: TransportKind
     """Who reads the socket. With ``"selector"`` it is our own, watched by the event
     loop; with ``"loop"`` the event loop's own datagram transport has it; ``"auto"``,
@@ -71,19 +86,25 @@ class Settings:
     receive_buffer: int | None = None
     send_buffer: int | None = None
     offload: bool = True
+    packet_info: bool = False
+    timestamps: Timestamps | None = None
+    max_datagram_size: int | None = None
     transport: TransportKind = "auto"
 
     def __post_init__(self) -> None:
         _check_count("queue_size", self.queue_size)
-        for name in ("receive_buffer", "send_buffer"):
+        for name in ("receive_buffer", "send_buffer", "max_datagram_size"):
             if (size := getattr(self, name)) is not None:
                 _check_count(name, size)
-        for name in ("reuse_port", "broadcast", "offload"):
+        for name in ("reuse_port", "broadcast", "offload", "packet_info"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be a bool, got {getattr(self, name)!r}")
         _check_choice("family", self.family, _FAMILIES)
         _check_choice("overflow", self.overflow, get_args(Overflow))
         _check_choice("transport", self.transport, get_args(TransportKind))
+        _check_choice("timestamps", self.timestamps, (None, *get_args(Timestamps)))
+        if self.timestamps is not None and not self.packet_info:
+            raise ValueError("timestamps needs packet_info=True")
         if self.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
             raise ValueError("reuse_port is not supported on this system")
 

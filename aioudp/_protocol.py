@@ -26,7 +26,7 @@ from typing import Any
 from ._errors import EndpointClosedError
 from ._inbox import Inbox
 from ._transports.base import DatagramTransport
-from ._types import Datagram
+from ._types import Received
 
 
 class EndpointProtocol(asyncio.DatagramProtocol):
@@ -47,7 +47,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, inbox: Inbox) -> None:
         self._loop = loop
         self.inbox: Inbox = inbox
-        self.items: deque[Datagram] = inbox.items
+        self.items: deque[Received] = inbox.items
         self.detour: bool = False
         """Whether a receive call must ask for its turn, even if there are items."""
         self.closed: bool = False
@@ -67,7 +67,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         self._paused = not room  # only now: who waits may have emptied it in between
         return room
 
-    def datagrams_received(self, datagrams: list[Datagram]) -> None:
+    def datagrams_received(self, datagrams: list[Any]) -> None:
         self.inbox.put(datagrams)
         if self._waiters:
             self._wake()

@@ -4,8 +4,7 @@ A *train* is one buffer that the kernel takes or gives as many datagrams of equa
 size, of which only the last may be shorter: UDP_SEGMENT (GSO) when sending,
 UDP_GRO when receiving (udp(7)).
 
-Pure functions over bytes: no socket, no event loop, no clock. Imports nothing of
-the package.
+Pure functions over bytes: no socket, no event loop, no clock. Imports ``_types``.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import Any
+
+from ._types import Message, Received
 
 MAX_TRAIN_BYTES = 65536 - 14 - 40 - 8
 """Longest train, in bytes.
@@ -34,6 +35,23 @@ def split_train(train: bytes, segment_size: int) -> list[bytes]:
         _shape(f"{segment_size}s" * whole + f"{rest}s" * (rest > 0)).unpack(train)
     )
     return datagrams
+
+
+def cut_off(
+    datagrams: Sequence[Received], max_datagram_size: int
+) -> tuple[list[Received], int]:
+    """Return *datagrams*, the too long ones cut off and marked, and how many were."""
+    kept: list[Received] = []
+    truncated = 0
+    for one in datagrams:
+        if (length := len(one.data)) > max_datagram_size:
+            truncated += 1
+            message = one if isinstance(one, Message) else Message(*one)
+            one = message._replace(
+                data=one.data[:max_datagram_size], truncated=True, full_length=length
+            )
+        kept.append(one)
+    return kept, truncated
 
 
 def train_length(segment_size: int, max_segments: int) -> int:

@@ -4,7 +4,7 @@ Port sharing is never switched on unless asked for. SO_REUSEADDR on a datagram
 socket lets another process, even of another user, bind the same port and take every
 datagram (bpo-37228), so nothing here sets it; ``_shared_port`` does.
 
-Imports ``_types``, ``_errors`` and ``_address``.
+Imports ``_types``, ``_errors``, ``_address`` and ``_ancillary``.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import sys
 from functools import cache
 from typing import Final, NamedTuple
 
-from . import _address
+from . import _address, _ancillary
 from ._address import SocketAddress
 from ._errors import with_context
-from ._types import Datagram
+from ._types import Datagram, Timestamps
 
 # include/uapi/linux/udp.h; the socket module does not name them.
 SOL_UDP: Final = int(socket.IPPROTO_UDP)
@@ -33,6 +33,21 @@ IPV6_RECVERR: Final = 25  # include/uapi/linux/in6.h
 SO_MEMINFO: Final = 55  # Linux 4.12
 _MEMINFO: Final = struct.Struct("=9I")  # SK_MEMINFO_VARS words ...
 _MEMINFO_DROPS: Final = 8  # ... of which this one counts the drops
+
+_SOCKET: Final = socket.SOL_SOCKET
+_IP_TELLS: Final = (
+    _ancillary.IP_PKTINFO,
+    _ancillary.IP_RECVTOS,
+    _ancillary.IP_RECVTTL,
+)
+_IPV6_TELLS: Final = (
+    _ancillary.IPV6_RECVPKTINFO,
+    _ancillary.IPV6_RECVTCLASS,
+    _ancillary.IPV6_RECVHOPLIMIT,
+)
+# SOF_TIMESTAMPING_ flags, include/uapi/linux/net_tstamp.h
+_RX_HARDWARE: Final = 1 << 2
+_RAW_HARDWARE: Final = 1 << 6
 
 DEFAULT_BUFFER: Final = 4 * 1024 * 1024  # bytes asked of the kernel, each way
 
@@ -86,6 +101,28 @@ def enable_gro(sock: socket.socket) -> bool:
         and sock.family in _INET
         and _accepts(sock, SOL_UDP, UDP_GRO, 1)
     )
+
+
+def enable_packet_info(sock: socket.socket, timestamps: Timestamps) -> bool:
+    """Have the kernel tell about each datagram; return whether it will.
+
+    Raises:
+        ValueError: If *timestamps* asks for what this system has not.
+    """
+    tells = sys.platform == "linux" and sock.family in _INET
+    if tells:
+        for option in _IP_TELLS:
+            sock.setsockopt(socket.IPPROTO_IP, option, 1)
+        if sock.family == socket.AF_INET6:
+            for option in _IPV6_TELLS:
+                sock.setsockopt(socket.IPPROTO_IPV6, option, 1)
+    if timestamps == "hardware":
+        flags = _RX_HARDWARE | _RAW_HARDWARE
+        if not tells or not _accepts(sock, _SOCKET, _ancillary.SO_TIMESTAMPING, flags):
+            raise ValueError('timestamps="hardware" is not supported on this system')
+    elif tells:
+        _accepts(sock, _SOCKET, _ancillary.SO_TIMESTAMPNS, 1)
+    return tells
 
 
 def open_bound(

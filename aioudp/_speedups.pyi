@@ -5,17 +5,20 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from ._address import SocketAddress
-from ._types import Datagram, Payload
+from ._ancillary import Info
+from ._batchio import Destination
+from ._types import Payload
 
 MAX_READS: Final[int]
 MAX_TRAINS: Final[int]
 
-def segment_size(control: bytes, flags: int) -> int: ...
+def parse(control: bytes, flags: int, port: int) -> tuple[int, Info]: ...
 
 class BatchSocket:
     implementation: Final[str]
     gso_segments: int
     gro: bool
+    packet_info: bool
     received: int
     received_bytes: int
     sent: int
@@ -23,19 +26,25 @@ class BatchSocket:
     truncated: int
 
     def __init__(
-        self, sock: socket.socket, *, gso_segments: int, gro: bool, unmap: bool = True
+        self,
+        sock: socket.socket,
+        *,
+        gso_segments: int,
+        gro: bool,
+        unmap: bool = True,
+        packet_info: bool = False,
     ) -> None: ...
-    def receive(
-        self, max_datagrams: int, *, thorough: bool = False
-    ) -> list[Datagram]: ...
+    def receive(self, max_datagrams: int, *, thorough: bool = False) -> list[Any]: ...
     @staticmethod
     def prepare(
-        datagrams: Iterable[tuple[Payload, object]], translate: Callable[[object], Any]
-    ) -> list[tuple[bytes, SocketAddress]]: ...
+        datagrams: Iterable[tuple[Any, ...]],
+        translate: Callable[[object], SocketAddress],
+        steer: Callable[[object, Any], Destination],
+    ) -> list[tuple[bytes, Destination]]: ...
     def send(self, data: Payload, addr: SocketAddress = None) -> None: ...
     def send_segments(
-        self, data: memoryview, segment_size: int, addr: SocketAddress = None
+        self, data: memoryview, segment_size: int, addr: Destination = None
     ) -> int: ...
     def send_batch(
-        self, datagrams: Sequence[tuple[bytes, SocketAddress]], start: int = 0
+        self, datagrams: Sequence[tuple[bytes, Destination]], start: int = 0
     ) -> int: ...

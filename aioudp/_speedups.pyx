@@ -34,9 +34,9 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_GET_SIZE, PyTuple_SET_ITEM
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_SET_ITEM
 from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, errno
-from libc.stdint cimport uint16_t
+from libc.stdint cimport int64_t, uint16_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -45,10 +45,12 @@ import os
 import socket
 from threading import local
 
+from . import _ancillary
 from ._address import MAX_KNOWN
-from ._batchio import check_payload
+from ._ancillary import Steered
+from ._batchio import check_payload, prepare_steered
 from ._segments import MAX_TRAIN_BYTES
-from ._types import Datagram
+from ._types import Datagram, Message
 
 cdef extern from * nogil:
     """
@@ -65,7 +67,12 @@ cdef extern from * nogil:
     #ifndef SOL_UDP
     #define SOL_UDP 17
     #endif
+    /* struct timespec as the kernel writes it: two longs */
+    struct stamp { long seconds, nanoseconds; };
     """
+    struct stamp:
+        long seconds
+        long nanoseconds
     ctypedef unsigned int socklen_t
     struct iovec:
         void *iov_base
@@ -101,12 +108,12 @@ cdef extern from * nogil:
         unsigned int sin6_flowinfo
         in6_addr sin6_addr
         unsigned int sin6_scope_id
-    cmsghdr *CMSG_FIRSTHDR(msghdr *)
     unsigned char *CMSG_DATA(cmsghdr *)
     size_t CMSG_LEN(size_t)
     size_t CMSG_SPACE(size_t)
     int recvmmsg(int, mmsghdr *, unsigned int, int, void *)
     int sendmmsg(int, mmsghdr *, unsigned int, int)
+    ssize_t sendmsg(int, const msghdr *, int)
     ssize_t sendto(int, const void *, size_t, int, const sockaddr *, socklen_t)
     int inet_pton(int, const char *, void *)
     const char *inet_ntop(int, const void *, char *, socklen_t)
@@ -116,7 +123,7 @@ cdef extern from * nogil:
     unsigned int ntohl(unsigned int)
     int AF_INET, AF_INET6, INET6_ADDRSTRLEN
     int MSG_DONTWAIT, MSG_TRUNC, MSG_CTRUNC, MSG_NOSIGNAL
-    int SOL_UDP, UDP_SEGMENT, UDP_GRO
+    int IPPROTO_IP, IPPROTO_IPV6, SOL_SOCKET, SOL_UDP, UDP_SEGMENT, UDP_GRO
 
 cdef extern from "Python.h":
     void Py_CLEAR(PyObject *)
@@ -125,6 +132,7 @@ cdef extern from "Python.h":
     )
     char *PyBytes_AS_STRING_ "PyBytes_AS_STRING" (PyObject *)
     object PyType_GenericAlloc(PyTypeObject *, Py_ssize_t)
+    object PyFloat_FromDouble(double)
     void PyObject_GC_UnTrack(void *)
 
 MAX_READS = 64
@@ -143,12 +151,27 @@ cdef enum:
     OUT_MESSAGES = 64       # of one sendmmsg
     TRAINS = 16             # of one send_segments: MAX_TRAINS
     OUT_PIECES = 1024       # iovecs of one sendmmsg; the kernel's limit for a message
-    CONTROL_SPACE = 256
+    CONTROL_SPACE = 512     # holds 208 bytes of what _sockets switches on
+    PLACE_SPACE = 32        # holds a struct in6_pktinfo
+    INFO = 9                # fields of a message beside payload and sender
+    IP_TOS = 1              # include/uapi/linux/in.h
+    IP_TTL = 2
+    IP_PKTINFO = 8
+    IPV6_PKTINFO = 50       # include/uapi/linux/in6.h
+    IPV6_HOPLIMIT = 52
+    IPV6_TCLASS = 67
+    SO_TIMESTAMPNS = 35     # include/uapi/asm-generic/socket.h
+    SO_TIMESTAMPING = 37
     NAME_SPACE = 32         # holds a sockaddr_in6, aligned
     MAX_SEGMENTS = 128      # UDP_MAX_SEGMENTS in include/linux/udp.h
     OLD_GSO_SEGMENTS = 64   # the same before Linux 6.9
 
+cdef int64_t MAX_SECONDS = 1 << 33  # so that nanoseconds fit
+
 cdef PyTypeObject *_datagram_type = <PyTypeObject *> Datagram
+cdef PyTypeObject *_message_type = <PyTypeObject *> Message
+cdef object _ipv4_place = _ancillary.ipv4_place
+cdef object _ipv6_place = _ancillary.ipv6_place
 cdef Py_ssize_t _max_train_bytes = MAX_TRAIN_BYTES
 cdef Py_ssize_t _max_known = 4 * MAX_KNOWN
 # Tables shared by all sockets; a full one is emptied.
@@ -265,26 +288,44 @@ cdef object _error(int number):
     return OSError(number, os.strerror(number))
 
 
-cdef inline object _datagram(object payload, object addr):
-    cdef object datagram = PyType_GenericAlloc(_datagram_type, 2)
+cdef inline object _datagram(object payload, object addr, tuple info):
+    """Return a datagram; with *info* it is a message."""
+    cdef object datagram
+    cdef Py_ssize_t i
+    cdef PyObject *field
+    if info is None:
+        datagram = PyType_GenericAlloc(_datagram_type, 2)
+    else:
+        datagram = PyType_GenericAlloc(_message_type, 2 + INFO)
+        for i in range(INFO):
+            field = PyTuple_GET_ITEM(info, i)
+            Py_INCREF(<object> field)
+            PyTuple_SET_ITEM(datagram, 2 + i, <object> field)
     Py_INCREF(payload)
     PyTuple_SET_ITEM(datagram, 0, payload)
     Py_INCREF(addr)
     PyTuple_SET_ITEM(datagram, 1, addr)
-    # Neither part can refer back to it: the garbage collector need not look.
+    # No part can refer back to it: the garbage collector need not look.
     PyObject_GC_UnTrack(<PyObject *> datagram)
     return datagram
 
 
 cdef int _add(
-    list datagrams, const char *data, Py_ssize_t length, Py_ssize_t size, object addr
+    list datagrams,
+    const char *data,
+    Py_ssize_t length,
+    Py_ssize_t size,
+    object addr,
+    tuple info,
 ) except -1:
     """Add the datagrams of a message in one piece, of *size* bytes but the last."""
     cdef Py_ssize_t start = 0
     while True:
         datagrams.append(
             _datagram(
-                PyBytes_FromStringAndSize(data + start, min(size, length - start)), addr
+                PyBytes_FromStringAndSize(data + start, min(size, length - start)),
+                addr,
+                info,
             )
         )
         start += size
@@ -299,6 +340,7 @@ cdef int _add_scattered(
     Py_ssize_t length,
     int pieces,
     object addr,
+    tuple info,
 ) except -1:
     """Add the datagrams of a message that was scattered to pieces of their size."""
     cdef PyObject **objects = buffers.scattered + index * SCATTER_PIECES
@@ -308,17 +350,17 @@ cdef int _add_scattered(
     while i < pieces and length >= size:
         payload = <object> objects[i]
         Py_CLEAR(objects[i])  # it is the datagram's from now on
-        datagrams.append(_datagram(payload, addr))
+        datagrams.append(_datagram(payload, addr, info))
         length -= size
         i += 1
     if length == 0:
         return 0
     if i < pieces:  # the last one, which is shorter
         payload = PyBytes_FromStringAndSize(PyBytes_AS_STRING_(objects[i]), length)
-        datagrams.append(_datagram(payload, addr))
+        datagrams.append(_datagram(payload, addr, info))
         return 0
     return _add(
-        datagrams, <char *> buffers.in_pieces[index].iov_base, length, size, addr
+        datagrams, <char *> buffers.in_pieces[index].iov_base, length, size, addr, info
     )
 
 
@@ -376,34 +418,139 @@ cdef bytes _pack(object addr, int family):
     return PyBytes_FromStringAndSize(<char *> &v6, sizeof(v6))
 
 
-cdef int _segment_size(msghdr *message) except -2:
-    """Return the size of the segments of a train; 0 for none, -1 if it was cut off."""
+cdef bint _next_control(
+    msghdr *message, size_t *position, cmsghdr *header, const char **value
+) noexcept:
+    """Step to the next control message; return whether there is one, and whole."""
     # By hand, and not with CMSG_NXTHDR: glibc's takes the lengths in the data on trust
     # up to its last check, and a kernel's bug must not become a read beyond the buffer.
+    cdef size_t left = message.msg_controllen - position[0]
+    cdef const char *control = <const char *> message.msg_control + position[0]
+    cdef size_t space
+    if message.msg_controllen < position[0] or left < CMSG_LEN(0):
+        return False
+    memcpy(header, control, sizeof(header[0]))
+    if header.cmsg_len < CMSG_LEN(0) or header.cmsg_len > left:
+        return False
+    value[0] = control + CMSG_LEN(0)
+    header.cmsg_len -= CMSG_LEN(0)
+    space = CMSG_SPACE(header.cmsg_len)
+    position[0] += min(space, left)
+    return True
+
+
+cdef int _segment_size(msghdr *message) except -2:
+    """Return the size of the segments of a train; 0 for none, -1 if it was cut off."""
     cdef size_t position = 0
-    cdef size_t end = message.msg_controllen
-    cdef const char *control = <const char *> message.msg_control
     cdef cmsghdr header
+    cdef const char *value
     cdef int size
-    while end - position >= CMSG_LEN(0):
-        memcpy(&header, control + position, sizeof(header))
-        if header.cmsg_len < CMSG_LEN(0) or header.cmsg_len > end - position:
-            break
+    while _next_control(message, &position, &header, &value):
         if (
             header.cmsg_level == SOL_UDP
             and header.cmsg_type == UDP_GRO
-            and header.cmsg_len >= CMSG_LEN(sizeof(int))
+            and header.cmsg_len >= sizeof(int)
         ):
-            memcpy(&size, control + position + CMSG_LEN(0), sizeof(size))
+            memcpy(&size, value, sizeof(size))
             return size if size > 0 else 0
-        if CMSG_SPACE(header.cmsg_len - CMSG_LEN(0)) > end - position:
-            break
-        position += CMSG_SPACE(header.cmsg_len - CMSG_LEN(0))
     return -1 if message.msg_flags & MSG_CTRUNC else 0
 
 
-def segment_size(bytes control not None, int flags):
-    """Return what control data says of segments: a size, 0 for none, -1 if cut off.
+cdef int _number(const char *value, size_t length, int otherwise) noexcept:
+    """Return a number that the kernel writes as one byte or as an int."""
+    cdef int number
+    if length >= sizeof(int):
+        memcpy(&number, value, sizeof(number))
+        return number & 0xFF
+    return <unsigned char> value[0] if length else otherwise
+
+
+cdef class _Places:
+    """What packet information says, for one port; see ``_ancillary.Place``."""
+
+    cdef object _port
+    cdef object _read
+    cdef object _last
+    cdef char _last_value[PLACE_SPACE]
+    cdef size_t _last_length
+
+    def __init__(self, port, read):
+        self._port = port
+        self._read = read
+
+    cdef object look(self, const char *value, size_t length):
+        if (
+            self._last is None
+            or length != self._last_length
+            or memcmp(value, self._last_value, length) != 0
+        ):
+            if length > PLACE_SPACE:
+                length = PLACE_SPACE
+            self._last = self._read(
+                PyBytes_FromStringAndSize(value, length), self._port
+            )
+            memcpy(self._last_value, value, length)
+            self._last_length = length
+        return self._last
+
+
+cdef tuple _info(msghdr *message, _Places ipv4, _Places ipv6):
+    """Return what control data says beside the segments; see ``_ancillary.parse``."""
+    cdef size_t position = 0
+    cdef cmsghdr header
+    cdef const char *value
+    cdef int tos = -1
+    cdef int hop_limit = -1
+    cdef stamp time
+    cdef int64_t nanoseconds = 0
+    cdef object place = None
+    cdef object found
+    while _next_control(message, &position, &header, &value):
+        if header.cmsg_level == IPPROTO_IP:
+            if header.cmsg_type == IP_PKTINFO:
+                found = ipv4.look(value, header.cmsg_len)
+                place = place if found is None else found
+            elif header.cmsg_type == IP_TOS:
+                tos = _number(value, header.cmsg_len, tos)
+            elif header.cmsg_type == IP_TTL:
+                hop_limit = _number(value, header.cmsg_len, hop_limit)
+        elif header.cmsg_level == IPPROTO_IPV6:
+            if header.cmsg_type == IPV6_PKTINFO:
+                if place is None:
+                    place = ipv6.look(value, header.cmsg_len)
+            elif header.cmsg_type == IPV6_TCLASS:
+                tos = _number(value, header.cmsg_len, tos)
+            elif header.cmsg_type == IPV6_HOPLIMIT:
+                hop_limit = _number(value, header.cmsg_len, hop_limit)
+        elif header.cmsg_level == SOL_SOCKET:
+            if header.cmsg_type == SO_TIMESTAMPNS and header.cmsg_len >= sizeof(stamp):
+                memcpy(&time, value, sizeof(stamp))
+            elif (
+                header.cmsg_type == SO_TIMESTAMPING
+                and header.cmsg_len >= 3 * sizeof(stamp)
+            ):
+                memcpy(&time, value + 2 * sizeof(stamp), sizeof(stamp))
+            else:
+                continue
+            if 0 < time.seconds < MAX_SECONDS and 0 <= time.nanoseconds < 1000000000:
+                nanoseconds = time.seconds * <int64_t> 1000000000 + time.nanoseconds
+    local_addr, interface, unicast = (None, None, None) if place is None else place
+    return (
+        local_addr,
+        interface,
+        None if tos < 0 else tos,
+        None if hop_limit < 0 else hop_limit,
+        PyFloat_FromDouble(nanoseconds / 1e9) if nanoseconds else None,
+        False,
+        nanoseconds if nanoseconds else None,
+        None,
+        unicast,
+    )
+
+
+def parse(bytes control not None, int flags, int port):
+    """Return what control data says: the size of segments as -1, 0 or more, and the
+    rest as ``_ancillary.parse``.
 
     The bytes are those that recvmsg(2) would leave behind, the flags its own. Here
     for the tests that feed it what no kernel would write.
@@ -419,9 +566,27 @@ def segment_size(bytes control not None, int flags):
         message.msg_control = copy
         message.msg_controllen = PyBytes_GET_SIZE(control)
         message.msg_flags = flags
-        return _segment_size(&message)
+        return _segment_size(&message), _info(
+            &message, _Places(port, _ipv4_place), _Places(port, _ipv6_place)
+        )
     finally:
         free(copy)
+
+
+cdef int _append_control(
+    char *space, msghdr *message, int level, int kind, const char *value, size_t length
+) except -1:
+    """Write one more control message of *message* to its space."""
+    cdef cmsghdr *control = <cmsghdr *> (space + message.msg_controllen)
+    if message.msg_controllen + CMSG_SPACE(length) > CONTROL_SPACE:
+        raise ValueError("too many control messages")
+    control.cmsg_level = level
+    control.cmsg_type = kind
+    control.cmsg_len = CMSG_LEN(length)
+    memcpy(CMSG_DATA(control), value, length)
+    message.msg_control = space
+    message.msg_controllen += CMSG_SPACE(length)
+    return 0
 
 
 cdef class BatchSocket:
@@ -445,12 +610,25 @@ cdef class BatchSocket:
     cdef Py_ssize_t _train, _segment
     cdef public Py_ssize_t gso_segments
     cdef public bint gro
+    cdef readonly bint packet_info
+    cdef _Places _ipv4_places, _ipv6_places
     cdef public long long received, received_bytes, sent, sent_bytes, truncated
 
     def __init__(
-        self, sock, *, Py_ssize_t gso_segments, bint gro, bint unmap=True
+        self,
+        sock,
+        *,
+        Py_ssize_t gso_segments,
+        bint gro,
+        bint unmap=True,
+        bint packet_info=False,
     ):
         self._sock = sock
+        self.packet_info = packet_info
+        if packet_info:
+            port = sock.getsockname()[1]
+            self._ipv4_places = _Places(port, _ipv4_place)
+            self._ipv6_places = _Places(port, _ipv6_place)
         self._unmap = unmap
         self._sources = _sources if unmap else _raw_sources
         self._fd = sock.fileno()
@@ -512,7 +690,9 @@ cdef class BatchSocket:
                 else:
                     buffers.gather_whole(i)
                 messages[i].msg_hdr.msg_namelen = NAME_SPACE
-                messages[i].msg_hdr.msg_controllen = CONTROL_SPACE if self.gro else 0
+                messages[i].msg_hdr.msg_controllen = (
+                    CONTROL_SPACE if self.gro or self.packet_info else 0
+                )
                 messages[i].msg_hdr.msg_flags = 0
             with nogil:
                 taken = recvmmsg(self._fd, messages, wanted, MSG_DONTWAIT, NULL)
@@ -548,6 +728,7 @@ cdef class BatchSocket:
         cdef Py_ssize_t size = 0
         cdef object addr
         cdef bytes whole
+        cdef tuple info = None
         if message.msg_hdr.msg_flags & MSG_TRUNC:
             self._refuse(f"datagram cut off after {length} bytes")
             return 0
@@ -559,17 +740,19 @@ cdef class BatchSocket:
                 )
                 return 0
         addr = self._source(buffers.in_names[index], message.msg_hdr.msg_namelen)
+        if self.packet_info:
+            info = _info(&message.msg_hdr, self._ipv4_places, self._ipv6_places)
         self.received_bytes += length
         if size == 0 or size >= length:
             size = length
         else:
             self._segment = size
         if pieces == 0:
-            return _add(datagrams, data, length, size, addr)
+            return _add(datagrams, data, length, size, addr, info)
         if size == scattered_size:
-            return _add_scattered(datagrams, buffers, index, length, pieces, addr)
+            return _add_scattered(datagrams, buffers, index, length, pieces, addr, info)
         whole = buffers.gathered(index, length)
-        return _add(datagrams, PyBytes_AS_STRING(whole), length, size, addr)
+        return _add(datagrams, PyBytes_AS_STRING(whole), length, size, addr, info)
 
     cdef object _refuse(self, str reason):
         self.truncated += 1
@@ -643,14 +826,11 @@ cdef class BatchSocket:
     def send_segments(self, data, Py_ssize_t segment_size, addr=None):
         """Send one buffer as many datagrams; see ``_batchio``."""
         cdef Py_buffer view
-        cdef bytes packed = None if addr is None else self._destination(addr)
         if segment_size < 1:
             raise ValueError(f"segment_size must be at least 1, got {segment_size}")
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            return self._send_segments(
-                <char *> view.buf, view.len, segment_size, packed
-            )
+            return self._send_segments(<char *> view.buf, view.len, segment_size, addr)
         finally:
             PyBuffer_Release(&view)
 
@@ -659,28 +839,28 @@ cdef class BatchSocket:
         return segment_size * max(1, segments)
 
     cdef Py_ssize_t _send_segments(
-        self, char *data, Py_ssize_t size, Py_ssize_t segment_size, bytes packed
+        self, char *data, Py_ssize_t size, Py_ssize_t segment_size, object addr
     ) except -1:
         cdef _Buffers buffers = _borrow()
         cdef Py_ssize_t length = self._train_length(segment_size)
         cdef Py_ssize_t offset = 0
         cdef int limit = TRAINS if length > segment_size else OUT_MESSAGES
         cdef int count = 0
-        while True:  # once at least: no bytes are one empty datagram
-            buffers.out_pieces[count].iov_base = data + offset
-            buffers.out_pieces[count].iov_len = min(length, size - offset)
-            self._compose(buffers, count, count, 1, segment_size, packed)
-            offset += length
-            count += 1
-            if offset >= size or count == limit:
-                break
         try:
+            while True:  # once at least: no bytes are one empty datagram
+                buffers.out_pieces[count].iov_base = data + offset
+                buffers.out_pieces[count].iov_len = min(length, size - offset)
+                self._compose(buffers, count, count, 1, segment_size, addr)
+                offset += length
+                count += 1
+                if offset >= size or count == limit:
+                    break
             return min(size, segment_size * self._transmit(buffers, count))
         finally:
             buffers.busy = False
 
     @staticmethod
-    def prepare(datagrams, translate):
+    def prepare(datagrams, translate, steer):
         """Check and copy datagrams for ``send_batch``; see ``_batchio``."""
         cdef list prepared = []
         cdef object item, data, addr, last = None, target = None
@@ -694,9 +874,8 @@ cdef class BatchSocket:
                 try:
                     data, addr = item
                 except (TypeError, ValueError):
-                    raise TypeError(
-                        f"a pair of payload and address is required, not {item!r}"
-                    ) from None
+                    prepared.append(prepare_steered(item, steer))
+                    continue
             if type(data) is not bytes:
                 check_payload(data)
                 data = bytes(data)
@@ -773,10 +952,7 @@ cdef class BatchSocket:
                     break
                 if pair[1] is not addr and pair[1] != addr:
                     break
-            self._compose(
-                buffers, messages, first, pieces - first, size,
-                None if addr is None else self._destination(addr),
-            )
+            self._compose(buffers, messages, first, pieces - first, size, addr)
             messages += 1
         count[0] = messages
         return position - start
@@ -788,21 +964,32 @@ cdef class BatchSocket:
         Py_ssize_t first,
         Py_ssize_t pieces,
         Py_ssize_t segment_size,
-        bytes packed,
+        object addr,
     ) except -1:
         """Make message *index* of some pieces: one datagram, or a train of them."""
         cdef msghdr *message = &buffers.outgoing[index].msg_hdr
         cdef Py_ssize_t size = 0
         cdef Py_ssize_t i
-        cdef cmsghdr *control
+        cdef bytes packed, value
         cdef uint16_t segment
+        cdef object control = None
         for i in range(first, first + pieces):
             size += buffers.out_pieces[i].iov_len
         message.msg_iov = &buffers.out_pieces[first]
         message.msg_iovlen = pieces
         message.msg_name = NULL
         message.msg_namelen = 0
-        if packed is not None:
+        message.msg_control = NULL
+        message.msg_controllen = 0
+        if type(addr) is Steered:
+            addr, control, _ = addr
+            for level, kind, value in control:
+                _append_control(
+                    buffers.out_controls[index], message, level, kind,
+                    PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value),
+                )
+        if addr is not None:
+            packed = self._destination(addr)
             # Copied: the table that holds it may be emptied before it is used.
             memcpy(
                 buffers.out_names[index],
@@ -811,20 +998,15 @@ cdef class BatchSocket:
             )
             message.msg_name = buffers.out_names[index]
             message.msg_namelen = <socklen_t> PyBytes_GET_SIZE(packed)
-        message.msg_control = NULL
-        message.msg_controllen = 0
         buffers.out_segments[index] = segment_size
         buffers.out_datagrams[index] = 1
         if size > segment_size:
             buffers.out_datagrams[index] = (size + segment_size - 1) // segment_size
-            message.msg_control = buffers.out_controls[index]
-            message.msg_controllen = CMSG_SPACE(sizeof(uint16_t))
-            control = CMSG_FIRSTHDR(message)
-            control.cmsg_level = SOL_UDP
-            control.cmsg_type = UDP_SEGMENT
-            control.cmsg_len = CMSG_LEN(sizeof(uint16_t))
             segment = <uint16_t> segment_size
-            memcpy(CMSG_DATA(control), &segment, sizeof(segment))
+            _append_control(
+                buffers.out_controls[index], message, SOL_UDP, UDP_SEGMENT,
+                <char *> &segment, sizeof(segment),
+            )
         return 0
 
     cdef Py_ssize_t _transmit(self, _Buffers buffers, int count) except -1:
@@ -835,7 +1017,7 @@ cdef class BatchSocket:
         cdef int accepted, failure, i
         cdef Py_ssize_t datagrams = 0
         while True:
-            if count > 1 or buffers.outgoing[0].msg_hdr.msg_controllen:
+            if count > 1 or buffers.out_datagrams[0] > 1:
                 with nogil:
                     accepted = sendmmsg(self._fd, buffers.outgoing, count, MSG_DONTWAIT)
                     failure = errno
@@ -847,7 +1029,7 @@ cdef class BatchSocket:
             if failure == EINTR:
                 PyErr_CheckSignals()
                 continue
-            if buffers.outgoing[0].msg_hdr.msg_controllen and (
+            if buffers.out_datagrams[0] > 1 and (
                 failure == EINVAL or failure == EIO or failure == EMSGSIZE
             ):
                 return self._send_singly(buffers, failure)
@@ -864,30 +1046,39 @@ cdef class BatchSocket:
         cdef Py_ssize_t segment_size = buffers.out_segments[0]
         cdef Py_ssize_t total = buffers.out_datagrams[0]
         cdef Py_ssize_t sent = 0
-        cdef Py_ssize_t offset, size, length
+        cdef Py_ssize_t offset, length
         cdef size_t i
-        cdef bytes packed = None
-        if message.msg_namelen:
-            packed = PyBytes_FromStringAndSize(
-                <char *> message.msg_name, message.msg_namelen
-            )
+        cdef msghdr single = message[0]
+        cdef iovec piece
+        single.msg_iov = &piece
+        single.msg_iovlen = 1
+        single.msg_controllen -= CMSG_SPACE(sizeof(uint16_t))  # the last: of the train
         try:
             for i in range(message.msg_iovlen):
                 offset = 0
                 length = <Py_ssize_t> message.msg_iov[i].iov_len
                 while offset < length:
-                    size = min(segment_size, length - offset)
-                    self.sent_bytes += self._sendto(
-                        <char *> message.msg_iov[i].iov_base + offset, size, packed
-                    )
+                    piece.iov_base = <char *> message.msg_iov[i].iov_base + offset
+                    piece.iov_len = min(segment_size, length - offset)
+                    self.sent_bytes += self._sendmsg(&single)
                     self.sent += 1
                     sent += 1
-                    offset += size
+                    offset += piece.iov_len
         except OSError:
             if sent == 0:
                 raise
         self._reduce_gso(total, refusal)
         return sent
+
+    cdef ssize_t _sendmsg(self, msghdr *message) except -1:
+        cdef ssize_t sent
+        while True:
+            sent = sendmsg(self._fd, message, MSG_DONTWAIT)
+            if sent >= 0:
+                return sent
+            if errno != EINTR:
+                raise _error(errno)
+            PyErr_CheckSignals()
 
     cdef int _reduce_gso(self, Py_ssize_t segments, int refusal) except -1:
         """Send shorter trains, or none, after one whose datagrams were taken singly."""

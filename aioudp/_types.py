@@ -26,6 +26,10 @@ TransportKind: TypeAlias = Literal["auto", "selector", "loop"]
 """Which transport carries an endpoint; see the ``transport`` option."""
 
 
+Timestamps: TypeAlias = Literal["software", "hardware"]
+"""Whose clock says when a datagram arrived; see the ``timestamps`` option."""
+
+
 class Datagram(NamedTuple):
     """One datagram as it was received. It unpacks as ``data, addr``."""
 
@@ -34,6 +38,63 @@ class Datagram(NamedTuple):
 
     addr: Address
     """Who sent it."""
+
+
+class Message(NamedTuple):
+    """One datagram, and what the kernel knows about it.
+
+    Read it by name: later versions may add fields, at the end. What the system does
+    not tell is ``None``; ``docs/reference/platforms.md`` has the table. Of the
+    datagrams of a coalesced train (GRO) the kernel tells everything but the payload
+    once, so they have it in common.
+    """
+
+    data: bytes
+    """The payload; of a truncated datagram its beginning."""
+
+    addr: Address
+    """Who sent it."""
+
+    local_addr: Address | None = None
+    """Where it was sent to: an address of this machine, of a group, or a broadcast
+    address, with the endpoint's port."""
+
+    interface: int | None = None
+    """The index of the interface that it came by."""
+
+    tos: int | None = None
+    """The IPv4 type of service or the IPv6 traffic class: DSCP in the upper six bits,
+    ECN in the lower two (RFC 2474, RFC 3168)."""
+
+    hop_limit: int | None = None
+    """What was left of its IPv4 time to live or IPv6 hop limit."""
+
+    timestamp: float | None = None
+    """When it arrived, in seconds since the epoch: what ``timestamp_ns`` says, rounded
+    to what a float holds, about 0.2 microseconds."""
+
+    truncated: bool = False
+    """Whether it was longer than the option ``max_datagram_size`` allows."""
+
+    timestamp_ns: int | None = None
+    """When it arrived, in nanoseconds since the epoch: by the kernel's clock or, with
+    ``timestamps="hardware"``, by that of the network device."""
+
+    full_length: int | None = None
+    """The length in bytes that a truncated datagram had; else ``None``."""
+
+    unicast: bool | None = None
+    """Whether it was sent to ``local_addr`` alone, and not to a group or by
+    broadcast."""
+
+    @property
+    def ecn(self) -> int | None:
+        """The two bits of Explicit Congestion Notification of :attr:`tos`."""
+        return None if self.tos is None else self.tos & 3
+
+
+Received: TypeAlias = Datagram | Message
+"""What is queued until somebody asks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +130,9 @@ class Stats:
     """
 
     truncated: int = 0
-    """Datagrams that were longer than the buffer that took them, and discarded."""
+    """Datagrams that were longer than the option ``max_datagram_size`` allows, of
+    which the beginning was received; and reads that were discarded because the kernel
+    had cut them off."""
 
     send_errors: int = 0
     """Sends that the system refused."""

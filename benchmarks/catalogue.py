@@ -69,6 +69,7 @@ def _ours() -> Iterator[Subject]:
             "recv": "with_aioudp:receive",
             "recv_many": "with_aioudp:receive_many",
             "recv_many, no offload": "with_aioudp:receive_many_singly",
+            "recv_messages": "with_aioudp:receive_messages",
             "drop-in": "with_drop_in:receive",
             "drop-in, batches": "with_drop_in:receive_batches",
         },

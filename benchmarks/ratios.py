@@ -104,6 +104,8 @@ def _ratios() -> Iterator[Ratio]:
     yield Ratio("echo", ours("async for + send", u), own[u], _both(1.15, 1.15))
     one, most = (Key(from_sources(count), u) for count in (1, 10_000))
     yield Ratio("receive", most, one, _both(1.3, 1.3), is_cost=True)
+    told, all_there = ours("recv_messages", u), ours("recv_many", u)
+    yield Ratio("receive", told, all_there, _both(0.5, 0.5))
 
     yield Ratio("echo", ours("async for + send", a), own[a], {64: 1.15})
     yield Ratio("send", ours("send(segment_size=)", u), own[u], {64: 20})

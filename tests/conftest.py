@@ -13,6 +13,7 @@ The fixtures
     ``transport``      ``"selector"`` or ``"loop"``, for the option of that name
     ``family``         ``socket.AF_INET`` or ``socket.AF_INET6``
     ``host``           the loopback host of that family
+    ``endpoint_options``  of every endpoint that these open; a module may override it
     ``endpoints``      opens endpoints with these, and closes them at the end
     ``until_blocked``  turns the loop, never the clock, until the given tasks wait
 
@@ -155,8 +156,10 @@ def host(family: socket.AddressFamily) -> str:
 class Endpoints:
     """Opens endpoints on one transport and one host, and closes them all."""
 
-    def __init__(self, transport: aioudp.TransportKind, host: str) -> None:
-        self._defaults: dict[str, Any] = {"transport": transport}
+    def __init__(
+        self, transport: aioudp.TransportKind, host: str, options: Mapping[str, Any]
+    ) -> None:
+        self._defaults: dict[str, Any] = {"transport": transport, **options}
         self._host = host
         self._stack = AsyncExitStack()
         self._opened: list[aioudp.Endpoint] = []
@@ -197,11 +200,17 @@ class Endpoints:
 
 
 @pytest.fixture
+def endpoint_options() -> Mapping[str, Any]:
+    """Return the options of every endpoint: none but the transport."""
+    return {}
+
+
+@pytest.fixture
 async def endpoints(
-    transport: aioudp.TransportKind, host: str
+    transport: aioudp.TransportKind, host: str, endpoint_options: Mapping[str, Any]
 ) -> AsyncIterator[Endpoints]:
     """Open endpoints with ``bind``, ``connect`` and ``pair``; the end closes them."""
-    endpoints = Endpoints(transport, host)
+    endpoints = Endpoints(transport, host, endpoint_options)
     yield endpoints
     await endpoints.aclose()
 

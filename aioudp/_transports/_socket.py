@@ -13,7 +13,7 @@ datagram is sent again. An error that is about the datagram at hand, a route tha
 missing for example, is told from it by coming again.
 
 Imports ``base``, ``_write_buffer``, and from below ``_types``, ``_errors``,
-``_address``, ``_sockets``, ``_batchio``.
+``_address``, ``_ancillary``, ``_segments``, ``_sockets``, ``_batchio``.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
 from .. import _address, _sockets
+from .._ancillary import SendOptions, Steered, steer
 from .._batchio import BatchSocket, check_payload
 from .._errors import EndpointClosedError, with_context
-from .._types import Datagram, Payload, Stats
+from .._segments import cut_off
+from .._types import Datagram, Message, Payload, Received, Stats
 from ._write_buffer import WriteBuffer
 from .base import BatchProtocol, DatagramTransport, Prepared
 
@@ -77,6 +79,7 @@ class SocketTransport(DatagramTransport):
     __slots__ = (
         "__dict__",  # libraries set attributes on a transport, as asyncio's own allow
         "__weakref__",
+        "_admits",
         "_armed",
         "_backlog",
         "_batch_protocol",
@@ -93,6 +96,8 @@ class SocketTransport(DatagramTransport):
         "_io",
         "_kernel_drops",
         "_loop",
+        "_max_datagram_size",
+        "_packet_info",
         "_path",
         "_peer",
         "_protocol",
@@ -118,6 +123,8 @@ class SocketTransport(DatagramTransport):
         path: _sockets.BoundPath | None = None,
         default_addr: Any = None,
         drop_in: bool = False,
+        packet_info: bool = False,
+        max_datagram_size: int | None = None,
     ) -> None:
         try:
             peer = sock.getpeername() or None
@@ -137,6 +144,12 @@ class SocketTransport(DatagramTransport):
         # On a UNIX socket a refusal is always about the datagram at hand.
         self._hears_icmp = peer is not None and sock.family != _sockets.AF_UNIX
         self._path = path
+        self._packet_info = packet_info
+        self._max_datagram_size = max_datagram_size
+        # Whether what is read is not yet what is to be handed over.
+        self._admits = max_datagram_size is not None or (
+            packet_info and not io.packet_info
+        )
         self._drop_in = drop_in  # for any protocol; there is no endpoint above
         self._to_anyone = peer is None and default_addr is None
         self._destinations = _address.destinations(
@@ -153,7 +166,7 @@ class SocketTransport(DatagramTransport):
         self._closing = False
         self._kernel_drops: int | None = None
         self._send_errors = self._receive_errors = 0
-        self._held_back: list[Datagram] = []
+        self._held_back: list[Received] = []
         self._gathering = False  # whether sendto was called in this turn of the loop
         self._waiters: list[asyncio.Future[None]] = []
         self._armed: asyncio.TimerHandle | Literal["writer"] | None = None
@@ -278,12 +291,16 @@ class SocketTransport(DatagramTransport):
         self._send(data, addr)
 
     def try_send_segments(
-        self, data: memoryview, segment_size: int, addr: object = None
+        self,
+        data: memoryview,
+        segment_size: int,
+        addr: object = None,
+        options: SendOptions | None = None,
     ) -> int:
         if self._closing or self._buffer.size:
             self._make_way()
-        if addr is not None:
-            addr = self._translate(addr)
+        if addr is not None or options is not None:
+            addr = self._steer(addr, options)
         try:
             return self._io.send_segments(data, segment_size, addr)
         except BlockingIOError:
@@ -292,8 +309,8 @@ class SocketTransport(DatagramTransport):
             again = partial(self._io.send_segments, data, segment_size, addr)
             return self._send_again(exc, again, data[:segment_size], addr)
 
-    def prepare(self, datagrams: Sequence[tuple[Payload, object]]) -> Prepared:
-        return self._io.prepare(datagrams, self._translate)
+    def prepare(self, datagrams: Sequence[tuple[Any, ...]]) -> Prepared:
+        return self._io.prepare(datagrams, self._translate, self._steer)
 
     def try_send_many(self, datagrams: Prepared, start: int = 0) -> int:
         if self._closing or self._buffer.size:
@@ -363,6 +380,20 @@ class SocketTransport(DatagramTransport):
             raise ValueError(f"connected to {self._peer!r}, cannot send to {addr!r}")
         return None
 
+    def _steer(self, addr: object, options: SendOptions | None) -> Any:
+        """Return what the socket takes for a destination with options."""
+        known = None if addr is None else self._translate(addr)
+        if options is None:
+            return known
+        if not isinstance(options, SendOptions):
+            raise TypeError(f"SendOptions are required, not {options!r}")
+        if self._sock.family == _sockets.AF_UNIX:
+            raise ValueError("a UNIX datagram socket has no options of one send")
+        peer = self._peer if known is None else known
+        mapped = len(_address.public_address(peer)) == 2
+        ipv6 = self._sock.family == socket.AF_INET6 and not mapped
+        return steer(known, options, ipv6=ipv6)
+
     def _report_soon(self, error: OSError) -> None:
         self._loop.call_soon(self._report, error)
 
@@ -374,10 +405,14 @@ class SocketTransport(DatagramTransport):
     def _explained(self, error: OSError, data: Any, addr: Any) -> OSError:
         self._send_errors += 1
         size = memoryview(data).nbytes
+        options = None
+        if isinstance(addr, Steered):
+            addr, _, options = addr
         peer = self._peer if addr is None else addr
         where = "" if peer is None else f" to {_address.public_address(peer)!r}"
+        how = "" if options is None else f" with {options}"
         advice = _sockets.advice_on(self._sock, error, peer)
-        return with_context(error, f"sending {size} bytes{where}{advice}")
+        return with_context(error, f"sending {size} bytes{where}{how}{advice}")
 
     # -- asyncio's sending: buffered, and never raising for the network
 
@@ -546,16 +581,29 @@ class SocketTransport(DatagramTransport):
 
     # -- receiving
 
-    def _deliver(self, datagrams: list[Datagram]) -> None:
+    def _admit(self, datagrams: list[Received]) -> list[Received]:
+        """Make of what was read what the options ask for."""
+        if self._packet_info:
+            datagrams = [
+                one if isinstance(one, Message) else Message(*one) for one in datagrams
+            ]
+        if self._max_datagram_size is not None:
+            datagrams, truncated = cut_off(datagrams, self._max_datagram_size)
+            self._io.truncated += truncated
+        return datagrams
+
+    def _deliver(self, datagrams: list[Received]) -> None:
         """Hand a batch to the protocol, whole if it takes batches."""
         if self._batch_protocol is not None:
             self._batch_protocol.datagrams_received(datagrams)
             return
+        if self._packet_info or self._max_datagram_size is not None:
+            datagrams = [Datagram(one.data, one.addr) for one in datagrams]
         received = self._protocol.datagram_received
         self._interrupted = False
         remaining = iter(datagrams)
         try:
-            for data, addr in remaining:
+            for data, addr in remaining:  # type: ignore[misc] # all are datagrams
                 received(data, addr)
                 if self._interrupted:
                     break
@@ -563,7 +611,7 @@ class SocketTransport(DatagramTransport):
             if rest := list(remaining):
                 self._hold_back(rest)
 
-    def _hold_back(self, datagrams: list[Datagram]) -> None:
+    def _hold_back(self, datagrams: list[Received]) -> None:
         """Keep the rest of a batch whose protocol interrupted it."""
         if self._closing:
             return
@@ -584,10 +632,11 @@ class SocketTransport(DatagramTransport):
         backlog, self._backlog = list(self._backlog), ()
         self._io.received += len(backlog)
         self._io.received_bytes += sum(len(data) for data, _ in backlog)
+        datagrams = self._admit([*backlog])
         if self.is_reading():
-            self._tell(self._deliver, backlog)
+            self._tell(self._deliver, datagrams)
         else:
-            self._hold_back(backlog)
+            self._hold_back(datagrams)
 
     def stats(self) -> Stats:
         io = self._io

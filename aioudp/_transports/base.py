@@ -10,12 +10,13 @@ A protocol may add two methods of its own:
 
 ``datagrams_received(datagrams)``
     gets every batch as one ``list[Datagram]``, instead of one ``datagram_received``
-    call for each.
+    call for each. With the option ``packet_info`` it is a ``list[Message]``; with
+    ``max_datagram_size``, what was truncated is a ``Message``.
 ``datagrams_wanted()``
     is asked before each batch and returns how many datagrams it has room for. After
     a 0 the transport leaves what arrives in the kernel until ``resume_reading``.
 
-Imports ``_types``.
+Imports ``_types`` and ``_ancillary``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from .._types import Datagram, Payload, Stats
+from .._ancillary import SendOptions
+from .._types import Payload, Received, Stats
 
 Prepared = Sequence[tuple[bytes, Any]]
 """Datagrams whose payloads and addresses were checked, ready to be sent."""
@@ -35,7 +37,7 @@ Prepared = Sequence[tuple[bytes, Any]]
 class BatchProtocol(Protocol):
     """A protocol that takes its datagrams in batches."""
 
-    def datagrams_received(self, datagrams: list[Datagram]) -> None:
+    def datagrams_received(self, datagrams: list[Any]) -> None:
         """Take what arrived, oldest first. The list is the protocol's to keep."""
 
 
@@ -66,7 +68,11 @@ class DatagramTransport(asyncio.DatagramTransport):
 
     @abstractmethod
     def try_send_segments(
-        self, data: memoryview, segment_size: int, addr: object = None
+        self,
+        data: memoryview,
+        segment_size: int,
+        addr: object = None,
+        options: SendOptions | None = None,
     ) -> int:
         """Send *data* now as datagrams of *segment_size* bytes.
 
@@ -80,12 +86,16 @@ class DatagramTransport(asyncio.DatagramTransport):
         """
 
     @abstractmethod
-    def prepare(self, datagrams: Sequence[tuple[Payload, object]]) -> Prepared:
+    def prepare(self, datagrams: Sequence[tuple[Any, ...]]) -> Prepared:
         """Check and copy datagrams for :meth:`try_send_many`.
 
+        Each is a pair of payload and address, or a triple: with
+        :class:`~aioudp.SendOptions` or ``None``.
+
         Raises:
-            TypeError: If a payload is not bytes-like or an address not an address.
-            ValueError: If an address cannot be reached from here.
+            TypeError: If a payload is not bytes-like, an address not an address or
+                options not options.
+            ValueError: If an address cannot be reached from here, or not so.
         """
 
     @abstractmethod
@@ -134,7 +144,7 @@ class DatagramTransport(asyncio.DatagramTransport):
         """Return when another attempt to send makes sense, or at close."""
 
     @abstractmethod
-    def poll(self, max_datagrams: int | None = None) -> list[Datagram]:
+    def poll(self, max_datagrams: int | None = None) -> list[Received]:
         """Return what has arrived by now, without waiting for the loop's next turn.
 
         It does not reach the protocol; an error that is met instead does. A transport

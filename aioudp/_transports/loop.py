@@ -33,7 +33,7 @@ from typing import Any, Final
 
 from .. import _sockets
 from .._address import public_address
-from .._types import Datagram
+from .._types import Datagram, Received
 from ._socket import SocketTransport
 
 # Bytes that uvloop reads at a time; asyncio reads a little more (256 KiB).
@@ -101,7 +101,7 @@ class LoopTransport(SocketTransport):
             if self._held_back:
                 self._loop.call_soon(self._deliver_held_back)
 
-    def poll(self, max_datagrams: int | None = None) -> list[Datagram]:
+    def poll(self, max_datagrams: int | None = None) -> list[Received]:
         """Return nothing: the loop's transport reads when it reads."""
         return []
 
@@ -125,7 +125,7 @@ class LoopTransport(SocketTransport):
         self._io.received_bytes += len(data)
         if not self._drop_in:
             addr = public_address(addr)
-        self._held_back.append(Datagram(data, addr))
+        self._held_back += self._admit([Datagram(data, addr)])
         self._deliver_held_back()
         if self.can_pause and not self._wanted():
             self.pause_reading()

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from .._types import Datagram
+from .._types import Received
 from ._socket import MAX_BATCH, SocketTransport
 from ._watch import EpollWatcher, Watcher, needs_epoll
 
@@ -86,7 +86,7 @@ class SelectorTransport(SocketTransport):
             self._loop.call_soon(self._deliver_held_back)
         self._watch_readable()
 
-    def poll(self, max_datagrams: int | None = None) -> list[Datagram]:
+    def poll(self, max_datagrams: int | None = None) -> list[Received]:
         if not self._watched:
             return []
         return self._receive(max_datagrams or MAX_BATCH, thorough=True)
@@ -110,17 +110,17 @@ class SelectorTransport(SocketTransport):
         elif self._watched and (datagrams := self._receive(wanted)):
             self._deliver(datagrams)
 
-    def _receive(self, wanted: int, *, thorough: bool = False) -> list[Datagram]:
+    def _receive(self, wanted: int, *, thorough: bool = False) -> list[Received]:
         try:
-            datagrams = self._io.receive(wanted, thorough=thorough)
+            datagrams: list[Received] = self._io.receive(wanted, thorough=thorough)
         except OSError as exc:
             self._on_read_error(exc)
             return []
         if datagrams:
             self._errors_in_a_row = 0
-        return datagrams
+        return self._admit(datagrams) if self._admits else datagrams
 
-    def _hold_back(self, datagrams: list[Datagram]) -> None:
+    def _hold_back(self, datagrams: list[Received]) -> None:
         super()._hold_back(datagrams)
         self._watch_readable()  # not before these are delivered
 

@@ -53,6 +53,22 @@ async def _receive_many(job: Job, **options: Any) -> None:
         job.stop(received)
 
 
+async def receive_messages(job: Job) -> None:
+    """Receive with ``recv_messages``, and all that the kernel tells."""
+    async with aioudp.bind((HOST, 0), packet_info=True) as endpoint:
+        job.listening(endpoint.local_addr)
+        await endpoint.recv_messages()
+        job.start()
+        received = 0
+        while True:
+            messages = await endpoint.recv_messages()
+            received += len(messages)
+            if len(messages[-1].data) == MARK:
+                break
+        received -= sum(len(message.data) == MARK for message in messages)
+        job.stop(received)
+
+
 async def send(job: Job) -> None:
     """Send with ``send``, one datagram at a time."""
     payload = job.payload

@@ -198,6 +198,13 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
+# For the fixture ``endpoint_options`` of a module whose tests hold either way.
+EITHER_WAY: Final = [
+    pytest.param({}, id="plain"),
+    pytest.param({"packet_info": True}, id="packet-info"),
+]
+
+
 # -- the ways to receive: each returns the next *count* datagrams
 
 

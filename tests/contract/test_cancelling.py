@@ -16,7 +16,7 @@ import pytest
 
 import aioudp
 
-from .support import outcome, plain_socket, turns
+from .support import EITHER_WAY, outcome, plain_socket, turns
 
 if TYPE_CHECKING:
     from tests.conftest import Endpoints, UntilBlocked
@@ -26,6 +26,12 @@ Wait = Callable[[aioudp.Endpoint], Coroutine[Any, Any, list[aioudp.Datagram]]]
 # Where the family makes no difference, one is enough.
 IPV4_ALONE = pytest.mark.parametrize("host", ["127.0.0.1"])
 EVERY_TURN = pytest.mark.parametrize("turn", range(5))
+
+
+@pytest.fixture(params=EITHER_WAY)
+def endpoint_options(request: pytest.FixtureRequest) -> Any:
+    """Return the options of every endpoint here."""
+    return request.param
 
 
 async def recv(endpoint: aioudp.Endpoint) -> list[aioudp.Datagram]:

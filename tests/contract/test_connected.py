@@ -13,6 +13,7 @@ import pytest
 import aioudp
 
 from .support import (
+    EITHER_WAY,
     descriptors,
     linux_only,
     needs_ipv6,
@@ -24,6 +25,12 @@ from .support import (
 
 if TYPE_CHECKING:
     from tests.conftest import Endpoints, UntilBlocked
+
+
+@pytest.fixture(params=EITHER_WAY)
+def endpoint_options(request: pytest.FixtureRequest) -> Any:
+    """Return the options of every endpoint here."""
+    return request.param
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 import aioudp
 
 from .support import (
+    EITHER_WAY,
     WAYS_TO_RECEIVE,
     Gate,
     linux_only,
@@ -27,6 +28,13 @@ from .support import (
 
 if TYPE_CHECKING:
     from tests.conftest import Endpoints, UntilBlocked
+
+
+@pytest.fixture(params=EITHER_WAY)
+def endpoint_options(request: pytest.FixtureRequest) -> Any:
+    """Return the options of every endpoint here."""
+    return request.param
+
 
 Receive = Callable[[aioudp.Endpoint, int], Awaitable[list[aioudp.Datagram]]]
 

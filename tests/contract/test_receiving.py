@@ -17,7 +17,14 @@ import pytest
 
 import aioudp
 
-from .support import WAYS_TO_RECEIVE, outcome, plain_socket, turns, turns_until
+from .support import (
+    EITHER_WAY,
+    WAYS_TO_RECEIVE,
+    outcome,
+    plain_socket,
+    turns,
+    turns_until,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import Endpoints, UntilBlocked
@@ -30,6 +37,12 @@ EVERY_WAY = pytest.mark.parametrize(
 OFFLOAD = pytest.mark.parametrize(
     "offload", [True, False], ids=["offload", "no-offload"]
 )
+
+
+@pytest.fixture(params=EITHER_WAY)
+def endpoint_options(request: pytest.FixtureRequest) -> Any:
+    """Return the options of every endpoint here."""
+    return request.param
 
 
 @pytest.fixture

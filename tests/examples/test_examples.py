@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -286,6 +287,82 @@ def test_protocol_server(client: socket.socket) -> None:
     with serving("protocol_server", "127.0.0.1", 0) as server:
         client.sendto(b"hello there", ("127.0.0.1", server.port))
         assert client.recv(100) == b"HELLO THERE"
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="cannot: linux: 127.0.0.5 is an address there alone"
+)
+def test_multihomed_echo_server() -> None:
+    """Each address that is asked is the one that answers."""
+    with serving("multihomed_echo_server", 0) as server:
+        for host in ("127.0.0.1", "127.0.0.5"):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+                asker.settimeout(PATIENCE)
+                asker.connect((host, server.port))  # so it hears that address alone
+                asker.send(b"hello")
+                assert asker.recv(100) == b"hello"
+                asked = host, server.port
+                assert server.line() == f"{asker.getsockname()} asked {asked}"
+
+
+NTP_EPOCH: Final = 2_208_988_800  # seconds from 1900 to 1970
+
+
+def ntp_answer(request: bytes, *, ahead: float) -> bytes:
+    """Return what a server says whose clock is so many seconds ahead."""
+    now = int((time.time() + ahead + NTP_EPOCH) * 2**32)
+    cookie = request[40:48]
+    return (
+        struct.pack("!4B3IQ", 4 << 3 | 4, 2, 6, 0xE8, 0, 0, 0, now - 2**36)
+        + cookie
+        + struct.pack("!2Q", now, now)
+    )
+
+
+def test_ntp_client(client: socket.socket) -> None:
+    """The offset is right, and what is no answer to the question is ignored."""
+
+    def serve() -> None:
+        client.recvfrom(100)  # the first question gets lost
+        request, addr = client.recvfrom(100)
+        right = ntp_answer(request, ahead=1000)
+        wrong_cookie = right[:24] + bytes(8) + right[32:]
+        for answer in (b"", wrong_cookie, request, right[:47], right):
+            client.sendto(answer, addr)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    printed = run("ntp_client", "127.0.0.1", client.getsockname()[1])
+    thread.join()
+
+    found = re.fullmatch(r"offset \+(\d+\.\d+) s, delay (-?\d+\.\d+) s\n", printed)
+    assert found is not None
+    assert float(found[1]) == pytest.approx(1000, abs=0.5)
+    assert -0.001 < float(found[2]) < 1
+
+
+def test_ntp_client_of_a_server_without_time(client: socket.socket) -> None:
+    """Stratum 0 is a refusal."""
+
+    def serve() -> None:
+        request, addr = client.recvfrom(100)
+        answer = ntp_answer(request, ahead=0)
+        client.sendto(answer[:1] + b"\0" + answer[2:], addr)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    done = subprocess.run(
+        command("ntp_client", "127.0.0.1", client.getsockname()[1]),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    thread.join()
+
+    assert done.returncode == 1
+    assert without_slowness(done.stderr) == "the server does not know the time\n"
 
 
 def test_adopt_socket_of_its_own(client: socket.socket) -> None:

@@ -67,6 +67,36 @@ async def receiving(endpoint: aioudp.Endpoint) -> None:
         assert_type(addr, aioudp.Address)
 
 
+async def receiving_messages(endpoint: aioudp.Endpoint) -> None:
+    assert_type(await endpoint.recv_message(), aioudp.Message)
+    assert_type(await endpoint.recv_messages(), list[aioudp.Message])
+    assert_type(await endpoint.recv_messages(10), list[aioudp.Message])
+    async for message in endpoint.messages():
+        assert_type(message.data, bytes)
+        assert_type(message.addr, aioudp.Address)
+        assert_type(message.local_addr, aioudp.Address | None)
+        assert_type(message.interface, int | None)
+        assert_type(message.ecn, int | None)
+        assert_type(message.timestamp, float | None)
+        assert_type(message.truncated, bool)
+        assert_type(await endpoint.reply(message, b"answer"), None)
+
+
+async def options_of_one_send(endpoint: aioudp.Endpoint, addr: aioudp.Address) -> None:
+    await endpoint.send(b"", addr, local_addr="::1", interface=1, tos=2, hop_limit=3)
+    await endpoint.send(b"", addr, local_addr=addr, interface="eth0")
+    options = aioudp.SendOptions(tos=1)
+    await endpoint.send_many([(b"", addr, options), (b"", None), (b"", addr, None)])
+    await endpoint.send_many([(b"", addr)], tos=1)
+    await endpoint.send(b"", addr, ttl=1)  # type: ignore[call-arg]
+    aioudp.SendOptions("::1")  # type: ignore[call-arg]
+
+
+def options_about_messages() -> None:
+    aioudp.bind(packet_info=True, timestamps="hardware", max_datagram_size=1500)
+    aioudp.bind(timestamps="gps")  # type: ignore[arg-type]
+
+
 async def a_datagram_has_two_names(endpoint: aioudp.Endpoint) -> None:
     datagram = await endpoint.recv()
     assert_type(datagram.data, bytes)

@@ -974,6 +974,10 @@ def test_a_kernel_that_refuses_trains_gets_the_datagrams_of_a_batch(
 # -- preparing
 
 
+def no_options(addr: object, options: object) -> Any:
+    raise AssertionError((addr, options))
+
+
 def prepare(
     twin: Twin, datagrams: Any, table: dict[object, Any] | None = None
 ) -> tuple[list[tuple[bytes, Any]], list[object]]:
@@ -984,7 +988,7 @@ def prepare(
         looked_up.append(addr)
         return addr if table is None else table[addr]
 
-    return twin.prepare(datagrams, translate), looked_up
+    return twin.prepare(datagrams, translate, no_options), looked_up
 
 
 def test_addresses_are_translated(twin: Twin) -> None:
@@ -1072,12 +1076,13 @@ def test_nothing_is_prepared_from_nothing(twin: Twin) -> None:
 @pytest.mark.parametrize(
     ("item", "message"),
     [
+        (("text", HERE, None), "a bytes-like object is required, not 'str'"),
         (("text", HERE), "a bytes-like object is required, not 'str'"),
         ((None, HERE), "a bytes-like object is required, not 'NoneType'"),
         (([1], None), "a bytes-like object is required, not 'list'"),
         (b"xyz", "a pair of payload and address is required, not b'xyz'"),
         ((b"xy",), "a pair of payload and address is required"),
-        ((b"xy", HERE, 3), "a pair of payload and address is required"),
+        ((b"xy", HERE, None, 3), "a pair of payload and address is required"),
         ((), "a pair of payload and address is required"),
         (3, "a pair of payload and address is required, not 3"),
         (None, "a pair of payload and address is required, not None"),
@@ -1104,7 +1109,7 @@ def test_an_address_that_is_refused_is_raised_as_it_came(
         return addr
 
     with pytest.raises(error) as caught:
-        twin.prepare([(b"1", HERE), (b"2", THERE)], translate)
+        twin.prepare([(b"1", HERE), (b"2", THERE)], translate, no_options)
     assert caught.value is refusal
 
 

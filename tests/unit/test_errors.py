@@ -12,11 +12,14 @@ from aioudp import _errors
 from aioudp._errors import (
     EndpointClosedError,
     SendManyError,
+    TruncatedError,
     UDPError,
     with_context,
 )
+from aioudp._types import Message
 
 TOO_LONG: Final = OSError(errno.EMSGSIZE, "Message too long")
+CUT_OFF: Final = Message(b"begin", ("192.0.2.1", 9), truncated=True, full_length=1000)
 REFUSED: Final = OSError(errno.ECONNREFUSED, "Connection refused")
 
 # Every class of the library's own, an example of it, and what it says.
@@ -37,12 +40,23 @@ TEXTS: Final[list[tuple[UDPError, str]]] = [
             f"[Errno {errno.ECONNREFUSED}] Connection refused"
         ),
     ),
+    (
+        TruncatedError(CUT_OFF),
+        (
+            "a datagram of 1000 bytes from ('192.0.2.1', 9) "
+            "was cut off after 5 (max_datagram_size)"
+        ),
+    ),
 ]
 
 
 def test_every_error_class_is_in_the_table() -> None:
     """A new class comes with its text."""
-    defined = {value for value in vars(_errors).values() if isinstance(value, type)}
+    defined = {
+        value
+        for value in vars(_errors).values()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
 
     assert {type(error) for error, _ in TEXTS} == defined
 

@@ -56,6 +56,9 @@ def test_the_defaults() -> None:
         "receive_buffer": None,
         "send_buffer": None,
         "offload": True,
+        "packet_info": False,
+        "timestamps": None,
+        "max_datagram_size": None,
         "transport": "auto",
     }
 
@@ -75,6 +78,8 @@ def test_the_defaults() -> None:
         ("receive_buffer", 1),
         ("send_buffer", 2**31 - 1),
         ("offload", False),
+        ("packet_info", True),
+        ("max_datagram_size", 1),
         ("transport", "selector"),
         ("transport", "loop"),
     ],
@@ -97,6 +102,7 @@ def test_a_good_value_is_taken_as_it_is(name: str, value: Any) -> None:
         ("receive_buffer", 0),
         ("receive_buffer", 2**31),
         ("send_buffer", -1),
+        ("max_datagram_size", 0),
         ("transport", "fast"),
     ],
 )
@@ -118,6 +124,8 @@ def test_a_value_out_of_range_is_refused(name: str, value: Any) -> None:
         ("reuse_port", "no"),
         ("broadcast", "off"),
         ("offload", None),
+        ("packet_info", 1),
+        ("max_datagram_size", 1500.0),
     ],
 )
 def test_a_value_of_a_wrong_type_is_refused(name: str, value: Any) -> None:
@@ -126,11 +134,19 @@ def test_a_value_of_a_wrong_type_is_refused(name: str, value: Any) -> None:
         Settings(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["family", "overflow", "transport"])
+@pytest.mark.parametrize("name", ["family", "overflow", "timestamps", "transport"])
 def test_the_choices_are_listed_in_the_refusal(name: str) -> None:
     """The message is enough to write it right the next time."""
     with pytest.raises(ValueError, match=r"must be one of .*, .*, .*; got 'other'"):
         Settings(**{name: "other"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("timestamps", ["software", "hardware"])
+def test_timestamps_are_part_of_packet_info(timestamps: Any) -> None:
+    """Alone they would be asked for and never seen."""
+    assert Settings(packet_info=True, timestamps=timestamps).timestamps == timestamps
+    with pytest.raises(ValueError, match="packet_info=True"):
+        Settings(timestamps=timestamps)
 
 
 def test_an_unknown_option_is_refused() -> None:

@@ -12,7 +12,7 @@ import pytest
 from aioudp._errors import EndpointClosedError
 from aioudp._inbox import ANY, Inbox
 from aioudp._protocol import EndpointProtocol
-from aioudp._types import Datagram, Overflow
+from aioudp._types import Datagram, Overflow, Received
 
 UntilBlocked = Callable[..., Coroutine[Any, Any, None]]
 
@@ -81,7 +81,7 @@ def numbered(*numbers: int) -> list[Datagram]:
     return [Datagram(b"%d" % number, ("192.0.2.1", 53)) for number in numbers]
 
 
-def number_of(datagram: Datagram) -> int:
+def number_of(datagram: Received) -> int:
     return int(datagram.data)
 
 

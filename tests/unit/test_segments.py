@@ -6,7 +6,14 @@ from typing import Final
 
 import pytest
 
-from aioudp._segments import MAX_TRAIN_BYTES, run_end, split_train, train_length
+from aioudp._segments import (
+    MAX_TRAIN_BYTES,
+    cut_off,
+    run_end,
+    split_train,
+    train_length,
+)
+from aioudp._types import Datagram, Message, Received
 
 HERE: Final = ("192.0.2.1", 1)
 THERE: Final = ("192.0.2.2", 2)
@@ -130,3 +137,25 @@ def test_a_run_keeps_the_limits_of_a_train(
 ) -> None:
     """It is cut off where a train is full, by number or by bytes."""
     assert run_end([(bytes(size), HERE)] * 200, 0, max_segments) == end
+
+
+# -- what is too long
+
+
+def test_only_what_is_too_long_is_cut_off() -> None:
+    """The others stay what they are; of a message everything else is kept."""
+    addr = ("192.0.2.1", 9)
+    kept: list[Received] = [Datagram(b"12345", addr), Message(b"", addr, tos=1)]
+    long: list[Received] = [
+        Datagram(b"123456", addr),
+        Message(b"1234567", addr, tos=2),
+    ]
+
+    items, truncated = cut_off([kept[0], long[0], kept[1], long[1]], 5)
+
+    assert truncated == 2
+    assert items[0] is kept[0]
+    assert items[2] is kept[1]
+    assert items[1] == Message(b"12345", addr, truncated=True, full_length=6)
+    assert items[3] == Message(b"12345", addr, tos=2, truncated=True, full_length=7)
+    assert cut_off([], 1) == ([], 0)

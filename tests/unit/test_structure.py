@@ -24,7 +24,7 @@ PACKAGE: Final = Path(aioudp.__file__).parent
 
 LAYERS: Final[list[tuple[str, set[str]]]] = [
     ("vocabulary", {"_types", "_errors"}),
-    ("pure", {"_address", "_group_address", "_inbox", "_segments"}),
+    ("pure", {"_address", "_ancillary", "_group_address", "_inbox", "_segments"}),
     (
         "sockets",
         {
@@ -88,6 +88,8 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
 ]
 
 SIBLINGS: Final[dict[str, set[str]]] = {
+    "_errors": {"_types"},
+    "_ancillary": {"_address"},
     "_batchio": {"_sockets"},
     "_broadcasts": {"_interfaces"},
     "_interfaces": {"_ifaddrs"},
@@ -197,7 +199,9 @@ FORBIDDEN: Final[dict[str, set[str]]] = {
 PERMITTED: Final = {("threading", "local")}
 
 # What the pure layer may take from the module ``socket``: numbers and translations.
-PURE_SOCKET_NAMES: Final = re.compile(r"AF_\w+|inet_(ntop|pton)|if_nametoindex")
+PURE_SOCKET_NAMES: Final = re.compile(
+    r"AF_\w+|IPPROTO_\w+|SOL_SOCKET|inet_(ntop|pton)|if_nametoindex"
+)
 
 OPTIONAL: Final = {"rich", "typer", "uvloop"}
 

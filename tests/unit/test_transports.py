@@ -1096,7 +1096,8 @@ def test_prepare_does_not_copy_bytes(rig: Rig) -> None:
         ((b"xy", ("localhost", 9)), ValueError, "resolve"),
         (b"xyz", TypeError, "pair"),
         ((b"xy",), TypeError, "pair"),
-        ((b"xy", PEER, 3), TypeError, "pair"),
+        ((b"xy", PEER, 3), TypeError, "SendOptions"),
+        ((b"xy", PEER, None, 3), TypeError, "pair"),
         (3, TypeError, "pair"),
     ],
 )

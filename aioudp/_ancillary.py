@@ -1,0 +1,284 @@
+"""Ancillary data: what the kernel tells beside a datagram, and can be told with one.
+
+Control messages (cmsg(3), RFC 3542) are triples of level, type and bytes. Received,
+they become the fields of a :class:`~aioudp.Message`; the options of one send become
+them. Nothing of it sticks to the socket.
+
+An IPv6 socket that also serves IPv4 gets the messages of both families for one IPv4
+datagram, and sends to IPv4 with those of IPv4.
+
+What comes from the kernel is believed no further than its length: a message that is
+too short is passed over, as is one of an unknown kind.
+
+Pure: no socket, no event loop, no clock. Imports ``_types`` and ``_address``.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
+from socket import (
+    AF_INET,
+    AF_INET6,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPPROTO_UDP,
+    SOL_SOCKET,
+    inet_ntop,
+    inet_pton,
+)
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from ._address import MAX_KNOWN, SocketAddress, numeric_host, public_address, zone_index
+from ._types import Address
+
+Control: TypeAlias = tuple[tuple[int, int, bytes], ...]
+"""Control messages to send: level, type and value of each."""
+
+Info: TypeAlias = tuple[Any, ...]
+"""What a :class:`~aioudp.Message` says beside payload and sender, in its order."""
+
+NO_INFO: Final[Info] = (None, None, None, None, None, False, None, None, None)
+
+# Plain ints: comparing the socket module's enums takes longer.
+_IP: Final = int(IPPROTO_IP)
+_IPV6: Final = int(IPPROTO_IPV6)
+_UDP: Final = int(IPPROTO_UDP)
+_SOCKET: Final = int(SOL_SOCKET)
+
+# include/uapi/linux/in.h, in6.h, udp.h and include/uapi/asm-generic/socket.h. The
+# socket module names too few of them. Other systems have other numbers, and messages.
+IP_TOS: Final = 1
+IP_TTL: Final = 2
+IP_PKTINFO: Final = 8
+IP_RECVTTL: Final = 12
+IP_RECVTOS: Final = 13
+IPV6_RECVPKTINFO: Final = 49
+IPV6_PKTINFO: Final = 50
+IPV6_RECVHOPLIMIT: Final = 51
+IPV6_HOPLIMIT: Final = 52
+IPV6_RECVTCLASS: Final = 66
+IPV6_TCLASS: Final = 67
+SO_TIMESTAMPNS: Final = 35
+SO_TIMESTAMPING: Final = 37
+UDP_GRO: Final = 104
+
+_INT: Final = struct.Struct("=i")
+_IN_PKTINFO: Final = struct.Struct("=I4s4s")  # interface, local address, destination
+_IN6_PKTINFO: Final = struct.Struct("=16sI")  # address, interface
+_TIMESPEC: Final = struct.Struct("@ll")  # seconds, nanoseconds
+_TIMESTAMPING: Final = struct.Struct("@6l")  # by software, unused, by hardware
+
+_MAX_SECONDS: Final = 2**33  # so that nanoseconds fit in 64 bits, until the year 2242
+_NO_HOST: Final = bytes(16)
+
+
+# -- what is received
+
+
+class Place(NamedTuple):
+    """What packet information says: where a datagram was sent to, and came in."""
+
+    local_addr: Address
+    interface: int
+    unicast: bool
+
+
+@lru_cache(maxsize=MAX_KNOWN)
+def ipv4_place(value: bytes, port: int) -> Place | None:
+    """Read a ``struct in_pktinfo``; ``None`` if it is too short."""
+    if len(value) < _IN_PKTINFO.size:
+        return None
+    interface, local, destination = _IN_PKTINFO.unpack_from(value)
+    # The kernel names the address to answer from: another one for broadcast and groups.
+    host = inet_ntop(AF_INET, destination)
+    return Place((host, port), interface, local == destination)
+
+
+@lru_cache(maxsize=MAX_KNOWN)
+def ipv6_place(value: bytes, port: int) -> Place | None:
+    """Read a ``struct in6_pktinfo`` (RFC 3542, 6.2); ``None`` if it is too short."""
+    if len(value) < _IN6_PKTINFO.size:
+        return None
+    packed, interface = _IN6_PKTINFO.unpack_from(value)
+    host = inet_ntop(AF_INET6, packed)
+    parsed = ip_address(packed)
+    scope = interface if parsed.is_link_local or packed[:2] == b"\xff\x02" else 0
+    addr = public_address((host, port, 0, scope))
+    return Place(addr, interface, not parsed.is_multicast)
+
+
+def parse(control: Iterable[tuple[int, int, bytes]], port: int) -> tuple[int, Info]:
+    """Read the control messages of one received message.
+
+    *port* is the endpoint's, which the kernel does not repeat.
+
+    Returns:
+        The size of the segments of a train, 0 if it is none; and the rest.
+    """
+    segment_size = 0
+    place: Place | None = None
+    tos = hop_limit = stamp = None
+    for level, kind, value in control:
+        if level == _IP:
+            if kind == IP_PKTINFO:
+                place = ipv4_place(value, port) or place
+            elif kind == IP_TOS:
+                tos = _number(value, tos)
+            elif kind == IP_TTL:
+                hop_limit = _number(value, hop_limit)
+        elif level == _IPV6:
+            if kind == IPV6_PKTINFO:  # of IPv4, the other message says more
+                place = place or ipv6_place(value, port)
+            elif kind == IPV6_TCLASS:
+                tos = _number(value, tos)
+            elif kind == IPV6_HOPLIMIT:
+                hop_limit = _number(value, hop_limit)
+        elif level == _SOCKET:
+            stamp = _nanoseconds(kind, value, stamp)
+        elif level == _UDP and kind == UDP_GRO and len(value) >= _INT.size:
+            segment_size = max(0, _INT.unpack_from(value)[0])
+    local_addr, interface, unicast = place or (None, None, None)
+    seconds = None if stamp is None else stamp / 1e9
+    info = (
+        local_addr,
+        interface,
+        tos,
+        hop_limit,
+        seconds,
+        False,
+        stamp,
+        None,
+        unicast,
+    )
+    return segment_size, info
+
+
+def _number(value: bytes, otherwise: int | None) -> int | None:
+    """Read a number that the kernel writes as one byte or as an int."""
+    if len(value) >= _INT.size:
+        return int(_INT.unpack_from(value)[0]) & 0xFF
+    return value[0] if value else otherwise
+
+
+def _nanoseconds(kind: int, value: bytes, otherwise: int | None) -> int | None:
+    if kind == SO_TIMESTAMPNS and len(value) >= _TIMESPEC.size:
+        seconds, rest = _TIMESPEC.unpack_from(value)
+    elif kind == SO_TIMESTAMPING and len(value) >= _TIMESTAMPING.size:
+        seconds, rest = _TIMESTAMPING.unpack_from(value)[4:]
+    else:
+        return otherwise
+    # A device that has no clock leaves the place empty.
+    if not (0 < seconds < _MAX_SECONDS and 0 <= rest < 1_000_000_000):
+        return otherwise
+    return int(seconds * 1_000_000_000 + rest)
+
+
+# -- what is sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOptions:
+    """How one datagram is to leave. ``None`` leaves it to the socket and the routes.
+
+    Raises:
+        TypeError: If a value is of a wrong type.
+        ValueError: If a value is out of range, *local_addr* is no numeric address, or
+            there is no interface of that name.
+    """
+
+    local_addr: str | Address | None = None
+    """The local address to send from: a host, or an address whose port is ignored."""
+
+    interface: int | str | None = None
+    """The interface to leave by: its index or its name."""
+
+    tos: int | None = None
+    """The type of service or traffic class, from 0 to 255; the lower two bits are
+    ECN."""
+
+    hop_limit: int | None = None
+    """The time to live or hop limit, from 1 to 255."""
+
+    def __post_init__(self) -> None:
+        _check_number("tos", self.tos, 0)
+        _check_number("hop_limit", self.hop_limit, 1)
+        if isinstance(self.interface, str):
+            index = zone_index(self.interface, self.interface)
+            object.__setattr__(self, "interface", index)
+        else:
+            _check_number("interface", self.interface, 1, 2**31 - 1)
+        if self.local_addr is not None:
+            self._set_local(self.local_addr)
+
+    def _set_local(self, addr: object) -> None:
+        """Keep the host alone; the zone of it is the interface, if none is given."""
+        parts = addr if isinstance(addr, tuple) else (addr,)
+        if not parts or not isinstance(parts[0], str):
+            raise TypeError(f"local_addr must be a host or an address, got {addr!r}")
+        host, zone = numeric_host(parts[0], addr)
+        zone = zone or (parts[3] if len(parts) == 4 else 0)
+        object.__setattr__(self, "local_addr", host)
+        if zone and self.interface is None:
+            object.__setattr__(self, "interface", zone)
+
+
+class Steered(NamedTuple):
+    """A destination, as the socket takes it, with what to tell the kernel about it."""
+
+    addr: SocketAddress
+    control: Control
+    options: SendOptions
+
+
+def steer(addr: SocketAddress, options: SendOptions, *, ipv6: bool) -> Steered:
+    """Return the destination of a datagram with options.
+
+    *ipv6* says whether it leaves as IPv6.
+
+    Raises:
+        ValueError: If *local_addr* is of the other family, or if this system cannot
+            be told such things.
+    """
+    return Steered(addr, _compose(options, ipv6=ipv6), options)
+
+
+@lru_cache(maxsize=MAX_KNOWN)
+def _compose(options: SendOptions, *, ipv6: bool) -> Control:
+    if sys.platform != "linux":
+        raise ValueError(f"options of one send are not supported on {sys.platform}")
+    host = options.local_addr
+    assert host is None or isinstance(host, str)  # made so when it was checked
+    interface = options.interface
+    if host is not None and (":" in host) != ipv6:
+        theirs = "IPv6" if ipv6 else "IPv4"
+        raise ValueError(f"family mismatch: {host!r} cannot send to {theirs}")
+    control = []
+    if host is not None or interface is not None:
+        if ipv6:
+            packed = _NO_HOST if host is None else inet_pton(AF_INET6, host)
+            info = _IN6_PKTINFO.pack(packed, interface or 0)
+            control.append((_IPV6, IPV6_PKTINFO, info))
+        else:
+            packed = _NO_HOST[:4] if host is None else inet_pton(AF_INET, host)
+            info = _IN_PKTINFO.pack(interface or 0, packed, _NO_HOST[:4])
+            control.append((_IP, IP_PKTINFO, info))
+    tos_kind = (_IPV6, IPV6_TCLASS) if ipv6 else (_IP, IP_TOS)
+    hop_kind = (_IPV6, IPV6_HOPLIMIT) if ipv6 else (_IP, IP_TTL)
+    for kind, number in ((tos_kind, options.tos), (hop_kind, options.hop_limit)):
+        if number is not None:
+            control.append((*kind, _INT.pack(number)))
+    return tuple(control)
+
+
+def _check_number(name: str, value: object, low: int, high: int = 0xFF) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be from {low} to {high}, got {value}")
