@@ -24,7 +24,7 @@ from ._interfaces import Interface
 from ._opening import Opening, adopt
 from ._options import Options, check
 from ._shared_port import open_shared
-from ._types import Address, Datagram, Payload
+from ._types import Address, Datagram, Message, Payload
 
 _SYSTEMS_CHOICE = Interface("", 0, (), (), frozenset())
 
@@ -226,12 +226,30 @@ class BroadcastEndpoint(FanoutEndpoint):
             pass
         return datagram
 
+    async def recv_message(self) -> Message:
+        """Wait for the next datagram, as :meth:`Endpoint.recv_message` does.
+
+        Among what the kernel tells is the interface that it came by.
+        """
+        while self._is_own(message := await self._endpoint.recv_message()):
+            pass
+        return message
+
+    async def recv_messages(self, max_messages: int | None = None) -> list[Message]:
+        """Wait for one datagram and return all that are there, as
+        :meth:`Endpoint.recv_messages` does.
+        """
+        while True:
+            messages = await self._endpoint.recv_messages(max_messages)
+            if heard := [one for one in messages if not self._is_own(one)]:
+                return heard
+
     async def __anext__(self) -> Datagram:
         while self._is_own(datagram := await self._endpoint.__anext__()):
             pass
         return datagram
 
-    def _is_own(self, datagram: Datagram) -> bool:
+    def _is_own(self, datagram: Datagram | Message) -> bool:
         return not self._receive_own and datagram.addr in self._own
 
     def _note_own(self, present: list[Interface]) -> None:

@@ -233,6 +233,37 @@ async def test_own_datagrams_can_be_left_out(
         assert sorted(heard) == sorted([*map(str.encode, sinks), *[b"own"] * 3])
 
 
+@pytest.mark.parametrize("group", [None, "239.1.2.3"])
+async def test_which_interface_a_question_came_by(
+    two_links: TwoLinks, sinks: Sinks, group: str | None
+) -> None:
+    """And the reply leaves by it, though both networks have the same addresses."""
+    for device, far in two_links.far.items():
+        two_links.near.ip(f"address add 203.0.113.1/24 brd + dev {device}")
+        far.ip(
+            f"address flush dev {device}",
+            f"address add 203.0.113.2/24 brd + dev {device}",
+            f"route add 239.0.0.0/8 dev {device}",
+        )
+    opening: Any = (
+        aioudp.open_broadcast(0, packet_info=True)
+        if group is None
+        else aioudp.open_multicast(group, 0, packet_info=True)
+    )
+    async with opening as endpoint:
+        there = group or "203.0.113.255", endpoint.local_addr[1]
+        for device, sink in sinks.items():
+            sink.socket.setsockopt(SOL_SOCKET, SO_BROADCAST, 1)
+            sink.socket.sendto(b"question", there)
+            async with asyncio.timeout(_PATIENCE):
+                message = await endpoint.recv_message()
+            assert message.addr == ("203.0.113.2", sink.port)
+            assert message.interface == two_links.near.index(device)
+
+            await endpoint.reply(message, device.encode())
+            assert await sink.recv() == device.encode()
+
+
 async def test_only_the_loopback_interface(transport: Any) -> None:
     """Then that one is used; without any, the system is asked and refuses."""
     with Namespace() as bare, bare.entered():
