@@ -6,8 +6,8 @@ with a ``ResourceWarning``, and closes. Sending is here, on the transport's exac
 methods; receiving is the protocol's business, but for the short way that every
 datagram takes when nobody waits and nothing is wrong.
 
-Imports ``_protocol`` and ``_transports.base`` and, from below, ``_types``,
-``_errors``, ``_address`` and ``_ancillary``.
+Imports ``_protocol``, ``_error_inbox`` and ``_transports.base`` and, from below,
+``_types``, ``_errors``, ``_address``, ``_ancillary`` and ``_path_mtu``.
 """
 
 from __future__ import annotations
@@ -15,22 +15,34 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from ._address import public_address
 from ._ancillary import SendOptions
+from ._error_inbox import ErrorInbox
 from ._errors import EndpointClosedError, SendManyError, TruncatedError
+from ._path_mtu import known_mtu
 from ._protocol import EndpointProtocol
 from ._transports.base import DatagramTransport, Prepared
-from ._types import Address, Datagram, Message, Payload, Received, Stats
+from ._types import (
+    Address,
+    Datagram,
+    Message,
+    NetworkError,
+    Payload,
+    Received,
+    Stats,
+)
 
 _TOP_UPS: Final = 2  # how often recv_many asks whether there is still more
 _CHUNK: Final = 1024  # datagrams of send_many between two turns of the event loop
+
+_T = TypeVar("_T")
 
 
 def _next_datagram(items: deque[Received]) -> Datagram:
@@ -45,6 +57,21 @@ def _next_datagram(items: deque[Received]) -> Datagram:
     if one.truncated:
         raise TruncatedError(one)
     return Datagram(one.data, one.addr)
+
+
+class _UntilClosed(AsyncIterator[_T]):
+    """Iterates over what a call gives, until the endpoint is closed."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[[], Awaitable[_T]]) -> None:
+        self._call = call
+
+    async def __anext__(self) -> _T:
+        try:
+            return await self._call()
+        except EndpointClosedError:
+            raise StopAsyncIteration from None
 
 
 def _with_options(datagrams: Iterator[Any], options: SendOptions) -> Iterator[Any]:
@@ -115,7 +142,8 @@ class Endpoint:
             EndpointClosedError: If the endpoint is closed, before or during the call.
             OSError: An error that the system reported instead of a datagram; on a
                 connected endpoint :class:`ConnectionRefusedError` when the peer's
-                host says that nobody listens there. Each is raised once.
+                host says that nobody listens there. Each is raised once. With the
+                option ``icmp_errors`` :meth:`recv_error` tells of these instead.
             TruncatedError: If the next datagram was longer than the option
                 ``max_datagram_size`` allows; it has the beginning. Raised once, in its
                 place among the datagrams.
@@ -241,19 +269,17 @@ class Endpoint:
         messages: list[Any] = await self._receive(max_messages)
         return messages
 
-    async def messages(self) -> AsyncIterator[Message]:
+    def messages(self) -> AsyncIterator[Message]:
         """Iterate over the datagrams as messages, until the endpoint is closed.
 
+        Each step is a :meth:`recv_message`.
+
         Raises:
-            OSError: As :meth:`recv_message`.
+            OSError: A step, as :meth:`recv_message`.
             ValueError: As :meth:`recv_message`.
         """
-        while True:
-            try:
-                message = await self.recv_message()
-            except EndpointClosedError:
-                return
-            yield message
+        self._check_packet_info()
+        return _UntilClosed(self.recv_message)
 
     def _check_packet_info(self) -> None:
         if not self._packet_info:
@@ -274,6 +300,69 @@ class Endpoint:
         await self.send(
             data, message.addr, local_addr=local_addr, interface=message.interface
         )
+
+    # -- what the network says of what was sent
+
+    async def recv_error(self) -> NetworkError:
+        """Wait for the next error that the network reports. Needs ``icmp_errors``.
+
+        It tells where the datagram was going that failed, why, and who said so. At most
+        ``queue_size`` errors are kept; older ones are dropped, and counted in
+        ``stats().dropped_errors``. Waiting, order among tasks and cancelling are as in
+        :meth:`recv`.
+
+        That no error comes means nothing: routers and hosts limit how many they send,
+        and firewalls drop them.
+
+        Raises:
+            EndpointClosedError: If the endpoint is closed, before or during the call.
+            ValueError: If the endpoint was opened without ``icmp_errors=True``.
+        """
+        return await self._errors().take()
+
+    def errors(self) -> AsyncIterator[NetworkError]:
+        """Iterate over these errors until the endpoint is closed.
+
+        Each step is a :meth:`recv_error`.
+
+        Raises:
+            ValueError: If the endpoint was opened without ``icmp_errors=True``.
+        """
+        return _UntilClosed(self._errors().take)
+
+    def _errors(self) -> ErrorInbox:
+        errors = self._protocol.errors
+        if errors is None:
+            raise ValueError("no errors are kept: open with icmp_errors=True")
+        return errors
+
+    def mtu(self, addr: Address | None = None) -> int | None:
+        """Return the path MTU to *addr*, as far as the system knows it now.
+
+        It never waits and sends nothing: until a datagram has been too long for a
+        router, this is the MTU of the interface. The kernel forgets what it has learned
+        after some time (Linux: 10 minutes).
+
+        Args:
+            addr: A numeric address; on a connected endpoint ``None``, or its peer.
+
+        Returns:
+            Bytes of a whole IP packet. The payload of a datagram is 28 bytes shorter
+            over IPv4, 48 over IPv6. ``None`` where the system does not tell: that is
+            everywhere but on Linux, and for UNIX sockets.
+
+        Raises:
+            EndpointClosedError: If the endpoint is closed.
+            OSError: If no way leads there.
+            TypeError: If *addr* is not an address.
+            ValueError: As :meth:`send`, and if *addr* is missing.
+        """
+        if self.closed:
+            raise EndpointClosedError
+        if addr is None and self.remote_addr is None:
+            raise ValueError("an endpoint without a peer needs an address")
+        ((_, peer),) = self._transport.prepare([(b"", addr)])
+        return known_mtu(self.get_extra_info("socket"), peer)
 
     # -- sending
 
@@ -310,7 +399,8 @@ class Endpoint:
             EndpointClosedError: If the endpoint is closed, before or during the call.
             OSError: What the system says of this very datagram (with *segment_size*:
                 of the first one refused; those before it are out). Never what ICMP
-                reports of an earlier one: that is raised by :meth:`recv`.
+                reports of an earlier one: that is raised by :meth:`recv`, or told by
+                :meth:`recv_error`.
             TypeError: If *data* is not bytes-like or *addr* is not an address.
             ValueError: If *addr* is no numeric address, is of another family, is not
                 the peer of a connected endpoint, or has a port out of range; if
@@ -525,8 +615,12 @@ class Endpoint:
 
     def stats(self) -> Stats:
         """Return what happened on this endpoint so far; also after it was closed."""
+        stats, errors = self._transport.stats(), self._protocol.errors
         return replace(
-            self._transport.stats(), dropped_queue=self._protocol.inbox.dropped
+            stats,
+            dropped_queue=self._protocol.inbox.dropped,
+            dropped_errors=stats.dropped_errors
+            + (0 if errors is None else errors.dropped),
         )
 
     @property

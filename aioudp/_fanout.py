@@ -19,7 +19,7 @@ from typing import Any, Self
 from ._endpoint import Endpoint
 from ._errors import EndpointClosedError
 from ._transports.base import DatagramTransport
-from ._types import Address, Datagram, Message, Payload, Stats
+from ._types import Address, Datagram, Message, NetworkError, Payload, Stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,17 @@ class FanoutEndpoint:
             except EndpointClosedError:
                 return
             yield message
+
+    async def recv_error(self) -> NetworkError:
+        """Wait for the next error of the network, as :meth:`Endpoint.recv_error` does.
+
+        Of what was sent to one: nobody answers a broadcast or a group with an error.
+        """
+        return await self._endpoint.recv_error()
+
+    def errors(self) -> AsyncIterator[NetworkError]:
+        """Iterate over these errors, as :meth:`Endpoint.errors` does."""
+        return self._endpoint.errors()
 
     def __aiter__(self) -> Self:
         return self

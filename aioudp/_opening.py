@@ -19,14 +19,16 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, Unpack
 from weakref import WeakValueDictionary
 
-from . import _address, _sockets
+from . import _address, _error_queue, _path_mtu, _sockets
 from ._address import SocketAddress
 from ._endpoint import Endpoint
+from ._error_inbox import ErrorInbox
 from ._implementation import batch_socket
 from ._inbox import Inbox
 from ._options import Options, Settings, check
 from ._protocol import EndpointProtocol
 from ._transports._socket import SocketTransport
+from ._transports.error_queue import ErrorQueueTransport
 from ._transports.loop import LoopTransport
 from ._transports.selector import SelectorTransport, watches_descriptors
 from ._types import Address, Datagram
@@ -144,10 +146,10 @@ def adopt(
 
     For sockets made by systemd, by a parent process, or with options of your own. A
     connected socket makes a connected endpoint, an unbound one is bound to a port that
-    the system chooses. IP_RECVERR and IPV6_RECVERR are switched off, because nobody
-    would read the queue that they fill. If opening fails or is cancelled, the socket is
-    still the caller's, unless the event loop's own transport had got hold of it: then
-    that has closed it.
+    the system chooses. Without the option ``icmp_errors``, IP_RECVERR and IPV6_RECVERR
+    are switched off, because nobody would read the queue that they fill. If opening
+    fails or is cancelled, the socket is still the caller's, unless the event loop's own
+    transport had got hold of it: then that has closed it.
 
     Args:
         sock_or_fd: A socket or a descriptor, UDP or UNIX.
@@ -247,6 +249,7 @@ async def _connect(
 
 
 async def _bind_path(local_addr: object, settings: Settings) -> Endpoint:
+    _refuse_ip_options(settings)
     path = _address.unix_path(local_addr)
     sock = _sockets.open_bound(path, _unix_family())
     return await _start(sock, settings, path=_sockets.BoundPath(path))
@@ -255,6 +258,7 @@ async def _bind_path(local_addr: object, settings: Settings) -> Endpoint:
 async def _connect_path(
     remote_addr: object, local_addr: object, settings: Settings
 ) -> Endpoint:
+    _refuse_ip_options(settings)
     peer = _address.unix_path(remote_addr)
     # Without a name of its own nobody could answer. Linux makes one up (unix(7),
     # "autobind"); elsewhere the endpoint stays unnamed and can only send.
@@ -286,11 +290,14 @@ async def _adopt(sock_or_fd: socket.socket | int, settings: Settings) -> Endpoin
         sock = socket.socket(fileno=sock_or_fd)
     try:
         _sockets.check_adoptable(sock)
+        if sock.family == _sockets.AF_UNIX:
+            _refuse_ip_options(settings)
         carrier = _carriers.get(sock.fileno())
         if carrier is not None and not carrier.is_closing():
             raise ValueError(f"{sock!r} already carries an endpoint")
         sock.setblocking(False)
-        _sockets.silence_error_queue(sock)
+        if not settings.icmp_errors:
+            _sockets.silence_error_queue(sock)
         if sock.family != _sockets.AF_UNIX and not sock.getsockname()[1]:
             sock.bind(("", 0))
         if settings.broadcast:
@@ -316,7 +323,9 @@ async def _start(
     An *adopted* socket is left open until a transport owns it.
     """
     loop = asyncio.get_running_loop()
-    protocol = EndpointProtocol(loop, Inbox(settings.queue_size, settings.overflow))
+    errors = ErrorInbox(settings.queue_size) if settings.icmp_errors else None
+    inbox = Inbox(settings.queue_size, settings.overflow)
+    protocol = EndpointProtocol(loop, inbox, errors)
     transport = await start_transport(
         sock,
         protocol,
@@ -352,7 +361,13 @@ async def start_transport(
     try:
         _size_buffers(sock, settings, keep=adopted and drop_in)
         transport_class = _transport_class(loop, settings)
-        reads_trains = transport_class is SelectorTransport and settings.offload
+        reads_trains = (
+            issubclass(transport_class, SelectorTransport) and settings.offload
+        )
+        if settings.dont_fragment:
+            _path_mtu.forbid_fragments(sock)
+        if settings.icmp_errors:
+            _error_queue.enable(sock)
         inet = sock.family != _sockets.AF_UNIX
         tells = settings.packet_info and _sockets.enable_packet_info(
             sock, settings.timestamps or "software"
@@ -398,10 +413,11 @@ def _transport_class(
     loop: asyncio.AbstractEventLoop, settings: Settings
 ) -> type[SelectorTransport | LoopTransport]:
     watches = watches_descriptors(loop)
-    if settings.transport == "selector" and not watches:
-        raise ValueError(
-            f'transport="selector" needs a loop with add_reader; {loop!r} has none'
-        )
+    if (settings.transport == "selector" or settings.icmp_errors) and not watches:
+        wanted = "icmp_errors" if settings.icmp_errors else 'transport="selector"'
+        raise ValueError(f"{wanted} needs a loop with add_reader; {loop!r} has none")
+    if settings.icmp_errors:
+        return ErrorQueueTransport
     if settings.transport == "loop" or not watches:
         return LoopTransport
     return SelectorTransport
@@ -490,6 +506,15 @@ async def _look_up(addr: object, family: int) -> list[_Candidate]:
 
 def _numeric(addr: object, family: int) -> _Candidate:
     return _Candidate(family, _address.socket_address(addr, family, any_port=True))
+
+
+def _refuse_ip_options(settings: Settings) -> None:
+    """Refuse what a UNIX socket cannot have, rather than ignore it."""
+    for name in ("icmp_errors", "dont_fragment"):
+        if getattr(settings, name):
+            raise ValueError(
+                f"{name} is for IP sockets; a UNIX socket has no such thing"
+            )
 
 
 def _unix_family() -> int:

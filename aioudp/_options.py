@@ -1,19 +1,29 @@
 """The options of every opening call: their names, their defaults, their checks.
 
 :class:`Options` is what a caller may write and what type checkers read;
-:class:`Settings` is the same, complete and checked. Makes no socket. Imports nothing
-but ``_types``.
+:class:`Settings` is the same, complete and checked. Makes no socket. Imports
+``_types`` and ``_path_mtu``.
 """
 
 from __future__ import annotations
 
 import socket
+import sys
 from dataclasses import dataclass, fields
 from typing import TypedDict, get_args
 
+from ._path_mtu import can_forbid_fragments
 from ._types import Overflow, Timestamps, TransportKind
 
 _FAMILIES = (0, socket.AF_INET, socket.AF_INET6)
+_SWITCHES = (
+    "reuse_port",
+    "broadcast",
+    "icmp_errors",
+    "dont_fragment",
+    "offload",
+    "packet_info",
+)
 
 
 class Options(TypedDict, total=False):
@@ -40,6 +50,16 @@ class Options(TypedDict, total=False):
     stops, the kernel's buffer fills up, and then the kernel drops the newest and counts
     them in ``stats().dropped_kernel``. With ``"drop-oldest"`` and ``"drop-newest"``
     reading goes on and the excess is counted in ``stats().dropped_queue``."""
+
+    icmp_errors: bool
+    """Keep what ICMP says of datagrams that could not be delivered (IP_RECVERR, ip(7)).
+    :meth:`Endpoint.recv_error` tells of it, and ``recv`` does not. Linux; not with
+    ``transport="loop"``, not for UNIX sockets. Default ``False``."""
+
+    dont_fragment: bool
+    """Let no datagram be cut into fragments. One that is too long for its way, as far
+    as that is known, is refused with EMSGSIZE (IP_MTU_DISCOVER, ip(7)). Not for UNIX
+    sockets. Default ``False``."""
 
     receive_buffer: int
     """Bytes to ask of the kernel for what has arrived (SO_RCVBUF). Default up to
@@ -83,6 +103,8 @@ class Settings:
     broadcast: bool = False
     queue_size: int = 1024
     overflow: Overflow = "pause"
+    icmp_errors: bool = False
+    dont_fragment: bool = False
     receive_buffer: int | None = None
     send_buffer: int | None = None
     offload: bool = True
@@ -96,7 +118,7 @@ class Settings:
         for name in ("receive_buffer", "send_buffer", "max_datagram_size"):
             if (size := getattr(self, name)) is not None:
                 _check_count(name, size)
-        for name in ("reuse_port", "broadcast", "offload", "packet_info"):
+        for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be a bool, got {getattr(self, name)!r}")
         _check_choice("family", self.family, _FAMILIES)
@@ -107,6 +129,12 @@ class Settings:
             raise ValueError("timestamps needs packet_info=True")
         if self.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
             raise ValueError("reuse_port is not supported on this system")
+        if self.icmp_errors and sys.platform != "linux":
+            raise ValueError("icmp_errors is not supported on this system")
+        if self.icmp_errors and self.transport == "loop":
+            raise ValueError("icmp_errors needs the selector transport")
+        if self.dont_fragment and not can_forbid_fragments():
+            raise ValueError("dont_fragment is not supported on this system")
 
 
 def check(options: Options) -> Settings:

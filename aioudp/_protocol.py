@@ -13,7 +13,8 @@ follow from two rules:
 An error that the network reported is raised by one receive call, before the datagrams
 that are queued. One is kept; a newer one replaces it.
 
-Imports ``_transports.base`` and, from below, ``_types``, ``_errors`` and ``_inbox``.
+Imports ``_error_inbox``, ``_transports.base`` and, from below, ``_types``,
+``_errors`` and ``_inbox``.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from collections import deque
 from itertools import islice
 from typing import Any
 
+from ._error_inbox import ErrorInbox
 from ._errors import EndpointClosedError
 from ._inbox import Inbox
 from ._transports.base import DatagramTransport
-from ._types import Received
+from ._types import NetworkError, Received
 
 
 class EndpointProtocol(asyncio.DatagramProtocol):
@@ -40,12 +42,20 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         "_waiters",
         "closed",
         "detour",
+        "errors",
         "inbox",
         "items",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, inbox: Inbox) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        inbox: Inbox,
+        errors: ErrorInbox | None = None,
+    ) -> None:
         self._loop = loop
+        self.errors: ErrorInbox | None = errors
+        """What the network says of what was sent, where that was asked for."""
         self.inbox: Inbox = inbox
         self.items: deque[Received] = inbox.items
         self.detour: bool = False
@@ -78,6 +88,10 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         self._update_detour()
         self._wake()
 
+    def network_error_received(self, error: NetworkError) -> None:
+        if self.errors is not None:
+            self.errors.put(error)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.close()
 
@@ -86,6 +100,8 @@ class EndpointProtocol(asyncio.DatagramProtocol):
     def close(self) -> None:
         """Let every receive call, now and later, raise EndpointClosedError."""
         self.closed = True
+        if self.errors is not None:
+            self.errors.close()
         self.items.clear()
         self._update_detour()
         for waiter in self._waiters:

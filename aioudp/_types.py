@@ -138,4 +138,42 @@ class Stats:
     """Sends that the system refused."""
 
     receive_errors: int = 0
-    """Errors that the system reported instead of a datagram (ICMP, for example)."""
+    """Errors that the system reported instead of a datagram (ICMP, for example); with
+    the option ``icmp_errors`` also each :class:`~aioudp.NetworkError`."""
+
+    dropped_errors: int = 0
+    """Of the errors that ``icmp_errors`` asks for, those that nobody took in time, and
+    those that the system reported in a form that could not be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkError:
+    """What the network said of a datagram that an endpoint had sent.
+
+    A value, not an exception: it tells of a datagram that is long gone.
+    """
+
+    addr: Address
+    """Where the datagram was going."""
+
+    error: OSError
+    """What the system makes of the message. Where nobody listens on the port, it is a
+    :class:`ConnectionRefusedError`."""
+
+    offender: str | None
+    """The host that sent the message, the peer or a router on the way; ``None`` if
+    unknown. A link-local one has its interface after a ``%``."""
+
+    mtu: int | None
+    """Bytes, IP header included, that the next hop takes in one piece, of a datagram
+    that was too long for it; else ``None``."""
+
+    icmp_type: int
+    """The type of the message (RFC 792; for an IPv6 offender RFC 4443)."""
+
+    icmp_code: int
+    """The code of the message, which belongs to its type."""
+
+    data: bytes
+    """As much of the datagram's payload as came back, from its first byte on; often
+    not all of it, maybe none."""

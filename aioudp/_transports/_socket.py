@@ -13,7 +13,7 @@ datagram is sent again. An error that is about the datagram at hand, a route tha
 missing for example, is told from it by coming again.
 
 Imports ``base``, ``_write_buffer``, and from below ``_types``, ``_errors``,
-``_address``, ``_ancillary``, ``_segments``, ``_sockets``, ``_batchio``.
+``_address``, ``_ancillary``, ``_segments``, ``_sockets``, ``_path_mtu``, ``_batchio``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
-from .. import _address, _sockets
+from .. import _address, _path_mtu, _sockets
 from .._ancillary import SendOptions, Steered, steer
 from .._batchio import BatchSocket, check_payload
 from .._errors import EndpointClosedError, with_context
@@ -47,12 +47,12 @@ _RETRY_LAST: Final = 0.05  # ... up to this
 _GATHERED: Final = 128
 
 # How often one send may be answered with the error of an earlier one.
-_MAX_STALE_ERRORS: Final = 8
+MAX_STALE_ERRORS: Final = 8
 
 # What the next call on a connected socket may get to hear because of ICMP:
 # icmp_err_convert in net/ipv4/icmp.c, tab_unreach and icmpv6_err_convert in
 # net/ipv6/icmp.c. ECONNREFUSED has no other cause there, the others may have.
-_FROM_ICMP: Final = {
+FROM_ICMP: Final = {
     getattr(errno, name)
     for name in (
         "EACCES",
@@ -85,6 +85,7 @@ class SocketTransport(DatagramTransport):
         "_batch_protocol",
         "_buffer",
         "_closing",
+        "_cut_off",
         "_default_addr",
         "_destinations",
         "_drop_in",
@@ -146,6 +147,7 @@ class SocketTransport(DatagramTransport):
         self._path = path
         self._packet_info = packet_info
         self._max_datagram_size = max_datagram_size
+        self._cut_off = 0  # datagrams that were longer
         # Whether what is read is not yet what is to be handed over.
         self._admits = max_datagram_size is not None or (
             packet_info and not io.packet_info
@@ -341,8 +343,8 @@ class SocketTransport(DatagramTransport):
         self, error: OSError, send: Callable[[], _T], data: Payload, addr: Any
     ) -> _T:
         """Repeat a send that met an earlier datagram's error; raise its own."""
-        for _ in range(_MAX_STALE_ERRORS if self._hears_icmp else 0):
-            if error.errno not in _FROM_ICMP:
+        for _ in range(MAX_STALE_ERRORS if self._hears_icmp else 0):
+            if error.errno not in FROM_ICMP:
                 break
             try:
                 done = send()
@@ -412,6 +414,7 @@ class SocketTransport(DatagramTransport):
         where = "" if peer is None else f" to {_address.public_address(peer)!r}"
         how = "" if options is None else f" with {options}"
         advice = _sockets.advice_on(self._sock, error, peer)
+        advice = advice or _path_mtu.advice_on(self._sock, error, size, peer)
         return with_context(error, f"sending {size} bytes{where}{how}{advice}")
 
     # -- asyncio's sending: buffered, and never raising for the network
@@ -589,7 +592,7 @@ class SocketTransport(DatagramTransport):
             ]
         if self._max_datagram_size is not None:
             datagrams, truncated = cut_off(datagrams, self._max_datagram_size)
-            self._io.truncated += truncated
+            self._cut_off += truncated
         return datagrams
 
     def _deliver(self, datagrams: list[Received]) -> None:
@@ -649,7 +652,7 @@ class SocketTransport(DatagramTransport):
             sent=io.sent,
             sent_bytes=io.sent_bytes,
             dropped_kernel=drops + self._foreign,
-            truncated=io.truncated,
+            truncated=io.truncated + self._cut_off,
             send_errors=self._send_errors,
             receive_errors=self._receive_errors,
         )

@@ -6,7 +6,7 @@ answers at once, batches, a way to wait for room, and counts. Any
 :class:`asyncio.DatagramProtocol` can sit on such a transport, and an endpoint can sit
 on anything that implements it.
 
-A protocol may add two methods of its own:
+A protocol may add methods of its own:
 
 ``datagrams_received(datagrams)``
     gets every batch as one ``list[Datagram]``, instead of one ``datagram_received``
@@ -15,6 +15,9 @@ A protocol may add two methods of its own:
 ``datagrams_wanted()``
     is asked before each batch and returns how many datagrams it has room for. After
     a 0 the transport leaves what arrives in the kernel until ``resume_reading``.
+``network_error_received(error)``
+    gets each :class:`~aioudp.NetworkError` where ``icmp_errors`` asks for them, also
+    while reading is paused. Then ``error_received`` does not hear of ICMP.
 
 Imports ``_types`` and ``_ancillary``.
 """

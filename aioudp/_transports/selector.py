@@ -22,7 +22,7 @@ from ._socket import MAX_BATCH, SocketTransport
 from ._watch import EpollWatcher, Watcher, needs_epoll
 
 _ERRORS_IN_A_ROW: Final = 16  # after this many without a datagram, reading pauses ...
-_ERROR_PAUSE: Final = 0.05  # ... for this many seconds: 20 wake-ups a second at most
+ERROR_PAUSE: Final = 0.05  # ... for this many seconds: 20 wake-ups a second at most
 
 
 def watches_descriptors(loop: asyncio.AbstractEventLoop) -> bool:
@@ -47,13 +47,16 @@ class SelectorTransport(SocketTransport):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._fd = self._sock.fileno()
-        self._watcher: Watcher = self._loop
-        if self._peer is not None and needs_epoll(self._loop):
-            self._watcher = EpollWatcher(self._loop)
+        self._watcher: Watcher = self._make_watcher()
         self._reading = False  # what the protocol wants ...
         self._watched = False  # ... and what the loop was told
         self._errors_in_a_row = 0
         self._resting: asyncio.TimerHandle | None = None
+
+    def _make_watcher(self) -> Watcher:
+        if self._peer is not None and needs_epoll(self._loop):
+            return EpollWatcher(self._loop)
+        return self._loop
 
     async def start(self) -> None:
         self._reading = True
@@ -133,7 +136,7 @@ class SelectorTransport(SocketTransport):
     def _on_read_error(self, error: OSError) -> None:
         self._errors_in_a_row += 1
         if self._errors_in_a_row >= _ERRORS_IN_A_ROW:
-            self._resting = self._loop.call_later(_ERROR_PAUSE, self._read_again)
+            self._resting = self._loop.call_later(ERROR_PAUSE, self._read_again)
             self._watch_readable()
         self._report(error)
 

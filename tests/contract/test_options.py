@@ -433,13 +433,20 @@ def test_transport_on_a_loop_without_add_reader() -> None:
         runner.run(main())
 
 
-def test_selector_on_a_loop_without_add_reader() -> None:
-    """On a loop without add_reader transport="selector" is refused, nothing left."""
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"transport": "selector"},
+        pytest.param({"icmp_errors": True}, marks=linux_only),
+    ],
+)
+def test_selector_on_a_loop_without_add_reader(option: Any) -> None:
+    """On a loop without add_reader what needs one is refused, nothing left."""
 
     async def main() -> None:
         before = descriptors()
         with pytest.raises(ValueError, match="add_reader"):
-            await aioudp.bind(("127.0.0.1", 0), transport="selector")
+            await aioudp.bind(("127.0.0.1", 0), **option)
         assert descriptors() == before
 
     with asyncio.Runner(loop_factory=LoopWithoutReaders) as runner:

@@ -643,6 +643,18 @@ async def test_trains_of_two_senders(endpoints: Endpoints, offload: bool) -> Non
     assert received == sent
 
 
+async def test_trains_after_another_endpoint_closed(endpoints: Endpoints) -> None:
+    """What one socket no longer needs is not taken from another (B168)."""
+    first, second = await endpoints.bind(), await endpoints.bind()
+    client = await endpoints.connect(second.local_addr)
+    await first.aclose()
+
+    await client.send(b"x" * 250, segment_size=100)
+
+    received = await WAYS_TO_RECEIVE["recv"](second, 3)
+    assert payloads_of(received) == [b"x" * 100, b"x" * 100, b"x" * 50]
+
+
 @OFFLOAD
 @EVERY_WAY
 async def test_with_and_without_offload(

@@ -86,6 +86,11 @@ def serving(
             watchdog.join()
 
 
+linux_only = pytest.mark.skipif(
+    sys.platform != "linux", reason="cannot: linux: other systems tell less"
+)
+
+
 @pytest.fixture
 def client() -> Iterator[socket.socket]:
     """Return a bound socket of the loopback interface."""
@@ -268,6 +273,27 @@ def test_timeouts_without_a_listener(client: socket.socket) -> None:
     client.close()
 
     assert run("timeouts", "127.0.0.1", port) == "nobody listens there\n"
+
+
+@linux_only
+def test_traceroute(host: str) -> None:
+    """To this machine it is one hop."""
+    printed = run("traceroute", host)
+
+    assert re.fullmatch(rf" 1 {host}, [\d.]+ ms\nthere\n", printed)
+
+
+@linux_only
+def test_path_mtu(client: socket.socket) -> None:
+    """The loopback interface is as wide as a datagram can be long."""
+    port = client.getsockname()[1]
+    client.close()
+
+    printed = run("path_mtu", "127.0.0.1", port)
+
+    first, last = printed.splitlines()
+    assert re.fullmatch(r"sent: \d+ bytes with headers, \d+ without", first)
+    assert last == "127.0.0.1: Connection refused"
 
 
 def test_many_tasks(client: socket.socket) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .links import NEAR, Link, SilentHost, TwoLinks
+from .links import NEAR, Link, Path, SilentHost, TwoLinks
 from .namespaces import Namespace
 from .traffic import Sink
 
@@ -38,6 +38,20 @@ def link(one_processor: None) -> Iterator[Link]:
         link = Link(near, far, routable=True)
         with near.entered():
             yield link
+
+
+@pytest.fixture
+def path(one_processor: None) -> Iterator[Path]:
+    """Make a path over two routers, and run the test at its near end."""
+    with (
+        Namespace() as near,
+        Namespace() as one,
+        Namespace() as two,
+        Namespace() as far,
+    ):
+        path = Path(near, one, two, far)
+        with near.entered():
+            yield path
 
 
 @pytest.fixture

@@ -158,6 +158,61 @@ class TwoLinks:
         return f"198.51.{100 + list(self.far).index(device)}.255"
 
 
+class Path:
+    """Four hosts in a row: the near one, two routers, and the far one.
+
+    Each has an address of each family on every link that it is on.
+    """
+
+    _NETWORKS: Final = ("192.0.2", "198.51.100", "203.0.113")  # RFC 5737
+    _DEVICES: Final = ("veth0", "veth1", "veth2")
+
+    def __init__(self, *hosts: Namespace) -> None:
+        self.near, self.first, self.second, self.far = hosts
+        families = (AF_INET, AF_INET6) if HAS_IPV6 else (AF_INET,)
+        for number, device in enumerate(self._DEVICES):
+            cable = Link(hosts[number], hosts[number + 1], device)
+            for end in (0, 1):
+                for family in families:
+                    host = self._on_link(number, end, family)
+                    cable.add_address(hosts[number + end], host)
+        for router in (self.first, self.second):
+            router.sysctl("net.ipv4.conf.all.forwarding", "1")
+            router.sysctl("net.ipv4.icmp_ratelimit", "0")  # a test asks often
+            if HAS_IPV6:
+                router.sysctl("net.ipv6.conf.all.forwarding", "1")
+                router.sysctl("net.ipv6.icmp.ratelimit", "0")
+        for family in families:
+            version = "-4" if family == AF_INET else "-6"
+            for here, to, link, end in (
+                (self.near, "default", 0, 1),
+                (self.first, self._network(2, family), 1, 1),
+                (self.second, self._network(0, family), 1, 0),
+                (self.far, "default", 2, 0),
+            ):
+                via = self._on_link(link, end, family)
+                here.run("ip", version, "route", "add", to, "via", via)
+
+    def host(self, index: int, family: AddressFamily) -> str:
+        """Return the address that a host on the way, from 1 on, shows the near one."""
+        return self._on_link(index - 1, 1, family)
+
+    def set_mtu(self, mtu: int) -> None:
+        """Let the link between the routers carry so many bytes in one piece."""
+        for router in (self.first, self.second):
+            router.ip(f"link set dev {self._DEVICES[1]} mtu {mtu}")
+
+    def _on_link(self, link: int, end: int, family: AddressFamily) -> str:
+        if family == AF_INET:
+            return f"{self._NETWORKS[link]}.{end + 1}"
+        return f"2001:db8:{link + 1}::{end + 1}"
+
+    def _network(self, link: int, family: AddressFamily) -> str:
+        if family == AF_INET:
+            return f"{self._NETWORKS[link]}.0/24"
+        return f"2001:db8:{link + 1}::/64"
+
+
 class SilentHost:
     """A host at the far end whose hardware address nobody tells the near end.
 

@@ -72,7 +72,7 @@ async def test_a_host_with_two_addresses(
     assert message.unicast is True
 
 
-def asker_view(host: str, port: int) -> aioudp.Address:
+def asker_view(host: str, port: Any) -> aioudp.Address:
     return (host, port, 0, 0) if ":" in host else (host, port)
 
 

@@ -46,6 +46,8 @@ def options_are_named_and_typed(options: aioudp.Options) -> None:
         broadcast=True,
         queue_size=64,
         overflow="drop-oldest",
+        icmp_errors=True,
+        dont_fragment=True,
         receive_buffer=1 << 20,
         send_buffer=1 << 20,
         offload=False,
@@ -109,6 +111,22 @@ async def sending(endpoint: aioudp.Endpoint, addr: aioudp.Address) -> None:
     await endpoint.send(memoryview(b"12"), addr, segment_size=1)
     await endpoint.send("text")  # type: ignore[arg-type]
     await endpoint.send(b"", addr, 1)  # type: ignore[call-arg]
+
+
+async def errors_of_the_network(endpoint: aioudp.Endpoint) -> None:
+    error = await endpoint.recv_error()
+    assert_type(error, aioudp.NetworkError)
+    assert_type(error.addr, aioudp.Address)
+    assert_type(error.error, OSError)
+    assert_type(error.offender, str | None)
+    assert_type(error.mtu, int | None)
+    assert_type(error.data, bytes)
+    async for each in endpoint.errors():
+        assert_type(each, aioudp.NetworkError)
+    assert_type(endpoint.mtu(), int | None)
+    assert_type(endpoint.mtu(error.addr), int | None)
+    error.mtu = 1  # type: ignore[misc]
+    endpoint.mtu(9)  # type: ignore[arg-type]
 
 
 async def what_was_received_can_be_sent_back(endpoint: aioudp.Endpoint) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import re
 import socket
+import sys
 from typing import Any, get_type_hints
 
 import pytest
@@ -53,6 +54,8 @@ def test_the_defaults() -> None:
         "broadcast": False,
         "queue_size": 1024,
         "overflow": "pause",
+        "icmp_errors": False,
+        "dont_fragment": False,
         "receive_buffer": None,
         "send_buffer": None,
         "offload": True,
@@ -75,6 +78,7 @@ def test_the_defaults() -> None:
         ("queue_size", 2**31 - 1),
         ("overflow", "drop-oldest"),
         ("overflow", "drop-newest"),
+        ("dont_fragment", True),
         ("receive_buffer", 1),
         ("send_buffer", 2**31 - 1),
         ("offload", False),
@@ -123,6 +127,8 @@ def test_a_value_out_of_range_is_refused(name: str, value: Any) -> None:
         ("send_buffer", 1e6),
         ("reuse_port", "no"),
         ("broadcast", "off"),
+        ("icmp_errors", 1),
+        ("dont_fragment", "yes"),
         ("offload", None),
         ("packet_info", 1),
         ("max_datagram_size", 1500.0),
@@ -191,3 +197,35 @@ def test_other_options_work_where_the_system_has_no_reuse_port(
     monkeypatch.delattr(socket, "SO_REUSEPORT")
 
     assert Settings(broadcast=True).broadcast
+
+
+@pytest.mark.parametrize(
+    ("option", "missing"),
+    [
+        ("icmp_errors", ["darwin", "win32", "freebsd14"]),
+        ("dont_fragment", ["freebsd14"]),
+    ],
+)
+def test_what_the_system_does_not_have_is_refused(
+    option: str, missing: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guarantee that cannot be given is not promised."""
+    options: Any = {option: True}
+    for platform in ("linux", "darwin", "win32", "freebsd14"):
+        monkeypatch.setattr(sys, "platform", platform)
+
+        if platform in missing:
+            with pytest.raises(ValueError, match=f"{option} is not supported"):
+                Settings(**options)
+        else:
+            assert getattr(Settings(**options), option) is True
+
+
+def test_errors_are_not_kept_by_the_loop_transport(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would not empty their queue, and so never rest."""
+    monkeypatch.setattr(sys, "platform", "linux")
+
+    with pytest.raises(ValueError, match="icmp_errors needs the selector transport"):
+        Settings(icmp_errors=True, transport="loop")

@@ -30,10 +30,12 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
         {
             "_batchio",
             "_broadcasts",
+            "_error_queue",
             "_groups",
             "_ifaddrs",
             "_implementation",
             "_interfaces",
+            "_path_mtu",
             "_shared_port",
             "_sockets",
             "_speedups",
@@ -47,11 +49,15 @@ LAYERS: Final[list[tuple[str, set[str]]]] = [
             "_transports._watch",
             "_transports._write_buffer",
             "_transports.base",
+            "_transports.error_queue",
             "_transports.loop",
             "_transports.selector",
         },
     ),
-    ("api", {"_endpoint", "_loops", "_opening", "_options", "_protocol"}),
+    (
+        "api",
+        {"_endpoint", "_error_inbox", "_loops", "_opening", "_options", "_protocol"},
+    ),
     ("interfaces", {"_fanout", "broadcast", "discovery", "multicast"}),
     ("public names", {"__init__"}),
     (
@@ -92,16 +98,24 @@ SIBLINGS: Final[dict[str, set[str]]] = {
     "_ancillary": {"_address"},
     "_batchio": {"_sockets"},
     "_broadcasts": {"_interfaces"},
-    "_interfaces": {"_ifaddrs"},
+    "_error_queue": {"_sockets"},
     "_implementation": {"_batchio", "_speedups"},
+    "_interfaces": {"_ifaddrs"},
+    "_path_mtu": {"_sockets"},
     "_shared_port": {"_sockets"},
     "_speedups": {"_batchio"},
     "_transports._socket": {"_transports._write_buffer", "_transports.base"},
+    "_transports.error_queue": {
+        "_transports._socket",
+        "_transports._watch",
+        "_transports.selector",
+    },
     "_transports.loop": {"_transports._socket"},
     "_transports.selector": {"_transports._socket", "_transports._watch"},
-    "_endpoint": {"_protocol"},
+    "_endpoint": {"_error_inbox", "_protocol"},
     "_loops": {"_opening", "_options"},
-    "_opening": {"_endpoint", "_options", "_protocol"},
+    "_opening": {"_endpoint", "_error_inbox", "_options", "_protocol"},
+    "_protocol": {"_error_inbox"},
     "broadcast": {"_fanout"},
     "discovery": {"_fanout", "broadcast", "multicast"},
     "multicast": {"_fanout"},
@@ -318,7 +332,11 @@ def test_the_pure_layer_makes_no_socket() -> None:
 
 def test_only_the_opening_names_concrete_transports() -> None:
     """Everything else works on the interface, so that any transport fits below it."""
-    concrete = {"_transports.loop", "_transports.selector"}
+    concrete = {
+        "_transports.error_queue",
+        "_transports.loop",
+        "_transports.selector",
+    }
     users = {module for module in modules() if imports_within(module) & concrete}
 
     assert users - dict(LAYERS)["transports"] == {"_opening"}

@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from aioudp._types import Datagram, Overflow, Stats, TransportKind
+from aioudp._types import Datagram, NetworkError, Overflow, Stats, TransportKind
 
 
 def test_a_datagram_unpacks_as_payload_and_sender() -> None:
@@ -42,6 +42,7 @@ def test_stats_counts_exactly_these() -> None:
         "truncated",
         "send_errors",
         "receive_errors",
+        "dropped_errors",
     ]
 
 
@@ -71,7 +72,7 @@ def test_stats_survive_pickling() -> None:
     assert pickle.loads(pickle.dumps(stats)) == stats
 
 
-@pytest.mark.parametrize("cls", [Datagram, Stats])
+@pytest.mark.parametrize("cls", [Datagram, NetworkError, Stats])
 def test_every_field_is_documented(cls: type) -> None:
     """A field without a word on it would leave its meaning to guessing."""
     documented = re.findall(r'^    (\w+): .*\n    """', inspect.getsource(cls), re.M)

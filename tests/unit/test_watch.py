@@ -18,11 +18,28 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+class FakeTimer:
+    """A call that the test makes, or nobody."""
+
+    def __init__(self, delay: float, end: Callable[[], None]) -> None:
+        self.delay = delay
+        self.end = end
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
 class FakeLoop:
     """An event loop in which nothing is ready until the test says so."""
 
     def __init__(self) -> None:
         self.readers: dict[int, Callable[[], None]] = {}
+        self.timers: list[FakeTimer] = []
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> FakeTimer:
+        self.timers.append(FakeTimer(delay, callback))
+        return self.timers[-1]
 
     def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
         self.readers[fd] = callback
@@ -204,3 +221,88 @@ def test_a_reader_may_end_the_watching_for_the_writer(rig: Rig) -> None:
     rig.sock.send(b"payload")
 
     assert rig.called() == []
+
+
+# -- errors apart from the rest
+
+
+@pytest.fixture
+def apart(refused: Rig) -> Rig:
+    """The socket with a pending error, watched by all three."""
+    fd = refused.sock.fileno()
+    refused.watcher.add_reader(fd, refused.read)
+    refused.watcher.add_writer(fd, refused.write)
+    refused.watcher.watch_errors(fd, lambda: refused.calls.append("error"))
+    return refused
+
+
+def test_an_error_is_told_apart(apart: Rig) -> None:
+    """Nobody else is called for it; the writer because there is room."""
+    assert apart.called() == ["error", "write"]
+    with pytest.raises(ConnectionRefusedError):
+        apart.sock.recv(100)
+    assert apart.called() == ["write"]
+
+
+def test_errors_are_watched_for_when_nothing_else_is(apart: Rig) -> None:
+    """As while reading is paused."""
+    apart.watcher.remove_reader(apart.sock.fileno())
+    apart.watcher.remove_writer(apart.sock.fileno())
+
+    assert apart.called() == ["error"]
+
+
+def test_errors_can_be_ignored_again(apart: Rig) -> None:
+    """Then they are the reader's and the writer's, as before."""
+    apart.watcher.ignore_errors(apart.sock.fileno())
+
+    assert apart.called() == ["read", "write"]
+
+
+def test_who_hears_of_an_error_may_end_the_watching(apart: Rig) -> None:
+    """Nobody is called after that, in the same event."""
+    fd = apart.sock.fileno()
+
+    def end() -> None:
+        apart.watcher.ignore_errors(fd)
+        apart.watcher.remove_reader(fd)
+        apart.watcher.remove_writer(fd)
+
+    apart.watcher.watch_errors(fd, end)
+
+    assert apart.called() == []
+    assert apart.loop.readers == {}
+
+
+def test_a_rest(apart: Rig) -> None:
+    """Nobody is called until it is over."""
+    apart.watcher.rest(0.05)
+    apart.watcher.rest(0.05)
+    resting = apart.called()
+    (timer,) = apart.loop.timers
+    timer.end()
+
+    assert timer.delay == 0.05
+    assert (resting, apart.called()) == ([], ["error", "write"])
+
+
+def test_watching_can_end_during_a_rest(apart: Rig) -> None:
+    """And begin, and end again: nothing is left of it."""
+    fd = apart.sock.fileno()
+    apart.watcher.rest(0.05)
+    apart.watcher.ignore_errors(fd)
+    apart.watcher.remove_reader(fd)
+    apart.watcher.remove_writer(fd)
+
+    assert apart.loop.readers == {}
+    assert apart.loop.timers[0].cancelled
+    apart.watcher.add_writer(fd, apart.write)
+    assert apart.called() == ["write"]
+    apart.watcher.remove_writer(fd)
+
+
+def test_a_rest_does_not_begin_unwatched(rig: Rig) -> None:
+    """There is nothing to rest from."""
+    rig.watcher.rest(0.05)
+
+    assert rig.loop.timers == []

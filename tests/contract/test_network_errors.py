@@ -1,0 +1,567 @@
+"""What ICMP says of the datagrams that an endpoint sends, with ``icmp_errors=True``.
+
+Each error is told once, of the datagram that it is about, and disturbs no other. What
+routers say is in ``network/test_network_errors.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+import aioudp
+from aioudp._transports._watch import EpollWatcher
+
+from .support import (
+    descriptors,
+    needs_ipv6,
+    outcome,
+    plain_socket,
+    read,
+    refusing_address,
+    turns,
+    turns_until,
+    unix_only,
+)
+
+if TYPE_CHECKING:
+    from tests.conftest import Endpoints, UntilBlocked
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="cannot: linux: no other system has the queue"
+)
+
+ROUNDS: Final = 100
+
+
+@pytest.fixture
+def transport() -> aioudp.TransportKind:
+    """Return the only transport that has the option."""
+    return "selector"
+
+
+@pytest.fixture
+def dead(host: str) -> Iterator[Any]:
+    """Return an address where nobody listens."""
+    with refusing_address(host) as addr:
+        yield addr
+
+
+@pytest.fixture
+def live(host: str) -> Iterator[socket.socket]:
+    """Return a plain socket to send to."""
+    with plain_socket(host) as sock:
+        yield sock
+
+
+@pytest.fixture
+async def hearing(endpoints: Endpoints) -> aioudp.Endpoint:
+    """Return an endpoint that hears of errors."""
+    return await endpoints.bind(icmp_errors=True)
+
+
+async def errors_of(endpoint: aioudp.Endpoint, count: int) -> list[aioudp.NetworkError]:
+    """Return the next *count* errors."""
+    async with asyncio.timeout(5):
+        return [await endpoint.recv_error() for _ in range(count)]
+
+
+async def heard(endpoint: aioudp.Endpoint, count: int) -> None:
+    """Let the loop turn until the endpoint has heard of so many errors."""
+    await turns_until(lambda: endpoint.stats().receive_errors >= count)
+
+
+# -- what an error tells
+
+
+async def test_an_error_tells_of_its_datagram(
+    hearing: aioudp.Endpoint, dead: Any, host: str
+) -> None:
+    """Where it was going, why it failed, who says so, and what was in it (B134)."""
+    await hearing.send(b"anybody?", dead)
+
+    (error,) = await errors_of(hearing, 1)
+
+    assert error.addr == dead
+    assert isinstance(error.error, ConnectionRefusedError)
+    assert error.error.errno == errno.ECONNREFUSED
+    assert error.error.strerror == os.strerror(errno.ECONNREFUSED)
+    assert error.offender == host
+    assert error.mtu is None
+    # "Port unreachable": RFC 792, RFC 4443.
+    assert (error.icmp_type, error.icmp_code) == ((1, 4) if ":" in host else (3, 3))
+    assert error.data == b"anybody?"
+
+
+@needs_ipv6
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_both_ip_versions_are_heard_on_one_endpoint(
+    dead: Any, live: socket.socket
+) -> None:
+    """IPv4 is written as IPv4, and each error is about the peer that it names."""
+    async with aioudp.bind(icmp_errors=True) as endpoint:
+        for number in range(ROUNDS):
+            await endpoint.send(b"dead %d" % number, dead)
+            await endpoint.send(b"live %d" % number, live.getsockname())
+
+        errors = await errors_of(endpoint, ROUNDS)
+
+    assert read(live, ROUNDS) == [b"live %d" % number for number in range(ROUNDS)]
+    assert {(error.addr, error.offender) for error in errors} == {(dead, dead[0])}
+    assert [error.data for error in errors] == [
+        b"dead %d" % number for number in range(ROUNDS)
+    ]
+
+
+# -- whom an error does not disturb
+
+
+def send_one(
+    endpoint: aioudp.Endpoint, data: bytes, addr: Any
+) -> asyncio.Future[None] | Any:
+    return endpoint.send(data, addr)
+
+
+def send_several(endpoint: aioudp.Endpoint, data: bytes, addr: Any) -> Any:
+    return endpoint.send_many([(data, addr)])
+
+
+def send_train(endpoint: aioudp.Endpoint, data: bytes, addr: Any) -> Any:
+    return endpoint.send(data, addr, segment_size=4)
+
+
+async def send_and_forget(endpoint: aioudp.Endpoint, data: bytes, addr: Any) -> None:
+    endpoint.transport.sendto(data, addr)
+
+
+EVERY_SEND = pytest.mark.parametrize(
+    "send", [send_one, send_several, send_train, send_and_forget]
+)
+
+
+@EVERY_SEND
+async def test_a_dead_peer_does_not_disturb_a_live_one(
+    hearing: aioudp.Endpoint, dead: Any, live: socket.socket, send: Callable[..., Any]
+) -> None:
+    """Every datagram to the one arrives; every error names the other."""
+    for number in range(ROUNDS):
+        await send(hearing, b"%04d" % number, dead)
+        await send(hearing, b"%04d" % number, live.getsockname())
+
+    errors = await errors_of(hearing, ROUNDS)
+
+    assert read(live, ROUNDS) == [b"%04d" % number for number in range(ROUNDS)]
+    assert [error.addr for error in errors] == [dead] * ROUNDS
+    assert [error.data for error in errors] == [b"%04d" % n for n in range(ROUNDS)]
+    stats = hearing.stats()
+    assert (stats.sent, stats.send_errors) == (2 * ROUNDS, 0)
+    assert (stats.receive_errors, stats.dropped_errors) == (ROUNDS, 0)
+
+
+@pytest.mark.parametrize("way", ["recv", "recv_many", "recv_nowait"])
+async def test_an_error_does_not_disturb_receiving(
+    hearing: aioudp.Endpoint, dead: Any, live: socket.socket, way: str
+) -> None:
+    """What has arrived is received at once, with an error pending before it."""
+    for _ in range(3):
+        live.sendto(b"question", hearing.local_addr)
+        hearing.transport.try_send(b"lost", dead)
+
+        received = getattr(hearing, way)()
+        if way != "recv_nowait":
+            received = await received
+
+        first = received[0] if way == "recv_many" else received
+        assert first == (b"question", live.getsockname())
+    await errors_of(hearing, 3)
+
+
+async def test_a_connected_endpoint_tells_instead_of_raising(
+    endpoints: Endpoints, dead: Any, until_blocked: UntilBlocked
+) -> None:
+    """One of both, not both: recv goes on waiting for a datagram (B142)."""
+    endpoint = await endpoints.connect(dead, icmp_errors=True)
+    receiving = asyncio.create_task(endpoint.recv())
+    await until_blocked(receiving)
+
+    for number in range(ROUNDS):
+        await endpoint.send(b"%04d" % number)
+    errors = await errors_of(endpoint, ROUNDS)
+
+    assert [(error.addr, error.data) for error in errors] == [
+        (dead, b"%04d" % number) for number in range(ROUNDS)
+    ]
+    await until_blocked(receiving)
+    assert not receiving.done()
+    receiving.cancel()
+
+
+async def test_an_error_of_the_datagram_itself_is_raised_by_its_send(
+    hearing: aioudp.Endpoint, dead: Any, live: socket.socket
+) -> None:
+    """Not told once more; and the errors of others do not hide it."""
+    await hearing.send(b"lost", dead)
+
+    with pytest.raises(OSError, match="sending 70000 bytes") as caught:
+        await hearing.send(bytes(70_000), live.getsockname())
+    await hearing.send(b"sent", live.getsockname())
+
+    assert caught.value.errno == errno.EMSGSIZE
+    assert read(live) == [b"sent"]
+    assert [error.data for error in await errors_of(hearing, 1)] == [b"lost"]
+    await turns(10)
+    assert hearing.stats().receive_errors == 1
+
+
+async def test_without_the_option_nothing_is_kept(
+    endpoints: Endpoints, dead: Any, live: socket.socket
+) -> None:
+    """Asking for errors says how to get them."""
+    endpoint = await endpoints.bind()
+
+    with pytest.raises(ValueError, match="icmp_errors=True"):
+        await endpoint.recv_error()
+    with pytest.raises(ValueError, match="icmp_errors=True"):
+        endpoint.errors()
+    await endpoint.send(b"lost", dead)
+    live.sendto(b"payload", endpoint.local_addr)
+    assert (await endpoint.recv()).data == b"payload"
+    assert endpoint.stats().receive_errors == 0
+
+
+# -- waiting
+
+
+async def test_tasks_are_served_first_come_first_served(
+    hearing: aioudp.Endpoint, dead: Any, until_blocked: UntilBlocked
+) -> None:
+    """As those that wait for datagrams."""
+    waiting = []
+    for _ in range(3):
+        waiting.append(asyncio.create_task(hearing.recv_error()))
+        await until_blocked(waiting[-1])
+
+    for number in range(3):
+        await hearing.send(b"%d" % number, dead)
+
+    async with asyncio.timeout(5):
+        told = await asyncio.gather(*waiting)
+    assert [error.data for error in told] == [b"0", b"1", b"2"]
+
+
+@pytest.mark.parametrize("pause", range(6))
+async def test_cancelling_loses_nothing(
+    hearing: aioudp.Endpoint, dead: Any, until_blocked: UntilBlocked, pause: int
+) -> None:
+    """Wherever an error is on its way to the task when that is cancelled."""
+    first = asyncio.create_task(hearing.recv_error())
+    second = asyncio.create_task(hearing.recv_error())
+    await until_blocked(first, second)
+
+    await hearing.send(b"0", dead)
+    await hearing.send(b"1", dead)
+    await turns(pause)
+    first.cancel()
+
+    told = [await outcome(first), await outcome(second)]
+    data = [error.data for error in told if isinstance(error, aioudp.NetworkError)]
+    missing = {b"0", b"1"} - set(data)
+    data += [error.data for error in await errors_of(hearing, len(missing))]
+    assert data == [b"0", b"1"]
+
+
+async def test_iterating_over_errors_ends_at_close(
+    hearing: aioudp.Endpoint, dead: Any
+) -> None:
+    """And not before."""
+    told = []
+    for number in range(3):
+        await hearing.send(b"%d" % number, dead)
+
+    async with asyncio.timeout(5):
+        async for error in hearing.errors():
+            told.append(error.data)
+            if len(told) == 3:
+                hearing.close()
+
+    assert told == [b"0", b"1", b"2"]
+
+
+async def test_closing_wakes_every_task(
+    hearing: aioudp.Endpoint, until_blocked: UntilBlocked
+) -> None:
+    """Those that wait, and those that come later, get EndpointClosedError."""
+    waiting = [asyncio.create_task(hearing.recv_error()) for _ in range(3)]
+    await until_blocked(*waiting)
+
+    hearing.close()
+
+    for task in waiting:
+        with pytest.raises(aioudp.EndpointClosedError):
+            await task
+    with pytest.raises(aioudp.EndpointClosedError):
+        await hearing.recv_error()
+
+
+async def test_closing_discards_what_nobody_took(
+    hearing: aioudp.Endpoint, dead: Any
+) -> None:
+    """As it does with datagrams; the counts stay."""
+    await hearing.send(b"lost", dead)
+    await heard(hearing, 1)
+
+    hearing.close()
+
+    with pytest.raises(aioudp.EndpointClosedError):
+        await hearing.recv_error()
+    assert hearing.stats().receive_errors == 1
+
+
+async def test_opening_and_closing_leaves_no_descriptor(
+    endpoints: Endpoints, dead: Any
+) -> None:
+    """Nor does an error that is pending at close."""
+    await endpoints.bind()  # what the loop opens for itself is open now
+    before = descriptors()
+    for _ in range(3):
+        async with aioudp.bind((dead[0], 0), icmp_errors=True) as endpoint:
+            await endpoint.send(b"lost", dead)
+
+    assert descriptors() == before
+
+
+async def test_a_socket_that_was_closed_behind_its_back(
+    endpoints: Endpoints, dead: Any
+) -> None:
+    """The endpoint can still be closed, and nothing is left of it."""
+    before = descriptors()
+    endpoint = await endpoints.bind(icmp_errors=True)
+    await endpoint.send(b"lost", dead)
+
+    endpoint.get_extra_info("socket").close()
+    endpoint.close()
+
+    assert descriptors() == before
+
+
+# -- bounds
+
+
+async def test_the_newest_errors_are_kept(endpoints: Endpoints, dead: Any) -> None:
+    """As many as the queue holds; the others are counted."""
+    endpoint = await endpoints.bind(icmp_errors=True, queue_size=5)
+    for number in range(12):
+        await endpoint.send(b"%d" % number, dead)
+    await heard(endpoint, 12)
+
+    told = await errors_of(endpoint, 5)
+
+    assert [error.data for error in told] == [b"%d" % n for n in range(7, 12)]
+    assert endpoint.stats().receive_errors == 12
+    assert endpoint.stats().dropped_errors == 7
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Note the time of each event of a socket that hears of errors."""
+    seen: list[float] = []
+    on_ready = EpollWatcher._on_ready
+
+    def noted(self: EpollWatcher) -> None:
+        seen.append(time.monotonic())
+        on_ready(self)
+
+    monkeypatch.setattr(EpollWatcher, "_on_ready", noted)
+    return seen
+
+
+async def fill(endpoint: aioudp.Endpoint, live: socket.socket) -> None:
+    """Let the endpoint's queue get full, so that reading is paused."""
+    for number in range(20):
+        live.sendto(b"%d" % number, endpoint.local_addr)
+    await turns_until(lambda: not endpoint.transport.is_reading())
+
+
+@pytest.mark.parametrize("reading", [True, False])
+async def test_an_error_does_not_keep_the_loop_awake(
+    endpoints: Endpoints,
+    dead: Any,
+    live: socket.socket,
+    events: list[float],
+    reading: bool,
+) -> None:
+    """Also while reading is paused, and nobody asks for it (B137, B138)."""
+    endpoint = await endpoints.bind(icmp_errors=True, queue_size=5)
+    if not reading:
+        await fill(endpoint, live)
+    await endpoint.send(b"lost", dead)
+    await heard(endpoint, 1)
+
+    del events[:]
+    used = time.process_time()
+    await asyncio.sleep(1)  # the measurement
+    used = time.process_time() - used
+
+    assert len(events) <= 20
+    assert used < 0.05
+
+
+async def test_errors_are_heard_while_reading_is_paused(
+    endpoints: Endpoints, dead: Any, live: socket.socket
+) -> None:
+    """They do not wait for the datagrams, and the datagrams are all there."""
+    endpoint = await endpoints.bind(icmp_errors=True, queue_size=5)
+    await fill(endpoint, live)
+
+    await endpoint.send(b"lost", dead)
+
+    assert [error.data for error in await errors_of(endpoint, 1)] == [b"lost"]
+    async with asyncio.timeout(5):
+        data = [(await endpoint.recv()).data for _ in range(20)]
+    assert data == [b"%d" % number for number in range(20)]
+
+
+# -- protocols that hear of it
+
+
+class Closing(asyncio.DatagramProtocol):
+    """Closes its transport when it hears of an error."""
+
+    def __init__(self, transport: aioudp.DatagramTransport, how: str) -> None:
+        self.transport = transport
+        self.how = how
+        self.heard: list[aioudp.NetworkError] = []
+
+    def network_error_received(self, error: aioudp.NetworkError) -> None:
+        self.heard.append(error)
+        getattr(self.transport, self.how)()
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_a_protocol_may_close_when_it_hears_of_an_error(
+    hearing: aioudp.Endpoint, dead: Any, live: socket.socket, how: str
+) -> None:
+    """In the same event a datagram is ready; neither it nor an error follows (B139)."""
+    protocol = Closing(hearing.transport, how)
+    hearing.transport.set_protocol(protocol)
+    for _ in range(3):
+        hearing.transport.try_send(b"lost", dead)
+    live.sendto(b"payload", hearing.local_addr)
+
+    await turns_until(lambda: bool(protocol.heard))
+    await turns(10)
+
+    assert len(protocol.heard) == 1
+    assert hearing.transport.is_closing()
+
+
+async def test_a_protocol_need_not_hear_of_errors(
+    hearing: aioudp.Endpoint, dead: Any
+) -> None:
+    """They are counted, and asyncio's method for errors is not called (B142)."""
+
+    class Deaf(asyncio.DatagramProtocol):
+        def error_received(self, exc: Exception) -> None:
+            raise AssertionError(exc)
+
+    hearing.transport.set_protocol(Deaf())
+    for _ in range(3):
+        await hearing.send(b"lost", dead)
+
+    await heard(hearing, 3)
+
+
+async def test_a_protocol_that_raises_hears_of_the_next(
+    hearing: aioudp.Endpoint, dead: Any
+) -> None:
+    """Its mistake goes where those of any callback go."""
+    mistakes: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: mistakes.append(context["exception"]))
+    heard_of = []
+
+    class Failing(asyncio.DatagramProtocol):
+        def network_error_received(self, error: aioudp.NetworkError) -> None:
+            heard_of.append(error.data)
+            raise LookupError
+
+    hearing.transport.set_protocol(Failing())
+    for number in range(3):
+        await hearing.send(b"%d" % number, dead)
+    await turns_until(lambda: len(heard_of) == 3)
+
+    assert heard_of == [b"0", b"1", b"2"]
+    assert [type(mistake) for mistake in mistakes] == [LookupError] * 3
+
+
+# -- who has it
+
+
+async def test_an_adopted_socket_hears_of_errors(dead: Any, host: str) -> None:
+    """Also of those that were in its queue before."""
+    level, option = socket.IPPROTO_IP, 11  # IP_RECVERR, include/uapi/linux/in.h
+    if ":" in host:
+        level, option = socket.IPPROTO_IPV6, 25  # IPV6_RECVERR, linux/in6.h
+    with plain_socket(host) as sock:
+        sock.setsockopt(level, option, 1)
+        sock.sendto(b"before", dead)
+
+        async with aioudp.adopt(sock, icmp_errors=True) as endpoint:
+            await endpoint.send(b"after", dead)
+            told = await errors_of(endpoint, 2)
+
+    assert [error.data for error in told] == [b"before", b"after"]
+
+
+async def test_endpoints_for_broadcast_and_groups_hear_of_errors() -> None:
+    """Of what they send to one."""
+    group, interfaces = "239.255.77.3", ["127.0.0.1"]
+    options: Any = {"interfaces": interfaces, "icmp_errors": True}
+    with refusing_address("127.0.0.1") as dead:
+        async with (
+            aioudp.open_broadcast(0, **options) as broadcasting,
+            aioudp.open_multicast(group, 0, **options) as grouped,
+        ):
+            for endpoint in (broadcasting, grouped):
+                await endpoint.send_to(b"anybody?", dead)
+                async with asyncio.timeout(5):
+                    error = await endpoint.recv_error()
+                    await endpoint.send_to(b"again", dead)
+                    again = await anext(endpoint.errors())
+
+                assert (error.addr, error.data) == (dead, b"anybody?")
+                assert (again.addr, again.data) == (dead, b"again")
+
+
+def test_the_loop_transport_does_not_have_it() -> None:
+    """It is refused at the call: the loop's transport would spin."""
+    with pytest.raises(ValueError, match="icmp_errors needs the selector transport"):
+        aioudp.bind(("127.0.0.1", 0), icmp_errors=True, transport="loop")
+
+
+@unix_only
+@pytest.mark.parametrize("option", ["icmp_errors", "dont_fragment"])
+async def test_unix_sockets_do_not_have_it(tmp_path: Path, option: str) -> None:
+    """There is no network that could report anything."""
+    path = str(tmp_path / "socket")
+    options: Any = {option: True}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(path)
+        for opening in (
+            aioudp.bind(str(tmp_path / "other"), **options),
+            aioudp.connect(path, **options),
+            aioudp.adopt(sock, **options),
+        ):
+            with pytest.raises(ValueError, match=f"{option} is for IP sockets"):
+                await opening
+
+    assert os.listdir(tmp_path) == ["socket"]
