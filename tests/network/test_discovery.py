@@ -151,6 +151,21 @@ async def test_two_devices_with_one_address(home: Home) -> None:
     assert len({answers[0].addr[0] for answers in found}) == 1
 
 
+async def test_a_host_without_ipv4(home: Home) -> None:
+    """IPv6 devices are found. Otherwise only the host itself is left to ask."""
+    for device in home.devices:
+        home.links.near.ip(f"address flush dev {device} scope global")
+    search = home.search()
+
+    found = {data async for data, _ in search}
+
+    if home.group and ":" in home.group:
+        assert found == {device.encode() for device in home.devices}
+    else:
+        assert found == set()
+        assert told(search.outcomes) == {"lo": None}
+
+
 @pytest.mark.parametrize("named", [False, True], ids=["all", "named"])
 async def test_a_dead_link_is_told(home: Home, named: bool) -> None:
     """And the device behind the other one is found."""

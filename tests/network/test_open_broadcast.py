@@ -150,6 +150,24 @@ async def test_interfaces_come_and_go(two_links: TwoLinks, transport: Any) -> No
             assert gone == {DEVICE: errno.ENODEV}
 
 
+async def test_an_interface_gets_another_name(
+    two_links: TwoLinks, sinks: Sinks, transport: Any
+) -> None:
+    """Then it is there by its index and by its address, and gone by its old name."""
+    index = two_links.near.index(DEVICE)
+    ways: list[str | int] = [index, "198.51.100.1", DEVICE]
+    async with (
+        aioudp.open_broadcast(0, transport=transport) as endpoint,
+        aioudp.open_broadcast(0, interfaces=ways[:2], transport=transport) as by_index,
+        aioudp.open_broadcast(0, interfaces=ways[2:], transport=transport) as by_name,
+    ):
+        two_links.near.ip(f"link set {DEVICE} down", f"link set {DEVICE} name lan up")
+        port = port_of(sinks)
+        assert told(await endpoint.send(b"", port)) == {"lan": None, OTHER_DEVICE: None}
+        assert told(await by_index.send(b"", port)) == {"lan": None}
+        assert told(await by_name.send(b"", port)) == {DEVICE: errno.ENODEV}
+
+
 async def test_two_interfaces_on_one_network(
     two_links: TwoLinks, sinks: Sinks, transport: Any
 ) -> None:
