@@ -5,7 +5,8 @@ pass on what it gives for receiving. Sending is their own: one datagram goes out
 each interface, and what became of it is told for each, because one dead interface
 must not keep the others from being served.
 
-Imports ``_endpoint`` and, from below, ``_types`` and ``_transports.base``.
+Imports ``_endpoint`` and, from below, ``_errors``, ``_types`` and
+``_transports.base``.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from ._endpoint import Endpoint
+from ._errors import EndpointClosedError
 from ._transports.base import DatagramTransport
-from ._types import Address, Datagram, NetworkError, Payload, Stats
+from ._types import Address, Datagram, Message, NetworkError, Payload, Stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,10 @@ class FanoutEndpoint:
         """
         await self._endpoint.send(data, addr)
 
+    async def reply(self, message: Message, data: Payload) -> None:
+        """Answer a message, as :meth:`Endpoint.reply` does."""
+        await self._endpoint.reply(message, data)
+
     # -- receiving
 
     async def recv(self) -> Datagram:
@@ -94,6 +100,28 @@ class FanoutEndpoint:
         does.
         """
         return self._endpoint.recv_nowait()
+
+    async def recv_message(self) -> Message:
+        """Wait for the next datagram, as :meth:`Endpoint.recv_message` does.
+
+        Among what the kernel tells is the interface that it came by.
+        """
+        return await self._endpoint.recv_message()
+
+    async def recv_messages(self, max_messages: int | None = None) -> list[Message]:
+        """Wait for one datagram and return all that are there, as
+        :meth:`Endpoint.recv_messages` does.
+        """
+        return await self._endpoint.recv_messages(max_messages)
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Iterate over the datagrams as messages, as :meth:`Endpoint.messages` does."""
+        while True:
+            try:
+                message = await self.recv_message()
+            except EndpointClosedError:
+                return
+            yield message
 
     async def recv_error(self) -> NetworkError:
         """Wait for the next error of the network, as :meth:`Endpoint.recv_error` does.
