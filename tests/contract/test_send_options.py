@@ -46,7 +46,7 @@ class Witness:
     """A plain socket that sees how a datagram came."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+        self._sock: Any = sock  # on Windows it has no recvmsg
         self.addr = sock.getsockname()
         for level, option, _ in (_TOS[sock.family], _HOPS[sock.family]):
             sock.setsockopt(level, option, 1)

@@ -28,7 +28,8 @@ async def error_of(endpoint: aioudp.Endpoint) -> aioudp.NetworkError:
 
 def wait_for_error(endpoint: aioudp.Endpoint) -> None:
     """Return when the socket has an error to report, without a turn of the loop."""
-    poll = select.poll()
+    linux: Any = select  # Windows has no poll, and no network namespaces either
+    poll = linux.poll()
     poll.register(endpoint.fileno(), 0)  # errors are reported whatever is asked for
     assert poll.poll(5000)
 
