@@ -46,7 +46,7 @@ _NO_OPTIONS: Final = SendOptions()
 _T = TypeVar("_T")
 
 
-class _UntilClosed(AsyncIterator[_T]):
+class UntilClosed(AsyncIterator[_T]):
     """Iterates over what a call gives, until the endpoint is closed."""
 
     __slots__ = ("_call",)
@@ -253,7 +253,7 @@ class Endpoint:
             ValueError: As :meth:`recv_message`.
         """
         self._check_packet_info()
-        return _UntilClosed(self.recv_message)
+        return UntilClosed(self.recv_message)
 
     def _check_packet_info(self) -> None:
         if not self._packet_info:
@@ -302,7 +302,7 @@ class Endpoint:
         Raises:
             ValueError: If the endpoint was opened without ``icmp_errors=True``.
         """
-        return _UntilClosed(self._errors().take)
+        return UntilClosed(self._errors().take)
 
     def _errors(self) -> ErrorInbox:
         errors = self._protocol.errors

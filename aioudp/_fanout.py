@@ -5,8 +5,7 @@ pass on what it gives for receiving. Sending is their own: one datagram goes out
 each interface, and what became of it is told for each, because one dead interface
 must not keep the others from being served.
 
-Imports ``_endpoint`` and, from below, ``_errors``, ``_types`` and
-``_transports.base``.
+Imports ``_endpoint`` and, from below, ``_types`` and ``_transports.base``.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from ._endpoint import Endpoint
-from ._errors import EndpointClosedError
+from ._endpoint import Endpoint, UntilClosed
 from ._transports.base import DatagramTransport
 from ._types import Address, Datagram, Message, NetworkError, Payload, Stats
 
@@ -114,14 +112,10 @@ class FanoutEndpoint:
         """
         return await self._endpoint.recv_messages(max_messages)
 
-    async def messages(self) -> AsyncIterator[Message]:
+    def messages(self) -> AsyncIterator[Message]:
         """Iterate over the datagrams as messages, as :meth:`Endpoint.messages` does."""
-        while True:
-            try:
-                message = await self.recv_message()
-            except EndpointClosedError:
-                return
-            yield message
+        self._endpoint._check_packet_info()
+        return UntilClosed(self.recv_message)
 
     async def recv_error(self) -> NetworkError:
         """Wait for the next error of the network, as :meth:`Endpoint.recv_error` does.
