@@ -192,10 +192,10 @@ class SendOptions:
     """
 
     local_addr: str | Address | None = None
-    """The local address to send from: a host, or an address whose port is ignored."""
+    """The local address to send from, a host or an address whose port is ignored."""
 
     interface: int | str | None = None
-    """The interface to leave by: its index or its name."""
+    """The interface to leave by, its index or its name."""
 
     tos: int | None = None
     """The type of service or traffic class, from 0 to 255; the lower two bits are
