@@ -2,46 +2,41 @@
 
 It is a handle. The event loop keeps the transport and its protocol alive, and they do
 not know the endpoint; so an endpoint that is forgotten is garbage collected, says so
-with a ``ResourceWarning``, and closes. Sending is here, on the transport's exact
-methods; receiving is the protocol's business, but for the short way that every
-datagram takes when nobody waits and nothing is wrong.
+with a ``ResourceWarning``, and closes. Receiving is the protocol's business, and
+sending that of ``_sending``; here is only the short way that every datagram takes when
+nobody waits and nothing is wrong.
 
-Imports ``_protocol``, ``_error_inbox`` and ``_transports.base`` and, from below,
-``_types``, ``_errors``, ``_address``, ``_ancillary`` and ``_path_mtu``.
+Imports ``_protocol``, ``_sending``, ``_error_inbox`` and ``_transports.base`` and, from
+below, ``_types``, ``_errors``, ``_address``, ``_ancillary`` and ``_path_mtu``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
-from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from ._address import public_address
 from ._ancillary import SendOptions
 from ._error_inbox import ErrorInbox
-from ._errors import EndpointClosedError, SendManyError, TruncatedError
+from ._errors import EndpointClosedError
 from ._path_mtu import known_mtu
 from ._protocol import EndpointProtocol
-from ._transports.base import DatagramTransport, Prepared
+from ._sending import Sender, send_options
+from ._transports.base import DatagramTransport
 from ._types import (
     Address,
     Datagram,
     Message,
     NetworkError,
     Payload,
-    Received,
     Stats,
 )
 
 _TOP_UPS: Final = 2  # how often recv_many asks whether there is still more
-_CHUNK: Final = 1024  # datagrams of send_many between two turns of the event loop
-
-_NO_OPTIONS: Final = SendOptions()
 
 _T = TypeVar("_T")
 
@@ -61,26 +56,6 @@ class UntilClosed(AsyncIterator[_T]):
             raise StopAsyncIteration from None
 
 
-def _options(
-    local_addr: str | Address | None,
-    interface: int | str | None,
-    tos: int | None,
-    hop_limit: int | None,
-) -> SendOptions | None:
-    """Return the options of a call, or ``None`` if it has none."""
-    options = SendOptions(
-        local_addr=local_addr, interface=interface, tos=tos, hop_limit=hop_limit
-    )
-    return None if options == _NO_OPTIONS else options
-
-
-def _with_options(datagrams: Iterator[Any], options: SendOptions) -> Iterator[Any]:
-    """Give *options* to every pair; leave the rest to be checked."""
-    for item in datagrams:
-        pair = isinstance(item, tuple) and len(item) == 2
-        yield (*item, options) if pair else item
-
-
 class Endpoint:
     """A UDP socket, or a UNIX datagram socket, to await on.
 
@@ -95,11 +70,10 @@ class Endpoint:
 
     __slots__ = (
         "__weakref__",
-        "_blocked",
         "_items",
         "_packet_info",
         "_protocol",
-        "_sending",
+        "_sender",
         "_transport",
         "_try_send",
     )
@@ -117,8 +91,7 @@ class Endpoint:
         self._items: deque[Any] = protocol.items
         self._packet_info = packet_info
         self._try_send = transport.try_send
-        self._blocked = 0  # senders that wait for room or for another sender
-        self._sending = asyncio.Lock()
+        self._sender = Sender(transport)
 
     # -- receiving
 
@@ -388,13 +361,13 @@ class Endpoint:
             and tos is None
             and hop_limit is None
         ):
-            options = _options(local_addr, interface, tos, hop_limit)
-            if segment_size is not None:
-                await self._send_segments(data, addr, segment_size, options)
-            elif options is not None:
-                await self._send_steered(data, addr, options)
+            options = send_options(local_addr, interface, tos, hop_limit)
+            if segment_size is None:
+                await self._sender.send(data, addr, options)
+            else:
+                await self._sender.send_segments(data, addr, segment_size, options)
             return
-        if not self._blocked:
+        if not self._sender.blocked:
             try:
                 self._try_send(data, addr)
             except BlockingIOError:
@@ -403,7 +376,7 @@ class Endpoint:
                 return
         # Checked now, and copied: the caller may reuse the buffer while it waits.
         waiting = self._transport.prepare([(data, addr)])
-        await self._send_in_turn(lambda: self._transport.try_send_many(waiting) > 0)
+        await self._sender.in_turn(lambda: self._transport.try_send_many(waiting) > 0)
 
     async def send_many(
         self,
@@ -438,109 +411,8 @@ class Endpoint:
             ValueError: If a destination or an option is refused as in :meth:`send`.
                 Some of the datagrams before it may be out.
         """
-        errors: dict[int, OSError] = {}
-        done = 0
-        remaining: Iterator[Any] = iter(datagrams)
-        options = _options(local_addr, interface, tos, hop_limit)
-        if options is not None:
-            remaining = _with_options(remaining, options)
-        while chunk := list(islice(remaining, _CHUNK)):
-            if done:
-                await asyncio.sleep(0)
-            await self._send_chunk(self._transport.prepare(chunk), done, errors)
-            done += len(chunk)
-        if self.closed:
-            raise EndpointClosedError
-        if errors:
-            raise SendManyError(errors)
-
-    async def _send_chunk(
-        self, datagrams: Prepared, offset: int, errors: dict[int, OSError]
-    ) -> None:
-        position = 0
-
-        def attempt() -> bool:
-            nonlocal position
-            while position < len(datagrams):
-                try:
-                    position += self._transport.try_send_many(datagrams, position)
-                except BlockingIOError:
-                    raise
-                except OSError as exc:
-                    errors[offset + position] = exc
-                    position += 1
-            return True
-
-        if not self._at_once(attempt):
-            await self._send_in_turn(attempt)
-
-    async def _send_steered(
-        self, data: Payload, addr: Address | None, options: SendOptions
-    ) -> None:
-        prepared = self._transport.prepare([(data, addr, options)])
-
-        def attempt() -> bool:
-            return self._transport.try_send_many(prepared) > 0
-
-        if not self._at_once(attempt):
-            await self._send_in_turn(attempt)
-
-    async def _send_segments(
-        self,
-        data: Payload,
-        addr: Address | None,
-        segment_size: int,
-        options: SendOptions | None,
-    ) -> None:
-        if segment_size < 1:
-            raise ValueError(f"segment_size must be at least 1, got {segment_size}")
-        remaining = memoryview(data)
-        if not remaining.c_contiguous:
-            remaining = memoryview(bytes(data))
-        remaining = remaining.cast("B")
-        if len(remaining) <= segment_size:
-            if options is None:
-                await self.send(remaining, addr)
-            else:
-                await self._send_steered(remaining, addr, options)
-            return
-
-        def attempt() -> bool:
-            nonlocal remaining
-            sent = self._transport.try_send_segments(
-                remaining, segment_size, addr, options
-            )
-            remaining = remaining[sent:]
-            return not remaining
-
-        if not self._at_once(attempt):
-            remaining = memoryview(bytes(remaining))  # the caller may reuse the buffer
-            await self._send_in_turn(attempt)
-
-    def _at_once(self, attempt: Callable[[], bool]) -> bool:
-        """Make an attempt now, unless others wait. Return whether all is out."""
-        if self._blocked:
-            return False
-        try:
-            return attempt()
-        except BlockingIOError:
-            return False
-
-    async def _send_in_turn(self, attempt: Callable[[], bool]) -> None:
-        """Repeat *attempt* until it says that all is out, behind earlier senders."""
-        self._blocked += 1
-        try:
-            async with self._sending:
-                while True:
-                    try:
-                        if attempt():
-                            return
-                    except BlockingIOError:
-                        await self._transport.wait_writable()
-                    else:
-                        await asyncio.sleep(0)
-        finally:
-            self._blocked -= 1
+        options = send_options(local_addr, interface, tos, hop_limit)
+        await self._sender.send_many(datagrams, options)
 
     # -- closing
 
@@ -639,56 +511,3 @@ class Endpoint:
         state = "closed" if self.closed else f"local_addr={self.local_addr!r}"
         peer = "" if self.remote_addr is None else f" remote_addr={self.remote_addr!r}"
         return f"<Endpoint {state}{peer}>"
-
-
-class MessageEndpoint(Endpoint):
-    """An endpoint whose queue may hold messages, also where datagrams are asked for.
-
-    Apart, so that an ordinary endpoint need not look at what it returns.
-    """
-
-    __slots__ = ()
-
-    async def recv(self) -> Datagram:
-        if not self._items or self._protocol.detour:
-            await self._protocol.turn()
-        return _next_datagram(self._items)
-
-    async def recv_many(self, max_datagrams: int | None = None) -> list[Datagram]:
-        received: list[Any] = await super().recv_many(max_datagrams)
-        datagrams = []
-        left = deque(received)
-        try:
-            while left:
-                datagrams.append(_next_datagram(left))
-        except TruncatedError as exc:
-            if not datagrams:
-                raise
-            left.appendleft(exc.message)
-        finally:
-            self._items.extendleft(reversed(left))
-        return datagrams
-
-    def recv_nowait(self) -> Datagram:
-        self._protocol.turn_nowait()
-        return _next_datagram(self._items)
-
-    async def __anext__(self) -> Datagram:
-        try:
-            return await self.recv()
-        except EndpointClosedError:
-            raise StopAsyncIteration from None
-
-
-def _next_datagram(items: deque[Received]) -> Datagram:
-    """Take the oldest item, and return it as a plain datagram.
-
-    Raises:
-        TruncatedError: If it is only the beginning of one.
-    """
-    one = items.popleft()
-    if isinstance(one, Datagram):
-        return one
-    if one.truncated:
-        raise TruncatedError(one)
-    return Datagram(one.data, one.addr)

@@ -61,8 +61,7 @@ class FanoutEndpoint:
             return True
 
         try:
-            if not self._endpoint._at_once(attempt):
-                await self._endpoint._send_in_turn(attempt)
+            await self._endpoint._sender.until_out(attempt)
         except OSError as exc:
             return SendOutcome(interface, addr, exc)
         return SendOutcome(interface, addr)

@@ -21,10 +21,11 @@ from weakref import WeakValueDictionary
 
 from . import _address, _error_queue, _path_mtu, _sockets
 from ._address import SocketAddress
-from ._endpoint import Endpoint, MessageEndpoint
+from ._endpoint import Endpoint
 from ._error_inbox import ErrorInbox
 from ._implementation import batch_socket
 from ._inbox import Inbox
+from ._message_endpoint import MessageEndpoint
 from ._options import Options, Settings, check
 from ._protocol import EndpointProtocol
 from ._transports._socket import SocketTransport

@@ -403,8 +403,8 @@ async def test_order_behind_a_sender_that_waits(
 ) -> None:
     """A send with options keeps its place like any other, and can be cancelled."""
     endpoint = await endpoints.bind()
-    async with endpoint._sending:
-        endpoint._blocked += 1
+    async with endpoint._sender._turn:
+        endpoint._sender.blocked += 1
         waiting = [
             asyncio.ensure_future(endpoint.send(b"1", witness.addr, tos=1)),
             asyncio.ensure_future(endpoint.send(b"2", witness.addr, tos=2)),
@@ -412,7 +412,7 @@ async def test_order_behind_a_sender_that_waits(
         ]
         await until_blocked(*waiting)
         waiting[1].cancel()
-    endpoint._blocked -= 1
+    endpoint._sender.blocked -= 1
 
     await asyncio.gather(*waiting, return_exceptions=True)
 
