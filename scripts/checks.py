@@ -145,7 +145,8 @@ def all_tests(leg: Leg) -> None:
 
 def tests_on(name: str, interpreter: Path) -> Leg:
     """Run the tests of the library itself on another interpreter."""
-    elsewhere = ("benchmarks", "docs", "interop")
+    # The network's tests are about the kernel, which is the same for each.
+    elsewhere = ("benchmarks", "docs", "interop", "network")
 
     def steps(leg: Leg) -> None:
         groups = ("test",)
@@ -161,9 +162,7 @@ def readable(leg: Leg) -> None:
     """Run what the compiled batch I/O was tested with on its readable twin too."""
     python = main_environment(leg)
     what = ("tests/contract", "tests/network", "tests/properties")
-    leg.run(
-        python, *STRICT, *MEASURED, *what, AIOUDP_SPEEDUPS="0", COVERAGE_FILE=COVERAGE
-    )
+    leg.run(python, *STRICT, "-m", "pytest", "--quiet", *what, AIOUDP_SPEEDUPS="0")
 
 
 def sanitizers(leg: Leg) -> None:
@@ -190,7 +189,8 @@ def sanitizers(leg: Leg) -> None:
             "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's own are many
             "PYTHONMALLOC": "malloc",  # each object by itself, with a fence around it
         }
-        what = ("native", "contract/test_receiving.py", "contract/test_sending.py")
+        names = ("receiving", "sending", "messages", "send_options")
+        what = ("native", *(f"contract/test_{name}.py" for name in names))
         tests = [f"tests/{name}" for name in what]
         pytest = (main, "-X", "dev", "-m", "pytest", "--quiet", *tests)
         leg.run(*pytest, cwd=away / "run", **sanitized)
@@ -245,9 +245,9 @@ def wheel(leg: Leg) -> None:
         (built,) = away.glob("*.whl")
 
         copy_of_the_tests(away / "run")
-        what = f"{built}[all]"
+        extras = f"{built}[all]"
         environments.install(
-            away / "venv", sys.executable, leg.run, what, groups=("test",)
+            away / "venv", sys.executable, leg.run, extras, groups=("test",)
         )
         python = environments.interpreter(away / "venv")
         away = away / "run"
@@ -259,8 +259,10 @@ def wheel(leg: Leg) -> None:
         # nothing to some versions of it.
         path = os.pathsep.join((str(python.parent), os.environ["PATH"]))
         leg.run(checker, *complete, cwd=away, PATH=path)
-        pytest = ("-m", "pytest", "--quiet", "tests/contract")
-        leg.run(python, *STRICT, *pytest, "tests/unit/test_structure.py", cwd=away)
+        what = ("opening", "receiving", "sending", "messages", "closing")
+        tests = [f"tests/contract/test_{name}.py" for name in what]
+        pytest = ("-m", "pytest", "--quiet", "tests/unit/test_structure.py", *tests)
+        leg.run(python, *STRICT, *pytest, cwd=away)
 
 
 # -- running them
