@@ -198,11 +198,11 @@ class SendOptions:
     """
 
     local_addr: str | Address | None = None
-    """The local address to send from: a host, or an address whose port is ignored."""
+    """The local address to send from, a host or an address whose port is ignored."""
 
     interface: int | str | None = None
-    """The interface to leave by: its index or its name, which is looked up once, when
-    the options are made."""
+    """The interface to leave by, its index or its name; the name is looked up once,
+    when the options are made."""
 
     tos: int | None = None
     """The type of service or traffic class, from 0 to 255; the lower two bits are

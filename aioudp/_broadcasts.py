@@ -1,10 +1,10 @@
-"""Broadcast on one socket: the shared port, the addresses, the way out. No event loop.
+"""Broadcast on one socket: the addresses, and the way out. No event loop.
 
 A broadcast address does not say by which interface to leave: the routes choose one,
 for 255.255.255.255 as for a network that two interfaces are on. So the interface is
 set on the socket for each datagram, and taken back, or answers would be bound to it.
 
-Imports ``_interfaces`` and ``_sockets``.
+Imports ``_interfaces``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from ipaddress import ip_address
 from typing import Final
 
 from ._interfaces import Interface
-from ._sockets import SO_REUSEPORT
 
 LIMITED: Final = "255.255.255.255"
 """Everybody on the link, whatever their network is (RFC 919)."""
@@ -29,29 +28,6 @@ _OF_LOOPBACK: Final = "127.255.255.255"  # of 127.0.0.0/8; no system lists it
 # BSDs have no such option: there the routes choose.
 _IP_UNICAST_IF: Final = {"linux": 50, "win32": 31}.get(sys.platform)
 _IP_BOUND_IF: Final = {"darwin": 25}.get(sys.platform)
-
-
-def open_shared(port: int, *, reuse_port: bool = False) -> socket.socket:
-    """Return a non-blocking IPv4 socket on *port* of every address, shared with others.
-
-    Every socket on a port gets a copy of a broadcast, so sharing it takes nothing
-    from anybody; what is sent to one address goes to one socket. The BSDs ask for
-    SO_REUSEPORT where Linux and Windows ask for SO_REUSEADDR.
-    """
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        if not port:  # chosen before it is shared, or it may be one of those who share
-            sock.bind(("", 0))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if SO_REUSEPORT is not None and (reuse_port or sys.platform != "linux"):
-            sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
-        if port:
-            sock.bind(("", port))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 @contextlib.contextmanager

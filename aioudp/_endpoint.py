@@ -2,64 +2,46 @@
 
 It is a handle. The event loop keeps the transport and its protocol alive, and they do
 not know the endpoint; so an endpoint that is forgotten is garbage collected, says so
-with a ``ResourceWarning``, and closes. Sending is here, on the transport's exact
-methods; receiving is the protocol's business, but for the short way that every
-datagram takes when nobody waits and nothing is wrong.
+with a ``ResourceWarning``, and closes. Receiving is the protocol's business, and
+sending that of ``_sending``; here is only the short way that every datagram takes when
+nobody waits and nothing is wrong.
 
-Imports ``_protocol``, ``_error_inbox`` and ``_transports.base`` and, from below,
-``_types``, ``_errors``, ``_address``, ``_ancillary`` and ``_path_mtu``.
+Imports ``_protocol``, ``_sending``, ``_error_inbox`` and ``_transports.base`` and, from
+below, ``_types``, ``_errors``, ``_address``, ``_ancillary`` and ``_path_mtu``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
-from functools import partial
-from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from ._address import public_address
 from ._ancillary import SendOptions
 from ._error_inbox import ErrorInbox
-from ._errors import EndpointClosedError, SendManyError, TruncatedError
+from ._errors import EndpointClosedError
 from ._path_mtu import known_mtu
 from ._protocol import EndpointProtocol
-from ._transports.base import DatagramTransport, Prepared
+from ._sending import Sender, send_options
+from ._transports.base import DatagramTransport
 from ._types import (
     Address,
     Datagram,
     Message,
     NetworkError,
     Payload,
-    Received,
     Stats,
 )
 
 _TOP_UPS: Final = 2  # how often recv_many asks whether there is still more
-_CHUNK: Final = 1024  # datagrams of send_many between two turns of the event loop
 
 _T = TypeVar("_T")
 
 
-def _next_datagram(items: deque[Received]) -> Datagram:
-    """Take the oldest item, and return it as a plain datagram.
-
-    Raises:
-        TruncatedError: If it is only the beginning of one.
-    """
-    one = items.popleft()
-    if isinstance(one, Datagram):
-        return one
-    if one.truncated:
-        raise TruncatedError(one)
-    return Datagram(one.data, one.addr)
-
-
-class _UntilClosed(AsyncIterator[_T]):
+class UntilClosed(AsyncIterator[_T]):
     """Iterates over what a call gives, until the endpoint is closed."""
 
     __slots__ = ("_call",)
@@ -72,17 +54,6 @@ class _UntilClosed(AsyncIterator[_T]):
             return await self._call()
         except EndpointClosedError:
             raise StopAsyncIteration from None
-
-
-def _with_options(datagrams: Iterator[Any], options: SendOptions) -> Iterator[Any]:
-    """Give *options* to every pair; leave the rest to be checked."""
-    for item in datagrams:
-        try:
-            data, addr = item
-        except (TypeError, ValueError):
-            yield item
-        else:
-            yield data, addr, options
 
 
 class Endpoint:
@@ -99,13 +70,10 @@ class Endpoint:
 
     __slots__ = (
         "__weakref__",
-        "_blocked",
         "_items",
-        "_next",
         "_packet_info",
-        "_plain",
         "_protocol",
-        "_sending",
+        "_sender",
         "_transport",
         "_try_send",
     )
@@ -116,19 +84,14 @@ class Endpoint:
         protocol: EndpointProtocol,
         *,
         packet_info: bool = False,
-        plain: bool = True,
     ) -> None:
         self._transport = transport
         self._protocol = protocol
-        self._items = items = protocol.items
+        # Datagrams; other than in a subclass, nothing but these.
+        self._items: deque[Any] = protocol.items
         self._packet_info = packet_info
-        self._plain = plain  # whether every item is a datagram, as it is to be returned
-        # The oldest item, as a datagram; the caller has made sure that there is one.
-        take: Any = self._items.popleft if plain else partial(_next_datagram, items)
-        self._next: Callable[[], Datagram] = take
         self._try_send = transport.try_send
-        self._blocked = 0  # senders that wait for room or for another sender
-        self._sending = asyncio.Lock()
+        self._sender = Sender(transport)
 
     # -- receiving
 
@@ -153,9 +116,9 @@ class Endpoint:
                 place among the datagrams.
         """
         if self._items and not self._protocol.detour:
-            return self._next()
+            return self._items.popleft()  # type: ignore[no-any-return]
         await self._protocol.turn()
-        return self._next()
+        return self._items.popleft()  # type: ignore[no-any-return]
 
     async def recv_many(self, max_datagrams: int | None = None) -> list[Datagram]:
         """Wait for one datagram, and return all that are there, oldest first.
@@ -173,17 +136,13 @@ class Endpoint:
                 before ends the list, and is raised by the next call.
             ValueError: If *max_datagrams* is less than 1.
         """
-        received: list[Any] = await self._receive(max_datagrams)
-        return received if self._plain else self._datagrams(received)
-
-    async def _receive(self, max_datagrams: int | None) -> list[Received]:
         if max_datagrams is not None and max_datagrams < 1:
             raise ValueError(f"max_datagrams must be at least 1, got {max_datagrams}")
         protocol, inbox = self._protocol, self._protocol.inbox
         queued = bool(self._items) and not protocol.detour
         if not queued:
             await protocol.turn()
-        datagrams = inbox.take(max_datagrams)
+        datagrams: list[Any] = inbox.take(max_datagrams)
         # What else has arrived by now need not pass through the queue.
         if max_datagrams is None:
             for _ in range(0 if queued else _TOP_UPS):
@@ -208,34 +167,19 @@ class Endpoint:
             TruncatedError: As :meth:`recv`.
         """
         self._protocol.turn_nowait()
-        return self._next()
+        return self._items.popleft()  # type: ignore[no-any-return]
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Datagram:
         if self._items and not self._protocol.detour:
-            return self._next()
+            return self._items.popleft()  # type: ignore[no-any-return]
         try:
             await self._protocol.turn()
         except EndpointClosedError:
             raise StopAsyncIteration from None
-        return self._next()
-
-    def _datagrams(self, received: list[Received]) -> list[Datagram]:
-        """Return the datagrams up to a truncated one; what stays is put back."""
-        datagrams = []
-        left = deque(received)
-        try:
-            while left:
-                datagrams.append(_next_datagram(left))
-        except TruncatedError as exc:
-            if not datagrams:
-                raise
-            left.appendleft(exc.message)
-        finally:
-            self._items.extendleft(reversed(left))
-        return datagrams
+        return self._items.popleft()  # type: ignore[no-any-return]
 
     # -- receiving with what the kernel knows
 
@@ -253,8 +197,7 @@ class Endpoint:
         self._check_packet_info()
         if not self._items or self._protocol.detour:
             await self._protocol.turn()
-        message: Any = self._items.popleft()
-        return message  # type: ignore[no-any-return]
+        return self._items.popleft()  # type: ignore[no-any-return]
 
     async def recv_messages(self, max_messages: int | None = None) -> list[Message]:
         """Wait for one datagram and return all that are there, as messages.
@@ -270,7 +213,7 @@ class Endpoint:
             ValueError: As :meth:`recv_message`, and if *max_messages* is less than 1.
         """
         self._check_packet_info()
-        messages: list[Any] = await self._receive(max_messages)
+        messages: list[Any] = await Endpoint.recv_many(self, max_messages)
         return messages
 
     def messages(self) -> AsyncIterator[Message]:
@@ -283,7 +226,7 @@ class Endpoint:
             ValueError: As :meth:`recv_message`.
         """
         self._check_packet_info()
-        return _UntilClosed(self.recv_message)
+        return UntilClosed(self.recv_message)
 
     def _check_packet_info(self) -> None:
         if not self._packet_info:
@@ -332,7 +275,7 @@ class Endpoint:
         Raises:
             ValueError: If the endpoint was opened without ``icmp_errors=True``.
         """
-        return _UntilClosed(self._errors().take)
+        return UntilClosed(self._errors().take)
 
     def _errors(self) -> ErrorInbox:
         errors = self._protocol.errors
@@ -411,18 +354,20 @@ class Endpoint:
                 *segment_size* is less than 1; or if an option is refused by
                 :class:`aioudp.SendOptions`, or is not to be had on this system.
         """
-        options = None
-        if not (local_addr is interface is tos is hop_limit is None):
-            options = SendOptions(
-                local_addr=local_addr, interface=interface, tos=tos, hop_limit=hop_limit
-            )
-        if segment_size is not None:
-            await self._send_segments(data, addr, segment_size, options)
+        if not (
+            segment_size is None
+            and local_addr is None
+            and interface is None
+            and tos is None
+            and hop_limit is None
+        ):
+            options = send_options(local_addr, interface, tos, hop_limit)
+            if segment_size is None:
+                await self._sender.send(data, addr, options)
+            else:
+                await self._sender.send_segments(data, addr, segment_size, options)
             return
-        if options is not None:
-            await self._send_steered(data, addr, options)
-            return
-        if not self._blocked:
+        if not self._sender.blocked:
             try:
                 self._try_send(data, addr)
             except BlockingIOError:
@@ -431,7 +376,7 @@ class Endpoint:
                 return
         # Checked now, and copied: the caller may reuse the buffer while it waits.
         waiting = self._transport.prepare([(data, addr)])
-        await self._send_in_turn(lambda: self._transport.try_send_many(waiting) > 0)
+        await self._sender.in_turn(lambda: self._transport.try_send_many(waiting) > 0)
 
     async def send_many(
         self,
@@ -466,111 +411,8 @@ class Endpoint:
             ValueError: If a destination or an option is refused as in :meth:`send`.
                 Some of the datagrams before it may be out.
         """
-        errors: dict[int, OSError] = {}
-        done = 0
-        remaining: Iterator[Any] = iter(datagrams)
-        if not (local_addr is interface is tos is hop_limit is None):
-            options = SendOptions(
-                local_addr=local_addr, interface=interface, tos=tos, hop_limit=hop_limit
-            )
-            remaining = _with_options(remaining, options)
-        while chunk := list(islice(remaining, _CHUNK)):
-            if done:
-                await asyncio.sleep(0)
-            await self._send_chunk(self._transport.prepare(chunk), done, errors)
-            done += len(chunk)
-        if self.closed:
-            raise EndpointClosedError
-        if errors:
-            raise SendManyError(errors)
-
-    async def _send_chunk(
-        self, datagrams: Prepared, offset: int, errors: dict[int, OSError]
-    ) -> None:
-        position = 0
-
-        def attempt() -> bool:
-            nonlocal position
-            while position < len(datagrams):
-                try:
-                    position += self._transport.try_send_many(datagrams, position)
-                except BlockingIOError:
-                    raise
-                except OSError as exc:
-                    errors[offset + position] = exc
-                    position += 1
-            return True
-
-        if not self._at_once(attempt):
-            await self._send_in_turn(attempt)
-
-    async def _send_steered(
-        self, data: Payload, addr: Address | None, options: SendOptions
-    ) -> None:
-        prepared = self._transport.prepare([(data, addr, options)])
-
-        def attempt() -> bool:
-            return self._transport.try_send_many(prepared) > 0
-
-        if not self._at_once(attempt):
-            await self._send_in_turn(attempt)
-
-    async def _send_segments(
-        self,
-        data: Payload,
-        addr: Address | None,
-        segment_size: int,
-        options: SendOptions | None,
-    ) -> None:
-        if segment_size < 1:
-            raise ValueError(f"segment_size must be at least 1, got {segment_size}")
-        remaining = memoryview(data)
-        if not remaining.c_contiguous:
-            remaining = memoryview(bytes(data))
-        remaining = remaining.cast("B")
-        if len(remaining) <= segment_size:
-            if options is None:
-                await self.send(remaining, addr)
-            else:
-                await self._send_steered(remaining, addr, options)
-            return
-
-        def attempt() -> bool:
-            nonlocal remaining
-            sent = self._transport.try_send_segments(
-                remaining, segment_size, addr, options
-            )
-            remaining = remaining[sent:]
-            return not remaining
-
-        if not self._at_once(attempt):
-            remaining = memoryview(bytes(remaining))  # the caller may reuse the buffer
-            await self._send_in_turn(attempt)
-
-    def _at_once(self, attempt: Callable[[], bool]) -> bool:
-        """Make an attempt now, unless others wait. Return whether all is out."""
-        if self._blocked:
-            return False
-        try:
-            return attempt()
-        except BlockingIOError:
-            return False
-
-    async def _send_in_turn(self, attempt: Callable[[], bool]) -> None:
-        """Repeat *attempt* until it says that all is out, behind earlier senders."""
-        self._blocked += 1
-        try:
-            async with self._sending:
-                while True:
-                    try:
-                        if attempt():
-                            return
-                    except BlockingIOError:
-                        await self._transport.wait_writable()
-                    else:
-                        await asyncio.sleep(0)
-        finally:
-            self._blocked -= 1
+        options = send_options(local_addr, interface, tos, hop_limit)
+        await self._sender.send_many(datagrams, options)
 
     # -- closing
 

@@ -26,7 +26,7 @@ class ErrorInbox:
         self._turn = asyncio.Lock()  # fair: who comes first is served first
         self._arrived = asyncio.Event()
         self._closed = False
-        self.dropped = 0
+        self.dropped: int = 0
         """Errors that made room for newer ones."""
 
     def put(self, error: NetworkError) -> None:

@@ -14,7 +14,7 @@ subclass, everything a caller gets wrong as :class:`TypeError` or
 
 from __future__ import annotations
 
-from ._types import Message
+from ._types import Address, Message
 
 
 class UDPError(Exception):
@@ -48,13 +48,13 @@ class TruncatedError(UDPError):
 
     def __init__(self, message: Message) -> None:
         super().__init__(message)
-        self.message = message
+        self.message: Message = message
         """What is known of it, as :meth:`Endpoint.recv_message` would return it."""
-        self.data = message.data
+        self.data: bytes = message.data
         """Its beginning."""
-        self.addr = message.addr
+        self.addr: Address = message.addr
         """Who sent it."""
-        self.length = message.full_length
+        self.length: int | None = message.full_length
         """The length in bytes that it had."""
 
     def __str__(self) -> str:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from ._endpoint import Endpoint
+from ._endpoint import Endpoint, UntilClosed
 from ._transports.base import DatagramTransport
-from ._types import Address, Datagram, NetworkError, Payload, Stats
+from ._types import Address, Datagram, Message, NetworkError, Payload, Stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,7 @@ class FanoutEndpoint:
             return True
 
         try:
-            if not self._endpoint._at_once(attempt):
-                await self._endpoint._send_in_turn(attempt)
+            await self._endpoint._sender.until_out(attempt)
         except OSError as exc:
             return SendOutcome(interface, addr, exc)
         return SendOutcome(interface, addr)
@@ -76,6 +75,10 @@ class FanoutEndpoint:
         at the address that the question came from.
         """
         await self._endpoint.send(data, addr)
+
+    async def reply(self, message: Message, data: Payload) -> None:
+        """Answer a message, as :meth:`Endpoint.reply` does."""
+        await self._endpoint.reply(message, data)
 
     # -- receiving
 
@@ -94,6 +97,24 @@ class FanoutEndpoint:
         does.
         """
         return self._endpoint.recv_nowait()
+
+    async def recv_message(self) -> Message:
+        """Wait for the next datagram, as :meth:`Endpoint.recv_message` does.
+
+        Among what the kernel tells is the interface that it came by.
+        """
+        return await self._endpoint.recv_message()
+
+    async def recv_messages(self, max_messages: int | None = None) -> list[Message]:
+        """Wait for one datagram and return all that are there, as
+        :meth:`Endpoint.recv_messages` does.
+        """
+        return await self._endpoint.recv_messages(max_messages)
+
+    def messages(self) -> AsyncIterator[Message]:
+        """Iterate over the datagrams as messages, as :meth:`Endpoint.messages` does."""
+        self._endpoint._check_packet_info()
+        return UntilClosed(self.recv_message)
 
     async def recv_error(self) -> NetworkError:
         """Wait for the next error of the network, as :meth:`Endpoint.recv_error` does.

@@ -5,7 +5,7 @@ which name the interface by its index. The socket module does not know them; the
 values are those of include/uapi/linux/in.h on Linux, bsd/netinet/in.h on macOS and
 the BSDs, ws2ipdef.h on Windows.
 
-What a closed socket was in, the kernel leaves. Imports ``_sockets``.
+What a closed socket was in, the kernel leaves. Imports nothing of the package.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ import socket
 import struct
 import sys
 from typing import Final
-
-from ._sockets import SO_REUSEPORT
 
 if sys.platform == "linux":
     _JOIN, _LEAVE, _JOIN_SOURCE, _LEAVE_SOURCE = 42, 45, 46, 47
@@ -41,28 +39,6 @@ _LEVEL: Final = {
     socket.AF_INET: socket.IPPROTO_IP,
     socket.AF_INET6: socket.IPPROTO_IPV6,
 }
-
-
-def open_shared(family: int, port: int, *, reuse_port: bool = False) -> socket.socket:
-    """Return a non-blocking socket on *port* of every address, shared with others.
-
-    Every socket on a port gets a copy of what is sent to a group, so sharing it
-    takes nothing from anybody; what is sent to one address goes to one socket.
-    The BSDs ask for SO_REUSEPORT where Linux and Windows ask for SO_REUSEADDR.
-    """
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if SO_REUSEPORT is not None and (reuse_port or sys.platform != "linux"):
-            sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(("", port))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def set_up(sock: socket.socket, *, ttl: int, loop: bool) -> None:

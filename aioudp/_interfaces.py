@@ -1,9 +1,7 @@
 """The network interfaces of this machine, with their addresses and their state.
 
-The socket module knows names and indexes alone; the rest is asked of getifaddrs(3),
-which Linux, macOS and the BSDs have. Elsewhere interfaces have no addresses here.
-
-Imports nothing of the package.
+The socket module knows names and indexes alone; the rest is told by ``_ifaddrs``.
+Imports that and nothing else of the package.
 """
 
 from __future__ import annotations
@@ -11,25 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, Final
 
-# include/uapi/linux/if.h; net/if.h of the BSDs has other values for the last two. Linux
-# puts IFF_RUNNING off for up to a second after the carrier went, not IFF_LOWER_UP.
-_FLAGS: Final = {
-    "up": 0x1,
-    "broadcast": 0x2,
-    "loopback": 0x8,
-    "running": 0x10000 if sys.platform == "linux" else 0x40,
-    "multicast": 0x1000 if sys.platform == "linux" else 0x8000,
-}
-
-_MAX_ENTRIES: Final = 100_000
-"""Of one list; a longer one is taken for a broken one."""
+from ._ifaddrs import Entry, by_getifaddrs, by_psutil
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,39 +41,76 @@ class Interface:
 def interfaces() -> list[Interface]:
     """Return the interfaces of this machine, in the order of their indexes.
 
+    On Windows their addresses and flags are known if psutil is installed, and their
+    names are then those that Windows shows, as in ``"Wi-Fi"``.
+
     Raises:
         OSError: If the system does not tell.
     """
-    addresses: dict[str, list[str]] = {}
-    broadcasts: dict[str, list[str]] = {}
-    flags: dict[str, int] = {}
-    for name, bits, addr, broadcast in _entries():
-        flags[name] = bits
-        if addr is not None:
-            addresses.setdefault(name, []).append(addr)
-        # glibc tells the address itself where there is no broadcast address.
-        if broadcast not in (None, addr):
-            broadcasts.setdefault(name, []).append(broadcast)
+    names = dict(socket.if_nameindex())
+    indexes = {name: index for index, name in names.items()}
+    entries: dict[int, list[Entry]] = {index: [] for index in names}
+    for entry in _entries():
+        index = indexes.get(entry.name) or _index_of_alias(entry.name)
+        if index in entries:  # or it came since
+            entries[index].append(entry)
+            names[index] = entry.name
     return [
         Interface(
-            name,
+            names[index],
             index,
-            tuple(addresses.get(name, ())),
-            tuple(broadcasts.get(name, ())),
-            frozenset(flag for flag in _FLAGS if flags.get(name, 0) & _FLAGS[flag]),
+            tuple(one.addr for one in entries[index] if one.addr),
+            # glibc tells the address itself where there is no broadcast address.
+            tuple(
+                one.broadcast
+                for one in entries[index]
+                if one.broadcast not in (None, one.addr)
+            ),
+            frozenset().union(*(one.flags for one in entries[index])),
         )
-        for index, name in sorted(socket.if_nameindex())
+        for index in sorted(names)
     ]
 
 
-def choose(wanted: Sequence[str | int]) -> list[Interface]:
+def _entries() -> Iterable[Entry]:
+    if sys.platform != "win32":
+        return by_getifaddrs()
+    try:
+        return list(by_psutil())
+    except ImportError:
+        return ()
+
+
+def _index_of_alias(name: str) -> int:
+    """Return the index of an interface by the name that Windows shows; 0 for none.
+
+    The socket module knows it by another name.
+    """
+    if sys.platform == "win32":
+        import ctypes
+
+        helper = ctypes.WinDLL("iphlpapi")  # netioapi.h
+        luid, index = ctypes.c_uint64(), ctypes.c_uint32()
+        if not helper.ConvertInterfaceAliasToLuid(
+            ctypes.c_wchar_p(name), ctypes.byref(luid)
+        ):
+            helper.ConvertInterfaceLuidToIndex(ctypes.byref(luid), ctypes.byref(index))
+        return index.value
+    return 0
+
+
+def choose(
+    wanted: Sequence[str | int], present: Sequence[Interface] | None = None
+) -> list[Interface]:
     """Return interfaces by name, by index or by one of their addresses; each once.
+
+    They are looked for among those that are *present*; default: as they are now.
 
     Raises:
         OSError: ENODEV if there is no such interface; the message names it.
         TypeError: If an item is neither a str nor an int.
     """
-    present = interfaces()
+    present = interfaces() if present is None else present
     chosen: dict[int, Interface] = {}
     for item in wanted:
         if not isinstance(item, (str, int)) or isinstance(item, bool):
@@ -104,13 +126,18 @@ def choose(wanted: Sequence[str | int]) -> list[Interface]:
     return list(chosen.values())
 
 
-def look(item: str | int) -> tuple[str, Interface | OSError]:
-    """Return an interface as it is now, and its name; or why there is none."""
-    try:
-        link = choose([item])[0]
-    except OSError as exc:
-        return str(item), exc
-    return usable(link)
+def look(
+    wanted: Sequence[str | int], present: Sequence[Interface]
+) -> list[tuple[str, Interface | OSError]]:
+    """Return interfaces, each once, with their names; or why one cannot be used."""
+    found: dict[str, Interface | OSError] = {}
+    for item in wanted:
+        try:
+            name, link = usable(*choose([item], present))
+        except OSError as exc:
+            name, link = str(item), exc
+        found.setdefault(name, link)
+    return list(found.items())
 
 
 def usable(link: Interface) -> tuple[str, Interface | OSError]:
@@ -131,62 +158,3 @@ def _usual_spelling(item: str | int) -> str | int:
         except ValueError:
             pass
     return item
-
-
-def _entries() -> Iterator[tuple[str, int, str | None, str | None]]:
-    """Yield name, flags, address and broadcast address, for each address there is."""
-    if sys.platform == "win32":
-        return
-    import ctypes  # only here: importing it takes longer than the library itself
-
-    class Entry(ctypes.Structure):
-        """struct ifaddrs; the same on Linux, macOS and the BSDs."""
-
-    Entry._fields_ = [
-        ("next", ctypes.POINTER(Entry)),
-        ("name", ctypes.c_char_p),
-        ("flags", ctypes.c_uint),
-        ("addr", ctypes.c_void_p),
-        ("netmask", ctypes.c_void_p),
-        ("broadcast", ctypes.c_void_p),
-        ("data", ctypes.c_void_p),
-    ]
-    library = ctypes.CDLL(None, use_errno=True)
-    head = ctypes.POINTER(Entry)()
-    if library.getifaddrs(ctypes.byref(head)) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    try:
-        entry: Any = head
-        for _ in range(_MAX_ENTRIES):
-            if not entry:
-                return
-            one = entry.contents
-            has_broadcast = one.flags & _FLAGS["broadcast"] and one.broadcast
-            yield (
-                os.fsdecode(one.name),
-                one.flags,
-                _host(one.addr, ctypes.string_at),
-                _host(one.broadcast, ctypes.string_at) if has_broadcast else None,
-            )
-            entry = one.next
-    finally:
-        library.freeifaddrs(head)
-
-
-def _host(pointer: int | None, read: Any) -> str | None:
-    """Return the host of the sockaddr that the system has there; ``None`` for none."""
-    if not pointer:
-        return None
-    if sys.platform == "linux":
-        (family,) = struct.unpack("=H", read(pointer, 2))
-    else:  # its length stands first
-        family = read(pointer, 2)[1]
-    if family == socket.AF_INET:
-        return socket.inet_ntop(socket.AF_INET, read(pointer + 4, 4))
-    if family != socket.AF_INET6:
-        return None
-    packed = bytearray(read(pointer + 8, 16))
-    if sys.platform != "linux" and packed[:2] == b"\xfe\x80":
-        packed[2:4] = bytes(2)  # where the BSDs keep the zone
-    return socket.inet_ntop(socket.AF_INET6, packed)

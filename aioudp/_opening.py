@@ -25,6 +25,7 @@ from ._endpoint import Endpoint
 from ._error_inbox import ErrorInbox
 from ._implementation import batch_socket
 from ._inbox import Inbox
+from ._message_endpoint import MessageEndpoint
 from ._options import Options, Settings, check
 from ._protocol import EndpointProtocol
 from ._transports._socket import SocketTransport
@@ -335,8 +336,9 @@ async def _start(
         path=path,
         adopted=adopted,
     )
-    plain = not settings.packet_info and settings.max_datagram_size is None
-    return Endpoint(transport, protocol, packet_info=settings.packet_info, plain=plain)
+    if settings.packet_info or settings.max_datagram_size is not None:
+        return MessageEndpoint(transport, protocol, packet_info=settings.packet_info)
+    return Endpoint(transport, protocol)
 
 
 async def start_transport(

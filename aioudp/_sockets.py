@@ -2,7 +2,7 @@
 
 Port sharing is never switched on unless asked for. SO_REUSEADDR on a datagram
 socket lets another process, even of another user, bind the same port and take every
-datagram (bpo-37228), so nothing here sets it.
+datagram (bpo-37228), so nothing here sets it; ``_shared_port`` does.
 
 Imports ``_types``, ``_errors``, ``_address`` and ``_ancillary``.
 """

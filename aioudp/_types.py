@@ -56,28 +56,28 @@ class Message(NamedTuple):
     """Who sent it."""
 
     local_addr: Address | None = None
-    """Where it was sent to: an address of this machine, of a group, or a broadcast
-    address, with the endpoint's port."""
+    """The address it was sent to, of this machine, of a group, or a broadcast address,
+    with the endpoint's port."""
 
     interface: int | None = None
     """The index of the interface that it came by."""
 
     tos: int | None = None
-    """The IPv4 type of service or the IPv6 traffic class: DSCP in the upper six bits,
-    ECN in the lower two (RFC 2474, RFC 3168)."""
+    """The IPv4 type of service or the IPv6 traffic class, with DSCP in the upper six
+    bits and ECN in the lower two (RFC 2474, RFC 3168)."""
 
     hop_limit: int | None = None
     """What was left of its IPv4 time to live or IPv6 hop limit."""
 
     timestamp: float | None = None
-    """When it arrived, in seconds since the epoch: what ``timestamp_ns`` says, rounded
-    to what a float holds, about 0.2 microseconds."""
+    """When it arrived, in seconds since the epoch. This is ``timestamp_ns``, rounded to
+    what a float holds, about 0.2 microseconds."""
 
     truncated: bool = False
     """Whether it was longer than the option ``max_datagram_size`` allows."""
 
     timestamp_ns: int | None = None
-    """When it arrived, in nanoseconds since the epoch: by the kernel's clock or, with
+    """When it arrived, in nanoseconds since the epoch, by the kernel's clock or, with
     ``timestamps="hardware"``, by that of the network device."""
 
     full_length: int | None = None

@@ -4,26 +4,27 @@ One socket, bound to every address, since on most systems one that is bound to a
 single address hears no broadcast. It is never connected: answers come from addresses
 that nobody has named. Which interfaces there are is looked at for each send.
 
-Imports ``_fanout``, ``_opening``, ``_options``, ``_broadcasts`` and ``_interfaces``
-and, from below, ``_endpoint``, ``_errors``, ``_group_address`` and ``_types``.
+Imports ``_fanout``, ``_opening``, ``_options``, ``_broadcasts``, ``_interfaces`` and
+``_shared_port`` and, from below, ``_endpoint``, ``_errors``, ``_group_address`` and
+``_types``.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Unpack
 
-from . import _broadcasts
+from . import _broadcasts, _interfaces
 from ._endpoint import Endpoint
-from ._errors import EndpointClosedError, with_context
+from ._errors import EndpointClosedError
 from ._fanout import FanoutEndpoint, SendOutcome
 from ._group_address import Interfaces, check_number
-from ._interfaces import Interface, choose, look, usable
-from ._interfaces import interfaces as all_interfaces
+from ._interfaces import Interface
 from ._opening import Opening, adopt
 from ._options import Options, check
-from ._types import Address, Datagram, Payload
+from ._shared_port import open_shared
+from ._types import Address, Datagram, Message, Payload
 
 _SYSTEMS_CHOICE = Interface("", 0, (), (), frozenset())
 
@@ -72,11 +73,8 @@ def open_broadcast(
 
     async def open_() -> BroadcastEndpoint:
         if wanted is not None:
-            choose(wanted)
-        try:
-            sock = _broadcasts.open_shared(port, reuse_port=settings.reuse_port)
-        except OSError as exc:
-            raise with_context(exc, f"binding to port {port}") from None
+            _interfaces.choose(wanted)
+        sock = open_shared(socket.AF_INET, port, reuse_port=settings.reuse_port)
         try:
             endpoint = await adopt(sock, broadcast=True, **rest)
         except BaseException:
@@ -124,7 +122,7 @@ class BroadcastEndpoint(FanoutEndpoint):
         self._receive_own = receive_own
         self._served: set[int] = set()  # by index, of those that nobody named
         self._own: frozenset[Address] = frozenset()
-        self._note_own(all_interfaces())
+        self._note_own(_interfaces.interfaces())
         if not receive_own and not self._own:
             raise ValueError("receive_own=False is not supported on this system")
 
@@ -182,24 +180,16 @@ class BroadcastEndpoint(FanoutEndpoint):
 
         return send
 
-    def _destinations(self) -> Iterator[tuple[str, Interface | OSError]]:
-        """Yield where to send to now, each interface once.
+    def _destinations(self) -> list[tuple[str, Interface | OSError]]:
+        """Return where to send to now, each interface once.
 
         One that cannot be used is there with its error.
         """
-        present = all_interfaces()
+        present = _interfaces.interfaces()
         self._note_own(present)
         if self._interfaces is None:
-            chosen = self._suitable(present)
-            yield from map(usable, chosen)
-            return
-        seen: set[int] = set()
-        for item in self._interfaces:
-            name, found = look(item)
-            if isinstance(found, OSError) or found.index not in seen:
-                yield name, found
-            if isinstance(found, Interface):
-                seen.add(found.index)
+            return [_interfaces.usable(link) for link in self._suitable(present)]
+        return _interfaces.look(self._interfaces, present)
 
     def _suitable(self, present: list[Interface]) -> list[Interface]:
         serving = {link.index for link in present if _broadcasts.serves(link)}
@@ -236,12 +226,30 @@ class BroadcastEndpoint(FanoutEndpoint):
             pass
         return datagram
 
+    async def recv_message(self) -> Message:
+        """Wait for the next datagram, as :meth:`Endpoint.recv_message` does.
+
+        Among what the kernel tells is the interface that it came by.
+        """
+        while self._is_own(message := await self._endpoint.recv_message()):
+            pass
+        return message
+
+    async def recv_messages(self, max_messages: int | None = None) -> list[Message]:
+        """Wait for one datagram and return all that are there, as
+        :meth:`Endpoint.recv_messages` does.
+        """
+        while True:
+            messages = await self._endpoint.recv_messages(max_messages)
+            if heard := [one for one in messages if not self._is_own(one)]:
+                return heard
+
     async def __anext__(self) -> Datagram:
         while self._is_own(datagram := await self._endpoint.__anext__()):
             pass
         return datagram
 
-    def _is_own(self, datagram: Datagram) -> bool:
+    def _is_own(self, datagram: Datagram | Message) -> bool:
         return not self._receive_own and datagram.addr in self._own
 
     def _note_own(self, present: list[Interface]) -> None:

@@ -125,7 +125,6 @@ class Discovery:
     """
 
     __slots__ = (
-        "_asked",
         "_deadline",
         "_endpoint",
         "_interval",
@@ -156,7 +155,7 @@ class Discovery:
         self._timeout = timeout
         self._repeat = repeat
         self._key = key
-        self._started = self._asked = False
+        self._started = False
         self._endpoint: FanoutEndpoint | None = None
         self._send: _Send | None = None
         self._deadline = 0.0
@@ -233,8 +232,7 @@ class Discovery:
             async with asyncio.timeout_at(self._deadline):
                 self.outcomes = await self._send(self._question)
         except (TimeoutError, EndpointClosedError):
-            return
-        self._asked |= any(outcome.sent for outcome in self.outcomes)
+            pass
 
     def _finish(self, endpoint: FanoutEndpoint) -> None:
         """Take what has arrived, and end the search.
@@ -250,7 +248,7 @@ class Discovery:
             except OSError:
                 continue
         self._close()
-        if not self._asked:
+        if not endpoint.stats().sent:
             raise self._failure()
 
     def _failure(self) -> OSError:

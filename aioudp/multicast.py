@@ -9,22 +9,22 @@ A group is joined on interfaces, not on the machine, and those come and go. So e
 membership keeps what the caller asked for, and every send looks at what there is now.
 
 Imports ``_fanout``, ``_interfaces``, ``_opening`` and ``_options`` and, from below,
-``_endpoint``, ``_errors``, ``_group_address``, ``_groups`` and ``_types``.
+``_endpoint``, ``_errors``, ``_group_address``, ``_groups``, ``_shared_port`` and
+``_types``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Unpack
 
-from . import _groups
+from . import _groups, _interfaces
 from ._endpoint import Endpoint
-from ._errors import EndpointClosedError, with_context
+from ._errors import EndpointClosedError
 from ._fanout import FanoutEndpoint, SendOutcome
 from ._group_address import (
     GroupAddress,
@@ -34,10 +34,10 @@ from ._group_address import (
     is_group,
     parse_group,
 )
-from ._interfaces import Interface, choose
-from ._interfaces import interfaces as all_interfaces
+from ._interfaces import Interface
 from ._opening import Opening, adopt
 from ._options import Options, check
+from ._shared_port import open_shared
 from ._types import Address, Payload
 
 
@@ -88,12 +88,7 @@ def open_multicast(
     rest = {key: options[key] for key in options if key not in _DECIDED}  # type: ignore[literal-required]
 
     async def open_() -> MulticastEndpoint:
-        try:
-            sock = _groups.open_shared(
-                target.family, port, reuse_port=settings.reuse_port
-            )
-        except OSError as exc:
-            raise with_context(exc, f"binding to port {port}") from None
+        sock = open_shared(target.family, port, reuse_port=settings.reuse_port)
         try:
             _groups.set_up(sock, ttl=ttl, loop=loop)
             endpoint = await adopt(sock, **rest)
@@ -169,14 +164,18 @@ class MulticastEndpoint(FanoutEndpoint):
         self._join_all(self._parse(group, source, interfaces))
 
     def _join_all(self, target: Target) -> None:
-        links = _links(target)
-        if not links:
-            raise OSError(errno.ENODEV, "there is no interface to join a group on")
         joined: list[int] = []
         try:
-            for link in links:
-                self._join(target, link)
+            for link in _links(target, _interfaces.interfaces()):
+                try:
+                    self._join(target, link)
+                except OSError as exc:
+                    if target.interfaces is None and exc.errno == errno.ENODEV:
+                        continue  # gone since it was listed; nobody named it
+                    raise
                 joined.append(link.index)
+            if not joined:
+                raise OSError(errno.ENODEV, "there is no interface to join a group on")
         except OSError:
             for index in joined:
                 _groups.leave(self._socket, target.host, index, target.source)
@@ -212,7 +211,8 @@ class MulticastEndpoint(FanoutEndpoint):
         key = target.host, target.source
         membership = self._memberships.get(key, _Membership())
         if target.interfaces is not None:
-            indexes = [link.index for link in _links(target)]
+            links = _links(target, _interfaces.interfaces())
+            indexes = [link.index for link in links]
         elif membership.joined:
             indexes = sorted(membership.joined)
         else:
@@ -279,6 +279,7 @@ class MulticastEndpoint(FanoutEndpoint):
         prepared = self.transport.prepare([(payload, addr)])
 
         def send() -> None:
+            self._check_open()
             # Set and used in one step, so that no other send comes in between.
             _groups.send_through(self._socket, index)
             self.transport.try_send_many(prepared)
@@ -293,7 +294,8 @@ class MulticastEndpoint(FanoutEndpoint):
         An interface that cannot be used is in the list with its error.
         """
         self._check_open()
-        present = {link.index: link for link in all_interfaces()}
+        links = _interfaces.interfaces()
+        present = {link.index: link for link in links}
         for (host, source), membership in self._memberships.items():
             for index in membership.joined - present.keys():
                 with contextlib.suppress(OSError):  # or it would count for ever
@@ -302,19 +304,21 @@ class MulticastEndpoint(FanoutEndpoint):
             membership.left &= present.keys()
             for wanted in membership.wanted:
                 missing = Target(target.family, host, wanted, source)
-                self._join_where_missing(missing, membership)
+                self._join_where_missing(missing, membership, links)
         if target.interfaces is not None:
-            return [_look(item) for item in target.interfaces]
-        known = {link.index: link for link in _links(target)}
+            return _interfaces.look(target.interfaces, links)
+        known = {link.index: link for link in _links(target, links)}
         for (host, _), membership in self._memberships.items():
             if host == target.host:
                 # What was served before and is down now is told, not forgotten.
                 known |= {index: present[index] for index in membership.joined}
-        return [_usable(known[index]) for index in sorted(known)]
+        return [_interfaces.usable(known[index]) for index in sorted(known)]
 
-    def _join_where_missing(self, target: Target, membership: _Membership) -> None:
+    def _join_where_missing(
+        self, target: Target, membership: _Membership, present: Sequence[Interface]
+    ) -> None:
         try:
-            links = _links(target)
+            links = _links(target, present)
         except OSError:  # one that was named is away; the outcome of the send says so
             return
         for link in links:
@@ -369,32 +373,12 @@ class MulticastEndpoint(FanoutEndpoint):
         return target
 
 
-def _links(target: Target) -> list[Interface]:
+def _links(target: Target, present: Sequence[Interface]) -> list[Interface]:
     """Return the interfaces asked for, or all that are suitable."""
     if target.interfaces is not None:
-        return choose(target.interfaces)
-    links = [link for link in all_interfaces() if _serves(link, target.family)]
+        return _interfaces.choose(target.interfaces, present)
+    links = [link for link in present if _serves(link, target.family)]
     return [link for link in links if "loopback" not in link.flags] or links
-
-
-def _look(item: str | int) -> tuple[str, Interface | OSError]:
-    """Return an interface as it is now, and its name; or why there is none."""
-    try:
-        link = choose([item])[0]
-    except OSError as exc:
-        return str(item), exc
-    return _usable(link)
-
-
-def _usable(link: Interface) -> tuple[str, Interface | OSError]:
-    """Return an interface and its name, or ENETDOWN for one that would lose it all.
-
-    The kernel takes what is sent to an interface without a carrier, and drops it.
-    """
-    if "up" in link.flags and "running" not in link.flags:
-        reason = f"{os.strerror(errno.ENETDOWN)} ({link.name} has no carrier)"
-        return link.name, OSError(errno.ENETDOWN, reason)
-    return link.name, link
 
 
 def _serves(link: Interface, family: int) -> bool:

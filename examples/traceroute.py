@@ -14,22 +14,13 @@ import aioudp
 PORT = 33434  # and those after it: where nobody listens, by an old custom
 
 
-def set_hop_limit(endpoint: aioudp.Endpoint, hops: int) -> None:
-    sock: socket.socket = endpoint.get_extra_info("socket")
-    if endpoint.family == socket.AF_INET:
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
-    else:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hops)
-
-
 async def probe(
     endpoint: aioudp.Endpoint, host: str, hops: int, *, patience: float = 1.0
 ) -> aioudp.NetworkError | None:
     """Return who threw the datagram away; wait at most *patience* seconds."""
-    set_hop_limit(endpoint, hops)
     # A port for each, by which a late error of an earlier one is recognised: of what
     # was in the datagram, a router need not send anything back.
-    await endpoint.send(b"", (host, PORT + hops))
+    await endpoint.send(b"", (host, PORT + hops), hop_limit=hops)
     try:
         async with asyncio.timeout(patience):
             async for error in endpoint.errors():

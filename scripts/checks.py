@@ -145,13 +145,15 @@ def all_tests(leg: Leg) -> None:
 
 def tests_on(name: str, interpreter: Path) -> Leg:
     """Run the tests of the library itself on another interpreter."""
-    elsewhere = ("benchmarks", "docs", "interop")
+    # The network's tests are about the kernel, which is the same for each.
+    elsewhere = ("benchmarks", "docs", "interop", "network")
 
     def steps(leg: Leg) -> None:
         groups = ("test",)
         python = environments.environment(name, interpreter, leg.run, groups=groups)
         ignored = [f"--ignore=tests/{folder}" for folder in elsewhere]
-        leg.run(python, *STRICT, *MEASURED, *ignored, COVERAGE_FILE=COVERAGE)
+        # Not measured: that takes as long again, and the lines are the same.
+        leg.run(python, *STRICT, "-m", "pytest", "--quiet", *ignored)
 
     return Leg(f"tests on {name}", steps)
 
@@ -160,9 +162,7 @@ def readable(leg: Leg) -> None:
     """Run what the compiled batch I/O was tested with on its readable twin too."""
     python = main_environment(leg)
     what = ("tests/contract", "tests/network", "tests/properties")
-    leg.run(
-        python, *STRICT, *MEASURED, *what, AIOUDP_SPEEDUPS="0", COVERAGE_FILE=COVERAGE
-    )
+    leg.run(python, *STRICT, "-m", "pytest", "--quiet", *what, AIOUDP_SPEEDUPS="0")
 
 
 def sanitizers(leg: Leg) -> None:
@@ -189,9 +189,10 @@ def sanitizers(leg: Leg) -> None:
             "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's own are many
             "PYTHONMALLOC": "malloc",  # each object by itself, with a fence around it
         }
-        contract = ("receiving", "sending", "messages", "send_options")
-        tests = [f"tests/contract/test_{name}.py" for name in contract]
-        tests += ["tests/native", "tests/unit/test_batchio.py"]
+        names = ("receiving", "sending", "messages", "send_options")
+        contract = (f"contract/test_{name}.py" for name in names)
+        what = ("native", "unit/test_batchio.py", *contract)
+        tests = [f"tests/{name}" for name in what]
         pytest = (main, "-X", "dev", "-m", "pytest", "--quiet", *tests)
         leg.run(*pytest, cwd=away / "run", **sanitized)
         fuzz = (main, "-m", "tests.native.fuzz_control_data", "--seconds", "5")
@@ -245,9 +246,9 @@ def wheel(leg: Leg) -> None:
         (built,) = away.glob("*.whl")
 
         copy_of_the_tests(away / "run")
-        what = f"{built}[all]"
+        extras = f"{built}[all]"
         environments.install(
-            away / "venv", sys.executable, leg.run, what, groups=("test",)
+            away / "venv", sys.executable, leg.run, extras, groups=("test",)
         )
         python = environments.interpreter(away / "venv")
         away = away / "run"
@@ -259,8 +260,10 @@ def wheel(leg: Leg) -> None:
         # nothing to some versions of it.
         path = os.pathsep.join((str(python.parent), os.environ["PATH"]))
         leg.run(checker, *complete, cwd=away, PATH=path)
-        pytest = ("-m", "pytest", "--quiet", "tests/contract")
-        leg.run(python, *STRICT, *pytest, "tests/unit/test_structure.py", cwd=away)
+        what = ("opening", "receiving", "sending", "messages", "closing")
+        tests = [f"tests/contract/test_{name}.py" for name in what]
+        pytest = ("-m", "pytest", "--quiet", "tests/unit/test_structure.py", *tests)
+        leg.run(python, *STRICT, *pytest, cwd=away)
 
 
 # -- running them

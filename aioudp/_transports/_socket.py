@@ -290,7 +290,12 @@ class SocketTransport(DatagramTransport):
             self._make_way()
         if addr is not None:
             addr = self._translate(addr)
-        self._send(data, addr)
+        try:  # as _send does, without the call
+            self._io.send(data, addr)
+        except BlockingIOError:
+            raise
+        except (OSError, BufferError) as exc:
+            self._send_after(exc, data, addr)
 
     def try_send_segments(
         self,
@@ -334,9 +339,14 @@ class SocketTransport(DatagramTransport):
             self._io.send(data, addr)
         except BlockingIOError:
             raise
-        except OSError as exc:
-            self._send_again(exc, partial(self._io.send, data, addr), data, addr)
-        except BufferError:  # a memoryview with gaps: the kernel wants one piece
+        except (OSError, BufferError) as exc:
+            self._send_after(exc, data, addr)
+
+    def _send_after(self, error: Exception, data: Payload, addr: Any) -> None:
+        """Send what met an error, if there is a way; else raise it."""
+        if isinstance(error, OSError):
+            self._send_again(error, partial(self._io.send, data, addr), data, addr)
+        else:  # a memoryview with gaps: the kernel wants one piece
             self._send(bytes(data), addr)
 
     def _send_again(

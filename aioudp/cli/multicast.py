@@ -12,7 +12,15 @@ import aioudp
 from .._address import format_address, parse_address
 from . import console
 from .formats import Format
-from .options import CountOption, FormatOption, LoopOption, TimeoutOption
+from .options import (
+    CountOption,
+    FormatOption,
+    HexOption,
+    InterfaceOption,
+    LoopOption,
+    TimeoutOption,
+    chosen_interfaces,
+)
 from .outcomes import show_outcomes
 from .payloads import payloads
 from .receiving import print_datagrams
@@ -29,17 +37,6 @@ GroupArgument = Annotated[
         help="A group and its port: 239.1.2.3:5000, [ff15::1234]:5000 or, on one "
         "interface, [ff02::1234%eth0]:5000.",
         show_default=False,
-    ),
-]
-
-InterfaceOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--interface",
-        "-i",
-        metavar="INTERFACE",
-        help="A name, an index or a local address; may be repeated. "
-        "Default: every interface that can multicast.",
     ),
 ]
 
@@ -64,10 +61,7 @@ def send(
     no_loopback: Annotated[
         bool, typer.Option("--no-loopback", help="Not to listeners on this machine.")
     ] = False,
-    hexadecimal: Annotated[
-        bool,
-        typer.Option("--hex", help="Read payloads as hexadecimal, spaces allowed."),
-    ] = False,
+    hexadecimal: HexOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per interface.")
     ] = False,
@@ -80,7 +74,7 @@ def send(
     command = _send(
         group,
         payloads(texts or [], hexadecimal=hexadecimal),
-        interfaces=_interfaces(interface),
+        interfaces=chosen_interfaces(interface),
         ttl=ttl,
         loopback=not no_loopback,
         as_json=as_json,
@@ -110,7 +104,7 @@ def listen(
     """
     command = _listen(
         group,
-        interfaces=_interfaces(interface),
+        interfaces=chosen_interfaces(interface),
         source=source,
         form=form,
         count=count,
@@ -169,10 +163,3 @@ def _group_and_port(group: str) -> tuple[str, int]:
             f"a group and a port are needed, such as 239.1.2.3:5000: {group}"
         )
     return addr[0], addr[1]
-
-
-def _interfaces(names: list[str] | None) -> list[str | int] | None:
-    """Return what was asked for; a number is an index."""
-    if not names:
-        return None
-    return [int(name) if name.isascii() and name.isdigit() else name for name in names]

@@ -35,7 +35,7 @@ InterfaceOption = Annotated[
         "-i",
         metavar="INTERFACE",
         help="A name, an index or a local address; may be repeated. "
-        "Default: every interface that is up.",
+        "Default: every interface that is up and can do it.",
     ),
 ]
 

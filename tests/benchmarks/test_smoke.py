@@ -220,7 +220,8 @@ def test_fairness_accounts_for_every_datagram(tmp_path: Path) -> None:
     assert "asyncio, drop-oldest, singles" in printed
     for row in rows:
         assert row["sent"] > 0
-        assert row["tick_lateness_p99_seconds"] >= 0
+        # A loop's timers may be early by the resolution of its clock.
+        assert row["tick_lateness_p99_seconds"] > -0.01
         assert row["hand_over_highest_seconds"] > 0
         if row["flood"] == "singles":
             assert row["unaccounted"] == 0

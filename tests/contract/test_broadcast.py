@@ -36,6 +36,29 @@ async def take(endpoint: aioudp.BroadcastEndpoint) -> bytes:
         return (await endpoint.recv()).data
 
 
+async def _recv_message(endpoint: Any, count: int) -> list[aioudp.Message]:
+    return [await endpoint.recv_message() for _ in range(count)]
+
+
+async def _recv_messages(endpoint: Any, count: int) -> list[aioudp.Message]:
+    messages: list[aioudp.Message] = []
+    while len(messages) < count:
+        messages += await endpoint.recv_messages(count - len(messages))
+    return messages
+
+
+async def _iterate(endpoint: Any, count: int) -> list[aioudp.Message]:
+    messages = endpoint.messages()
+    return [await anext(messages) for _ in range(count)]
+
+
+WAYS_TO_GET_MESSAGES: Final[Any] = {
+    "recv_message": _recv_message,
+    "recv_messages": _recv_messages,
+    "messages": _iterate,
+}
+
+
 # -- sending and receiving
 
 
@@ -106,6 +129,28 @@ async def test_own_datagrams_can_be_left_out(options: Any, way: str) -> None:
             ]
 
 
+@pytest.mark.parametrize("way", WAYS_TO_GET_MESSAGES)
+async def test_messages(options: Any, way: str) -> None:
+    """Own ones can be left out of them, too. What they tell is in ``network``."""
+    received: Any = WAYS_TO_GET_MESSAGES[way]
+    options |= {"packet_info": True}
+    with plain_socket("127.0.0.1") as other:
+        async with aioudp.open_broadcast(0, receive_own=False, **options) as endpoint:
+            await endpoint.send(b"own")
+            other.sendto(b"one", ("127.0.0.1", port_of(endpoint)))
+            await endpoint.send(b"own")
+            other.sendto(b"two", ("127.0.0.1", port_of(endpoint)))
+
+            async with asyncio.timeout(_PATIENCE):
+                messages = await received(endpoint, 2)
+            await endpoint.reply(messages[0], b"answer")
+
+            assert [message.data for message in messages] == [b"one", b"two"]
+            assert other.recv(100) == b"answer"
+            endpoint.close()
+            assert [message async for message in endpoint.messages()] == []
+
+
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 async def test_every_kind_of_payload(options: Any, kind: Any) -> None:
     """Whatever is bytes-like, and nothing else."""
@@ -134,7 +179,7 @@ async def test_a_system_that_lists_no_interface(
     monkeypatch: pytest.MonkeyPatch, transport: aioudp.TransportKind
 ) -> None:
     """The system chooses, and says so if it cannot."""
-    monkeypatch.setattr(broadcast, "all_interfaces", list)
+    monkeypatch.setattr(_interfaces, "interfaces", list)
     async with aioudp.open_broadcast(0, transport=transport) as endpoint:
         (told,) = await endpoint.send(bytes(70_000))
 
@@ -193,30 +238,6 @@ async def test_a_port_that_is_not_shared(options: Any) -> None:
             await aioudp.open_broadcast(port, **options)
 
     assert caught.value.errno == errno.EADDRINUSE
-
-
-async def test_a_port_that_the_system_chooses_is_new(
-    monkeypatch: pytest.MonkeyPatch, options: Any
-) -> None:
-    """Linux may choose one of those who share theirs, for who shares before binding."""
-    calls: list[str] = []
-
-    class Recorder(socket.socket):
-        def bind(self, address: Any) -> None:
-            calls.append("bind")
-            super().bind(address)
-
-        def setsockopt(self, *args: Any) -> None:
-            if args[:2] == (socket.SOL_SOCKET, socket.SO_REUSEADDR) and args[2]:
-                calls.append("share")
-            super().setsockopt(*args)
-
-    monkeypatch.setattr(socket, "socket", Recorder)
-    async with (
-        aioudp.open_broadcast(0, **options) as one,
-        aioudp.open_broadcast(port_of(one), **options),
-    ):
-        assert calls == ["bind", "share", "share", "bind"]
 
 
 # -- errors

@@ -34,13 +34,13 @@ class Device:
         self.endpoint = endpoint
         self.port = int(endpoint.local_addr[1])
         self.asked: list[aioudp.Datagram] = []
-        self._answers = answers
+        self.answers = answers
         self.task: asyncio.Task[None] = asyncio.create_task(self._serve())
 
     async def _serve(self) -> None:
         async for datagram in self.endpoint:
             self.asked.append(datagram)
-            for answer in self._answers(len(self.asked)):
+            for answer in self.answers(len(self.asked)):
                 await self.endpoint.send_to(answer, datagram.addr)
 
 
@@ -214,6 +214,29 @@ async def test_what_came_before_the_deadline_is_handed_over(
     assert len(device.asked) == 1
 
 
+async def test_several_searches_at_once(devices: Devices) -> None:
+    """Each has a port of its own, and the answers to its own question."""
+    device = await devices.add()
+
+    async def search(question: bytes) -> list[bytes]:
+        search = aioudp.discover(
+            question,
+            device.port,
+            timeout=_SHORT,
+            interfaces=_LOOPBACK,
+            group=devices.group,
+        )
+        return [answer.data async for answer in search]
+
+    questions = [b"one", b"two", b"three"]
+    device.answers = lambda number: [device.asked[number - 1].data]
+
+    found = await asyncio.gather(*map(search, questions))
+
+    assert found == [[question] for question in questions]
+    assert len({asked.addr for asked in device.asked}) == 3
+
+
 # -- how it ends
 
 
@@ -359,6 +382,22 @@ async def test_no_room_until_the_deadline(
 
     assert caught.value.errno == errno.ENETUNREACH
     assert descriptors() == before
+
+
+async def test_room_for_one_interface_alone(
+    devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question that left counts, and so does its answer."""
+    await devices.add()
+    gate = Gate(monkeypatch)
+    gate.grants = [1]
+    loopback, *_ = _interfaces.choose(_LOOPBACK)
+    links = [("lo", loopback), ("full", loopback)]
+    monkeypatch.setattr(_interfaces, "look", lambda *_: links)
+
+    search = devices.search(timeout=_SHORT, repeat=1)
+
+    assert [answer.data async for answer in search] == [b"I"]
 
 
 async def test_an_error_at_the_deadline(

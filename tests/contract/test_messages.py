@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -575,7 +576,7 @@ async def _nowait(endpoint: aioudp.Endpoint) -> aioudp.Datagram:
 
 PLAIN_WAYS: Final = pytest.mark.parametrize(
     "receive",
-    [aioudp.Endpoint.recv, aioudp.Endpoint.recv_many, _nowait, anext],
+    [methodcaller("recv"), methodcaller("recv_many"), _nowait, anext],
     ids=["recv", "recv_many", "recv_nowait", "iteration"],
 )
 WITH_AND_WITHOUT = pytest.mark.parametrize("packet_info", [False, True])

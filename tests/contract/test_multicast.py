@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
 
 import aioudp
+from aioudp import _interfaces
+from aioudp._fanout import FanoutEndpoint
 
 from ..conftest import UntilBlocked
 from .support import WAYS_TO_RECEIVE, Gate, linux_only, outcome, plain_socket
@@ -143,6 +146,16 @@ async def test_send_to_is_not_for_groups(groups: list[str], options: Any) -> Non
     async with aioudp.open_multicast(groups[0], 0, **options) as endpoint:
         with pytest.raises(ValueError, match="is a group"):
             await endpoint.send_to(b"", (groups[1], 9))
+
+
+async def test_each_interface_is_used_once(
+    groups: list[str], options: Any, host: str
+) -> None:
+    """However often, and in whatever way, it is named."""
+    loopback, *_ = _interfaces.choose([host])
+    options |= {"interfaces": [host, loopback.name, loopback.index]}
+    async with aioudp.open_multicast(groups[0], 0, **options) as endpoint:
+        assert len(await endpoint.send(b"once")) == 1
 
 
 # -- options of the socket
@@ -371,6 +384,30 @@ async def test_waiting_for_room(
 
         assert told.sent
         assert await take(endpoint) == b"at last"
+
+
+async def test_closed_between_two_interfaces(
+    groups: list[str], options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EndpointClosedError, and no outcome that blames the second interface."""
+    first, *_ = _interfaces.choose(["127.0.0.1"])
+    second = replace(first, name="second")
+    links = [(one.name, one) for one in (first, second)]
+    attempt = FanoutEndpoint._attempt
+
+    async def attempt_and_close(
+        endpoint: FanoutEndpoint, *arguments: Any
+    ) -> aioudp.SendOutcome:
+        outcome = await attempt(endpoint, *arguments)
+        endpoint.close()
+        return outcome
+
+    async with aioudp.open_multicast(groups[0], 0, **options) as endpoint:
+        monkeypatch.setattr(_interfaces, "look", lambda *_: links)
+        monkeypatch.setattr(FanoutEndpoint, "_attempt", attempt_and_close)
+
+        with pytest.raises(aioudp.EndpointClosedError):
+            await endpoint.send(b"hello")
 
 
 async def test_cancelled_opening(groups: list[str], options: Any) -> None:

@@ -22,6 +22,7 @@ import aioudp
 from aioudp._transports._watch import EpollWatcher
 
 from .support import (
+    AF_UNIX,
     descriptors,
     needs_ipv6,
     outcome,
@@ -554,7 +555,7 @@ async def test_unix_sockets_do_not_have_it(tmp_path: Path, option: str) -> None:
     """There is no network that could report anything."""
     path = str(tmp_path / "socket")
     options: Any = {option: True}
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+    with socket.socket(AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(path)
         for opening in (
             aioudp.bind(str(tmp_path / "other"), **options),

@@ -49,7 +49,7 @@ class Witness:
     """A plain socket that sees how a datagram came."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock: Any = sock
+        self._sock: Any = sock  # on Windows it has no recvmsg
         self.addr = sock.getsockname()
         for level, option, _ in (_TOS[sock.family], _HOPS[sock.family]):
             sock.setsockopt(level, option, 1)
@@ -442,8 +442,8 @@ async def test_order_behind_a_sender_that_waits(
 ) -> None:
     """A send with options keeps its place like any other, and can be cancelled."""
     endpoint = await endpoints.bind()
-    async with endpoint._sending:
-        endpoint._blocked += 1
+    async with endpoint._sender._turn:
+        endpoint._sender.blocked += 1
         waiting = [
             asyncio.ensure_future(endpoint.send(b"1", witness.addr, tos=1)),
             asyncio.ensure_future(endpoint.send(b"2", witness.addr, tos=2)),
@@ -451,7 +451,7 @@ async def test_order_behind_a_sender_that_waits(
         ]
         await until_blocked(*waiting)
         waiting[1].cancel()
-    endpoint._blocked -= 1
+    endpoint._sender.blocked -= 1
 
     await asyncio.gather(*waiting, return_exceptions=True)
 

@@ -209,34 +209,48 @@ def test_multicast_chat() -> None:
 
 
 def test_mdns_query() -> None:
-    """The answer of a responder is printed, and what is no DNS is passed over."""
-    group, name = "224.0.0.251", b"\x07printer\x05local\x00"
-    request = socket.inet_aton(group) + socket.inet_aton("127.0.0.1")
-    header = struct.pack("!6H", 0, 0x8400, 1, 1, 0, 0)
-    question = name + struct.pack("!2H", 1, 1)
-    pointer = b"\xc0\x0c"  # to the name in the question
-    answer = pointer + struct.pack("!2HIH", 1, 0x8001, 120, 4) + bytes([192, 0, 2, 7])
+    """The answers are printed, and what strangers send besides does no harm."""
+    pytest.importorskip("dns", reason="cannot: dnspython: it is not installed")
+    name, pointer = b"\x07printer\x05local\x00", b"\xc0\x0c"  # to the first name
+    four = pointer + struct.pack("!2HIH", 1, 0x8001, 120, 4) + bytes([192, 0, 2, 7])
+    six = pointer + struct.pack("!2HIH", 28, 1, 120, 16) + bytes(15) + b"\x01"
+    short = pointer + struct.pack("!2HIH", 1, 0x8001, 120, 3) + bytes(3)
+    questions = (name + struct.pack("!2H", 1, 1), pointer + struct.pack("!2H", 28, 1))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as responder:
         responder.settimeout(PATIENCE)
-        responder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         responder.bind(("", 0))
-        level = socket.IPPROTO_IP
-        responder.setsockopt(level, socket.IP_ADD_MEMBERSHIP, request)
-        responder.setsockopt(level, socket.IP_MULTICAST_IF, request[4:])
-        there = group, responder.getsockname()[1]
+        group = socket.inet_aton("224.0.0.251") + socket.inet_aton("127.0.0.1")
+        responder.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
 
         def respond() -> None:
-            asked, _ = responder.recvfrom(1000)
-            if asked[12:] == question:
-                for message in (b"noise", header + question + answer):
-                    responder.sendto(message, there)
+            asked, addr = responder.recvfrom(1000)
+            (number,) = struct.unpack_from("!H", asked)
+            if asked[2:] != struct.pack("!5H", 0, 2, 0, 0, 0) + b"".join(questions):
+                return
+
+            def answer(number: int, counts: tuple[int, int], *parts: bytes) -> bytes:
+                header = struct.pack("!6H", number, 0x8400, *counts, 0, 0)
+                return header + b"".join(parts)
+
+            for message in (
+                b"noise",
+                answer(number, (0, 1), b"\x01a", pointer),  # a name without an end
+                answer(number, (1, 1), questions[0], short),
+                answer(number ^ 1, (1, 1), questions[0], four),  # to somebody else
+                answer(number, (1, 2), questions[0], four, six),
+            ):
+                responder.sendto(message, addr)
 
         thread = threading.Thread(target=respond)
         thread.start()
-        printed = run("mdns_query", "printer.local", there[1], "127.0.0.1")
+        port = responder.getsockname()[1]
+        printed = run("mdns_query", "printer.local", port, "127.0.0.1")
         thread.join()
 
-    assert re.fullmatch(r"printer\.local is 192\.0\.2\.7, says [\d.]+\n", printed)
+    lines = (
+        r"printer\.local is 192\.0\.2\.7, says (\S+)\nprinter\.local is ::1, says \1\n"
+    )
+    assert re.fullmatch(lines, printed)
 
 
 def test_timeouts_with_an_answer() -> None:

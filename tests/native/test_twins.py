@@ -36,7 +36,7 @@ class Pair(NamedTuple):
     sender: Any
     receiver: Any
     addr: Any
-    socks: list[socket.socket]
+    socks: list[Any]
 
     def transfer(self, count: int) -> list[bytes]:
         """Return the payloads of *count* datagrams, which are there by now."""

@@ -133,6 +133,39 @@ async def test_one_interface_alone(home: Home, device: str) -> None:
     assert home.devices[other].asked == 0
 
 
+async def test_two_devices_with_one_address(home: Home) -> None:
+    """One search for each interface, at once, tells them apart."""
+    near = home.links.near
+    for device, far in home.links.far.items():
+        for end, host in ((near, 1), (far, 2)):
+            end.ip(f"address flush dev {device} scope global")
+            end.ip(f"address add 203.0.113.{host}/24 brd + dev {device}")
+
+    async def search(device: str) -> list[aioudp.Datagram]:
+        return [answer async for answer in home.search(interfaces=[device])]
+
+    found = await asyncio.gather(*map(search, home.devices))
+
+    for device, answers in zip(home.devices, found, strict=True):
+        assert [answer.data for answer in answers] == [device.encode()]
+    assert len({answers[0].addr[0] for answers in found}) == 1
+
+
+async def test_a_host_without_ipv4(home: Home) -> None:
+    """IPv6 devices are found. Otherwise only the host itself is left to ask."""
+    for device in home.devices:
+        home.links.near.ip(f"address flush dev {device} scope global")
+    search = home.search()
+
+    found = {data async for data, _ in search}
+
+    if home.group and ":" in home.group:
+        assert found == {device.encode() for device in home.devices}
+    else:
+        assert found == set()
+        assert told(search.outcomes) == {"lo": None}
+
+
 @pytest.mark.parametrize("named", [False, True], ids=["all", "named"])
 async def test_a_dead_link_is_told(home: Home, named: bool) -> None:
     """And the device behind the other one is found."""

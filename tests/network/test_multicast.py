@@ -9,6 +9,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from socket import AF_INET, AF_INET6, AddressFamily
 from typing import Any, Final
@@ -16,6 +17,7 @@ from typing import Any, Final
 import pytest
 
 import aioudp
+from aioudp import _interfaces
 
 from .links import DEVICE, FAR, FAR_LOCAL, HAS_IPV6, Link
 from .namespaces import Namespace
@@ -325,6 +327,25 @@ async def test_too_many_groups(link: Link) -> None:
         assert {group, other} <= joined(link.near)
         endpoint.leave(other)
         endpoint.join("239.1.2.5")
+
+
+async def test_an_interface_goes_while_it_is_joined(
+    link: Link, monkeypatch: pytest.MonkeyPatch, family: AddressFamily
+) -> None:
+    """As those of containers do. That is an error only if it was named."""
+    present = aioudp.interfaces()
+    veth = next(one for one in present if one.name == DEVICE)
+    gone = replace(veth, name="gone", index=9999)
+    monkeypatch.setattr(_interfaces, "interfaces", lambda: [*present, gone])
+    for interfaces in (["gone"], [DEVICE, "gone"]):
+        with pytest.raises(OSError, match="gone") as caught:
+            await aioudp.open_multicast(_GROUP[family], 0, interfaces=interfaces)
+        assert caught.value.errno == errno.ENODEV
+
+    async with aioudp.open_multicast(_GROUP[family], 0) as endpoint:
+        outcomes = await endpoint.send(END)
+        assert outcomes[0] == aioudp.SendOutcome(DEVICE, outcomes[0].addr)
+        assert (await take(endpoint)).data == END
 
 
 async def test_no_interface() -> None:

@@ -150,6 +150,24 @@ async def test_interfaces_come_and_go(two_links: TwoLinks, transport: Any) -> No
             assert gone == {DEVICE: errno.ENODEV}
 
 
+async def test_an_interface_gets_another_name(
+    two_links: TwoLinks, sinks: Sinks, transport: Any
+) -> None:
+    """Then it is there by its index and by its address, and gone by its old name."""
+    index = two_links.near.index(DEVICE)
+    ways: list[str | int] = [index, "198.51.100.1", DEVICE]
+    async with (
+        aioudp.open_broadcast(0, transport=transport) as endpoint,
+        aioudp.open_broadcast(0, interfaces=ways[:2], transport=transport) as by_index,
+        aioudp.open_broadcast(0, interfaces=ways[2:], transport=transport) as by_name,
+    ):
+        two_links.near.ip(f"link set {DEVICE} down", f"link set {DEVICE} name lan up")
+        port = port_of(sinks)
+        assert told(await endpoint.send(b"", port)) == {"lan": None, OTHER_DEVICE: None}
+        assert told(await by_index.send(b"", port)) == {"lan": None}
+        assert told(await by_name.send(b"", port)) == {DEVICE: errno.ENODEV}
+
+
 async def test_two_interfaces_on_one_network(
     two_links: TwoLinks, sinks: Sinks, transport: Any
 ) -> None:
@@ -231,6 +249,37 @@ async def test_own_datagrams_can_be_left_out(
         assert sorted(heard) == sorted(device.encode() for device in sinks)
         heard = [(await take(everything)).data for _ in range(5)]
         assert sorted(heard) == sorted([*map(str.encode, sinks), *[b"own"] * 3])
+
+
+@pytest.mark.parametrize("group", [None, "239.1.2.3"])
+async def test_which_interface_a_question_came_by(
+    two_links: TwoLinks, sinks: Sinks, group: str | None
+) -> None:
+    """And the reply leaves by it, though both networks have the same addresses."""
+    for device, far in two_links.far.items():
+        two_links.near.ip(f"address add 203.0.113.1/24 brd + dev {device}")
+        far.ip(
+            f"address flush dev {device}",
+            f"address add 203.0.113.2/24 brd + dev {device}",
+            f"route add 239.0.0.0/8 dev {device}",
+        )
+    opening: Any = (
+        aioudp.open_broadcast(0, packet_info=True)
+        if group is None
+        else aioudp.open_multicast(group, 0, packet_info=True)
+    )
+    async with opening as endpoint:
+        there = group or "203.0.113.255", endpoint.local_addr[1]
+        for device, sink in sinks.items():
+            sink.socket.setsockopt(SOL_SOCKET, SO_BROADCAST, 1)
+            sink.socket.sendto(b"question", there)
+            async with asyncio.timeout(_PATIENCE):
+                message = await endpoint.recv_message()
+            assert message.addr == ("203.0.113.2", sink.port)
+            assert message.interface == two_links.near.index(device)
+
+            await endpoint.reply(message, device.encode())
+            assert await sink.recv() == device.encode()
 
 
 async def test_only_the_loopback_interface(transport: Any) -> None:
