@@ -614,19 +614,26 @@ class SocketTransport(DatagramTransport):
         self._interrupted = False
         remaining = iter(datagrams)
         try:
-            for one in remaining:
-                if isinstance(one, Datagram):
-                    received(*one)
-                elif one.truncated:  # such a protocol would take it for the whole
-                    error = OSError(errno.EMSGSIZE, str(TruncatedError(one)))
-                    self._protocol.error_received(error)
-                else:
-                    received(one.data, one.addr)
+            if self._packet_info or self._max_datagram_size is not None:
+                for one in remaining:
+                    self._hand_over(one)
+                    if self._interrupted:
+                        return
+            for data, addr in remaining:  # type: ignore[misc] # all are datagrams
+                received(data, addr)
                 if self._interrupted:
                     break
         finally:  # a protocol that raises loses this one datagram, and no other
             if rest := list(remaining):
                 self._hold_back(rest)
+
+    def _hand_over(self, one: Received) -> None:
+        """Hand what may be a message to a protocol that knows datagrams only."""
+        if isinstance(one, Message) and one.truncated:  # it would seem to be whole
+            error = OSError(errno.EMSGSIZE, str(TruncatedError(one)))
+            self._protocol.error_received(error)
+        else:
+            self._protocol.datagram_received(one.data, one.addr)
 
     def _hold_back(self, datagrams: list[Received]) -> None:
         """Keep the rest of a batch whose protocol interrupted it."""
