@@ -289,7 +289,8 @@ def _bounded(
     return bounded
 
 
-_LONGEST_TEARDOWN: Final = 60  # seconds
+_NOW_AND_THEN: Final = 100  # tests
+_LONGEST: Final = 900  # seconds for so many; only a hang takes so long
 _STDERR: Final = pytest.StashKey[int]()
 
 
@@ -298,29 +299,24 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_STDERR] = os.dup(2)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
-    """End the run, and show where, if closing an event loop hangs; nothing else can."""
-    faulthandler.dump_traceback_later(
-        _LONGEST_TEARDOWN, exit=True, file=item.config.stash[_STDERR]
-    )
-    try:
-        return (yield)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+def pytest_unconfigure() -> None:
+    faulthandler.cancel_dump_traceback_later()
 
 
 _TESTS: Final = itertools.count(1)
 
 
 @pytest.fixture(autouse=True)
-def guards() -> Iterator[None]:
+def guards(pytestconfig: pytest.Config) -> Iterator[None]:
     """Fail the test if it leaves a mess behind. See the top of this file."""
-    # Keep what was there before out of the collection at the end: 20 times faster. Now
-    # and then that is looked through, too: event loops are among it, 100 KB each.
-    if next(_TESTS) % 100 == 0:
+    if next(_TESTS) % _NOW_AND_THEN == 1:
+        # Closing an event loop may hang; nothing else can end that, and show where.
+        stderr = pytestconfig.stash[_STDERR]
+        faulthandler.dump_traceback_later(_LONGEST, exit=True, file=stderr)
+        # Event loops are among what is frozen below, 100 KB each.
         gc.unfreeze()
         gc.collect()
+    # Keep what was there before out of the collection at the end: 20 times faster.
     gc.freeze()
     before = _open_sockets()
     errors = _Errors()
