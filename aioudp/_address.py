@@ -209,6 +209,14 @@ def _parts(addr: object) -> tuple[str, int, int, int]:
     return host, port, flowinfo, scope_id
 
 
+def check_number(name: str, value: object, low: int, high: int) -> None:
+    """Refuse an argument that is not an int from *low* to *high*."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be from {low} to {high}, got {value}")
+
+
 def _check_range(name: str, value: int, low: int, high: int, addr: object) -> None:
     if not low <= value <= high:
         raise ValueError(f"{name} must be from {low} to {high}: {addr!r}")

@@ -33,7 +33,14 @@ from socket import (
 )
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from ._address import MAX_KNOWN, SocketAddress, numeric_host, public_address, zone_index
+from ._address import (
+    MAX_KNOWN,
+    SocketAddress,
+    check_number,
+    numeric_host,
+    public_address,
+    zone_index,
+)
 from ._types import Address
 
 Control: TypeAlias = tuple[tuple[int, int, bytes], ...]
@@ -41,8 +48,6 @@ Control: TypeAlias = tuple[tuple[int, int, bytes], ...]
 
 Info: TypeAlias = tuple[Any, ...]
 """What a :class:`~aioudp.Message` says beside payload and sender, in its order."""
-
-NO_INFO: Final[Info] = (None, None, None, None, None, False, None, None, None)
 
 # Plain ints: comparing the socket module's enums takes longer.
 _IP: Final = int(IPPROTO_IP)
@@ -212,14 +217,18 @@ class SendOptions:
     """The time to live or hop limit, from 1 to 255."""
 
     def __post_init__(self) -> None:
-        _check_number("tos", self.tos, 0)
-        _check_number("hop_limit", self.hop_limit, 1)
         if isinstance(self.interface, str):
             index = zone_index(self.interface, self.interface)
             object.__setattr__(self, "interface", index)
         if self.local_addr is not None:
             self._set_local(self.local_addr)
-        _check_number("interface", self.interface, 1, 2**31 - 1)
+        for name, low, high in (
+            ("tos", 0, 0xFF),
+            ("hop_limit", 1, 0xFF),
+            ("interface", 1, 2**31 - 1),
+        ):
+            if (value := getattr(self, name)) is not None:
+                check_number(name, value, low, high)
 
     def _set_local(self, addr: object) -> None:
         """Keep the host alone; the zone of it is the interface, if none is given."""
@@ -279,12 +288,3 @@ def _compose(options: SendOptions, *, ipv6: bool) -> Control:
         if number is not None:
             control.append((*kind, _INT.pack(number)))
     return tuple(control)
-
-
-def _check_number(name: str, value: object, low: int, high: int = 0xFF) -> None:
-    if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, got {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be from {low} to {high}, got {value}")

@@ -7,7 +7,8 @@ sending that of ``_sending``; here is only the short way that every datagram tak
 nobody waits and nothing is wrong.
 
 Imports ``_protocol``, ``_sending``, ``_error_inbox`` and ``_transports.base`` and, from
-below, ``_types``, ``_errors``, ``_address``, ``_ancillary`` and ``_path_mtu``.
+below, ``_closing``, ``_types``, ``_errors``, ``_address``, ``_ancillary`` and
+``_path_mtu``.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from ._address import public_address
 from ._ancillary import SendOptions
+from ._closing import ClosedAtTheEnd
 from ._error_inbox import ErrorInbox
 from ._errors import EndpointClosedError
 from ._path_mtu import known_mtu
@@ -56,7 +57,7 @@ class UntilClosed(AsyncIterator[_T]):
             raise StopAsyncIteration from None
 
 
-class Endpoint:
+class Endpoint(ClosedAtTheEnd):
     """A UDP socket, or a UNIX datagram socket, to await on.
 
     Made by :func:`aioudp.bind`, :func:`aioudp.connect` and :func:`aioudp.adopt`.
@@ -87,8 +88,8 @@ class Endpoint:
     ) -> None:
         self._transport = transport
         self._protocol = protocol
-        # Datagrams; other than in a subclass, nothing but these.
-        self._items: deque[Any] = protocol.items
+        items: Any = protocol.items
+        self._items: deque[Datagram] = items  # in a subclass also messages
         self._packet_info = packet_info
         self._try_send = transport.try_send
         self._sender = Sender(transport)
@@ -116,9 +117,9 @@ class Endpoint:
                 place among the datagrams.
         """
         if self._items and not self._protocol.detour:
-            return self._items.popleft()  # type: ignore[no-any-return]
+            return self._items.popleft()
         await self._protocol.turn()
-        return self._items.popleft()  # type: ignore[no-any-return]
+        return self._items.popleft()
 
     async def recv_many(self, max_datagrams: int | None = None) -> list[Datagram]:
         """Wait for one datagram, and return all that are there, oldest first.
@@ -167,19 +168,19 @@ class Endpoint:
             TruncatedError: As :meth:`recv`.
         """
         self._protocol.turn_nowait()
-        return self._items.popleft()  # type: ignore[no-any-return]
+        return self._items.popleft()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Datagram:
         if self._items and not self._protocol.detour:
-            return self._items.popleft()  # type: ignore[no-any-return]
+            return self._items.popleft()
         try:
             await self._protocol.turn()
         except EndpointClosedError:
             raise StopAsyncIteration from None
-        return self._items.popleft()  # type: ignore[no-any-return]
+        return self._items.popleft()
 
     # -- receiving with what the kernel knows
 
@@ -197,7 +198,9 @@ class Endpoint:
         self._check_packet_info()
         if not self._items or self._protocol.detour:
             await self._protocol.turn()
-        return self._items.popleft()  # type: ignore[no-any-return]
+        messages: deque[Any] = self._items
+        message: Message = messages.popleft()
+        return message
 
     async def recv_messages(self, max_messages: int | None = None) -> list[Message]:
         """Wait for one datagram and return all that are there, as messages.
@@ -435,17 +438,6 @@ class Endpoint:
         """
         self.close()
         await self._transport.wait_closed()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         try:

@@ -5,16 +5,17 @@ pass on what it gives for receiving. Sending is their own: one datagram goes out
 each interface, and what became of it is told for each, because one dead interface
 must not keep the others from being served.
 
-Imports ``_endpoint`` and, from below, ``_types`` and ``_transports.base``.
+Imports ``_endpoint`` and, from below, ``_closing``, ``_types`` and
+``_transports.base``.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
+from ._closing import ClosedAtTheEnd
 from ._endpoint import Endpoint, UntilClosed
 from ._transports.base import DatagramTransport
 from ._types import Address, Datagram, Message, NetworkError, Payload, Stats
@@ -39,7 +40,7 @@ class SendOutcome:
         return self.error is None
 
 
-class FanoutEndpoint:
+class FanoutEndpoint(ClosedAtTheEnd):
     """An endpoint inside, for receiving, closing and looking. Base class."""
 
     __slots__ = ("_endpoint",)
@@ -142,17 +143,6 @@ class FanoutEndpoint:
     async def aclose(self) -> None:
         """Close the endpoint, as :meth:`Endpoint.aclose` does. Idempotent."""
         await self._endpoint.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     # -- looking
 

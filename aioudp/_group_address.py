@@ -91,11 +91,3 @@ def _parse_source(source: str | None, family: int) -> str | None:
             f"the source {source!r} is not the address of a host in the group's family"
         )
     return str(parsed)
-
-
-def check_number(name: str, value: object, high: int) -> None:
-    """Refuse what is not an int from 0 to *high*."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, got {value!r}")
-    if not 0 <= value <= high:
-        raise ValueError(f"{name} must be from 0 to {high}, got {value}")

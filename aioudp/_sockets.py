@@ -26,7 +26,7 @@ from ._types import Datagram, Timestamps
 # include/uapi/linux/udp.h; the socket module does not name them.
 SOL_UDP: Final = int(socket.IPPROTO_UDP)
 UDP_SEGMENT: Final = 103  # Linux 4.18
-UDP_GRO: Final = 104  # Linux 5.0
+UDP_GRO: Final = _ancillary.UDP_GRO  # Linux 5.0
 IP_RECVERR: Final = 11  # include/uapi/linux/in.h
 IPV6_RECVERR: Final = 25  # include/uapi/linux/in6.h
 # include/uapi/asm-generic/socket.h, include/uapi/linux/sock_diag.h

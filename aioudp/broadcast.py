@@ -16,10 +16,11 @@ from collections.abc import Callable
 from typing import Unpack
 
 from . import _broadcasts, _interfaces
+from ._address import check_number
 from ._endpoint import Endpoint
 from ._errors import EndpointClosedError
 from ._fanout import FanoutEndpoint, SendOutcome
-from ._group_address import Interfaces, check_number
+from ._group_address import Interfaces
 from ._interfaces import Interface
 from ._opening import Opening, adopt
 from ._options import Options, check
@@ -60,7 +61,7 @@ def open_broadcast(
             broadcast; with ``receive_own=False``, if this system does not tell the
             addresses of its interfaces.
     """
-    check_number("port", port, 0xFFFF)
+    check_number("port", port, 0, 0xFFFF)
     wanted = check_interfaces(interfaces)
     if not isinstance(receive_own, bool):
         raise TypeError(f"receive_own must be a bool, got {receive_own!r}")
@@ -122,8 +123,10 @@ class BroadcastEndpoint(FanoutEndpoint):
         self._receive_own = receive_own
         self._served: set[int] = set()  # by index, of those that nobody named
         self._own: frozenset[Address] = frozenset()
+        if receive_own:
+            return
         self._note_own(_interfaces.interfaces())
-        if not receive_own and not self._own:
+        if not self._own:
             raise ValueError("receive_own=False is not supported on this system")
 
     # -- sending
@@ -151,9 +154,7 @@ class BroadcastEndpoint(FanoutEndpoint):
             ValueError: If *port* is not from 1 to 65535.
         """
         port = self._port if port is None else port
-        check_number("port", port, 0xFFFF)
-        if not port:
-            raise ValueError("port must be from 1 to 65535, got 0")
+        check_number("port", port, 1, 0xFFFF)
         payload = data if type(data) is bytes else bytes(memoryview(data))
         if self.closed:
             raise EndpointClosedError
@@ -186,7 +187,8 @@ class BroadcastEndpoint(FanoutEndpoint):
         One that cannot be used is there with its error.
         """
         present = _interfaces.interfaces()
-        self._note_own(present)
+        if not self._receive_own:
+            self._note_own(present)
         if self._interfaces is None:
             return [_interfaces.usable(link) for link in self._suitable(present)]
         return _interfaces.look(self._interfaces, present)

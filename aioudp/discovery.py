@@ -20,10 +20,11 @@ import os
 from collections import deque
 from collections.abc import Callable, Coroutine, Hashable
 from functools import partial
-from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 from . import _groups
+from ._address import check_number
+from ._closing import ClosedAtTheEnd
 from ._endpoint import Endpoint
 from ._errors import EndpointClosedError, with_context
 from ._fanout import FanoutEndpoint, SendOutcome
@@ -31,7 +32,6 @@ from ._group_address import (
     GroupAddress,
     Interfaces,
     Target,
-    check_number,
     parse_group,
 )
 from ._interfaces import choose
@@ -89,16 +89,12 @@ def discover(
             no multicast address.
     """
     question = bytes(memoryview(data))
-    check_number("port", port, 0xFFFF)
-    if not port:
-        raise ValueError("port must be from 1 to 65535, got 0")
+    check_number("port", port, 1, 0xFFFF)
     if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
         raise TypeError(f"timeout must be a number of seconds, got {timeout!r}")
     if not 0 < timeout < math.inf:
         raise ValueError(f"timeout must be positive and finite, got {timeout}")
-    check_number("repeat", repeat, 2**31 - 1)
-    if not repeat:
-        raise ValueError("repeat must be at least 1, got 0")
+    check_number("repeat", repeat, 1, 2**31 - 1)
     if key is not None and not callable(key):
         raise TypeError(f"key must be callable, got {key!r}")
     wanted = check_interfaces(interfaces)
@@ -111,7 +107,7 @@ def discover(
     return Discovery(open_, question, timeout=timeout, repeat=repeat, key=key)
 
 
-class Discovery:
+class Discovery(ClosedAtTheEnd):
     """A search, and an asynchronous iterator. Made by :func:`aioudp.discover`.
 
     For one task. It ends at the deadline, also while nobody waits: then what has
@@ -283,17 +279,6 @@ class Discovery:
         self._rest.clear()
         if endpoint is not None:
             await endpoint.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def __del__(self) -> None:
         try:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Unpack
 
 from . import _groups, _interfaces
+from ._address import check_number
 from ._endpoint import Endpoint
 from ._errors import EndpointClosedError
 from ._fanout import FanoutEndpoint, SendOutcome
@@ -30,7 +31,6 @@ from ._group_address import (
     GroupAddress,
     Interfaces,
     Target,
-    check_number,
     is_group,
     parse_group,
 )
@@ -78,8 +78,8 @@ def open_multicast(
             family, or a number is out of range.
     """
     target = parse_group(group, interfaces, source)
-    check_number("port", port, 0xFFFF)
-    check_number("ttl", ttl, 255)
+    check_number("port", port, 0, 0xFFFF)
+    check_number("ttl", ttl, 0, 255)
     if not isinstance(loop, bool):
         raise TypeError(f"loop must be a bool, got {loop!r}")
     settings = check(options)

@@ -37,36 +37,26 @@ async def receive_many_singly(job: Job) -> None:
     await _receive_many(job, offload=False)
 
 
-async def _receive_many(job: Job, **options: Any) -> None:
+async def _receive_many(job: Job, call: str = "recv_many", **options: Any) -> None:
     async with aioudp.bind((HOST, 0), **options) as endpoint:
+        receive = getattr(endpoint, call)
         job.listening(endpoint.local_addr)
-        await endpoint.recv_many()
+        await receive()
         job.start()
         received = 0
         while True:
-            datagrams = await endpoint.recv_many()
+            datagrams = await receive()
             received += len(datagrams)
             if len(datagrams[-1].data) == MARK:
                 break
         # The mark is repeated until it has been seen.
-        received -= sum(len(data) == MARK for data, _ in datagrams)
+        received -= sum(len(one.data) == MARK for one in datagrams)
         job.stop(received)
 
 
 async def receive_messages(job: Job) -> None:
     """Receive with ``recv_messages``, and all that the kernel tells."""
-    async with aioudp.bind((HOST, 0), packet_info=True) as endpoint:
-        job.listening(endpoint.local_addr)
-        await endpoint.recv_messages()
-        job.start()
-        received = 0
-        while True:
-            messages = await endpoint.recv_messages()
-            received += len(messages)
-            if len(messages[-1].data) == MARK:
-                break
-        received -= sum(len(message.data) == MARK for message in messages)
-        job.stop(received)
+    await _receive_many(job, "recv_messages", packet_info=True)
 
 
 async def send(job: Job) -> None:

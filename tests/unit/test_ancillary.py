@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aioudp import _ancillary
-from aioudp._ancillary import NO_INFO, SendOptions, Steered, parse, steer
+from aioudp._ancillary import SendOptions, Steered, parse, steer
 from aioudp._types import Message
 
 IP: Final = 0
 IPV6: Final = 41
 SOCKET: Final = int(socket.SOL_SOCKET)
 PORT: Final = 53
+NO_INFO: Final = (None, None, None, None, None, False, None, None, None)
 
 OURS: Final = socket.inet_aton("192.0.2.1")
 EVERYBODY: Final = socket.inet_aton("192.0.2.255")
