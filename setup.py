@@ -20,8 +20,8 @@ ext_modules = []
 if choice == "yes" or (choice == "auto" and sys.platform == "linux"):
     ext_modules = [
         Extension(
-            "aioudp._speedups",
-            ["aioudp/_speedups.pyx"],
+            "aioudp._system.speedups",
+            ["aioudp/_system/speedups.pyx"],
             extra_compile_args=["-O3"],
             optional=choice == "auto",
         )

@@ -9,14 +9,14 @@
 
 from __future__ import annotations
 
-from ._ancillary import SendOptions
-from ._endpoint import Endpoint
+from ._endpoint.dropin import create_datagram_endpoint, new_event_loop, run
+from ._endpoint.endpoint import Endpoint
+from ._endpoint.fanout import SendOutcome
+from ._endpoint.opening import Opening, adopt, bind, connect, resolve
+from ._endpoint.options import Options
 from ._errors import EndpointClosedError, SendManyError, TruncatedError, UDPError
-from ._fanout import SendOutcome
-from ._interfaces import Interface, interfaces
-from ._loops import create_datagram_endpoint, new_event_loop, run
-from ._opening import Opening, adopt, bind, connect, resolve
-from ._options import Options
+from ._system.interfaces import Interface, interfaces
+from ._system.send_options import SendOptions
 from ._transports.base import DatagramTransport
 from ._types import (
     Address,

@@ -9,7 +9,7 @@
 
 Everything the system refuses is raised as the system's own :class:`OSError`
 subclass, everything a caller gets wrong as :class:`TypeError` or
-:class:`ValueError`. Imports ``_types``.
+:class:`ValueError`.
 """
 
 from __future__ import annotations

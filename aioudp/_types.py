@@ -1,6 +1,6 @@
 """The vocabulary of the library: what a datagram, an address and a count are.
 
-No behaviour, no socket, no event loop. Imports nothing of the package.
+No behaviour, no socket, no event loop.
 """
 
 from __future__ import annotations

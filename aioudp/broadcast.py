@@ -3,10 +3,6 @@
 One socket, bound to every address, since on most systems one that is bound to a
 single address hears no broadcast. It is never connected: answers come from addresses
 that nobody has named. Which interfaces there are is looked at for each send.
-
-Imports ``_fanout``, ``_opening``, ``_options``, ``_broadcasts``, ``_interfaces`` and
-``_shared_port`` and, from below, ``_endpoint``, ``_errors``, ``_group_address`` and
-``_types``.
 """
 
 from __future__ import annotations
@@ -15,16 +11,17 @@ import socket
 from collections.abc import Callable
 from typing import Unpack
 
-from . import _broadcasts, _interfaces
-from ._address import check_number
-from ._endpoint import Endpoint
+from ._endpoint.endpoint import Endpoint
+from ._endpoint.fanout import FanoutEndpoint, SendOutcome
+from ._endpoint.opening import Opening, adopt
+from ._endpoint.options import Options, check
 from ._errors import EndpointClosedError
-from ._fanout import FanoutEndpoint, SendOutcome
-from ._group_address import Interfaces
-from ._interfaces import Interface
-from ._opening import Opening, adopt
-from ._options import Options, check
-from ._shared_port import open_shared
+from ._system import broadcasts
+from ._system import interfaces as system_interfaces
+from ._system.addresses import check_number
+from ._system.group_address import Interfaces
+from ._system.interfaces import Interface
+from ._system.shared_port import open_shared
 from ._types import Address, Datagram, Message, Payload
 
 _SYSTEMS_CHOICE = Interface("", 0, (), (), frozenset())
@@ -74,7 +71,7 @@ def open_broadcast(
 
     async def open_() -> BroadcastEndpoint:
         if wanted is not None:
-            _interfaces.choose(wanted)
+            system_interfaces.choose(wanted)
         sock = open_shared(socket.AF_INET, port, reuse_port=settings.reuse_port)
         try:
             endpoint = await adopt(sock, broadcast=True, **rest)
@@ -125,7 +122,7 @@ class BroadcastEndpoint(FanoutEndpoint):
         self._own: frozenset[Address] = frozenset()
         if receive_own:
             return
-        self._note_own(_interfaces.interfaces())
+        self._note_own(system_interfaces.interfaces())
         if not self._own:
             raise ValueError("receive_own=False is not supported on this system")
 
@@ -161,10 +158,10 @@ class BroadcastEndpoint(FanoutEndpoint):
         outcomes = []
         for name, found in self._destinations():
             if isinstance(found, OSError):
-                addr = (_broadcasts.LIMITED, port)
+                addr = (broadcasts.LIMITED, port)
                 outcomes.append(SendOutcome(name, addr, found))
                 continue
-            for host in _broadcasts.addresses_of(found):
+            for host in broadcasts.addresses_of(found):
                 addr = host, port
                 send = self._sender(payload, addr, found.index)
                 outcomes.append(await self._attempt(name, addr, send))
@@ -176,7 +173,7 @@ class BroadcastEndpoint(FanoutEndpoint):
         def send() -> None:
             if self.closed:
                 raise EndpointClosedError
-            with _broadcasts.leaving_by(self.get_extra_info("socket"), index):
+            with broadcasts.leaving_by(self.get_extra_info("socket"), index):
                 self.transport.try_send_many(prepared)
 
         return send
@@ -186,15 +183,15 @@ class BroadcastEndpoint(FanoutEndpoint):
 
         One that cannot be used is there with its error.
         """
-        present = _interfaces.interfaces()
+        present = system_interfaces.interfaces()
         if not self._receive_own:
             self._note_own(present)
         if self._interfaces is None:
-            return [_interfaces.usable(link) for link in self._suitable(present)]
-        return _interfaces.look(self._interfaces, present)
+            return [system_interfaces.usable(link) for link in self._suitable(present)]
+        return system_interfaces.look(self._interfaces, present)
 
     def _suitable(self, present: list[Interface]) -> list[Interface]:
-        serving = {link.index for link in present if _broadcasts.serves(link)}
+        serving = {link.index for link in present if broadcasts.serves(link)}
         # What was served before and is down now is told, not forgotten.
         self._served = serving | self._served & {link.index for link in present}
         return (

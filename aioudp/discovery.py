@@ -6,9 +6,6 @@ of every interface. To ask a group one need not be in it.
 
 There is no task in the background. Asking again and waiting for answers both happen
 while the caller waits for the next reply, so nothing is left behind when it stops.
-
-Imports ``broadcast`` and ``multicast`` and, from below, ``_groups``, ``_opening`` and
-what these use.
 """
 
 from __future__ import annotations
@@ -22,20 +19,15 @@ from collections.abc import Callable, Coroutine, Hashable
 from functools import partial
 from typing import Any, Final, Self, TypeAlias
 
-from . import _groups
-from ._address import check_number
-from ._closing import ClosedAtTheEnd
-from ._endpoint import Endpoint
+from ._endpoint.closing import ClosedAtTheEnd
+from ._endpoint.endpoint import Endpoint
+from ._endpoint.fanout import FanoutEndpoint, SendOutcome
+from ._endpoint.opening import bind
 from ._errors import EndpointClosedError, with_context
-from ._fanout import FanoutEndpoint, SendOutcome
-from ._group_address import (
-    GroupAddress,
-    Interfaces,
-    Target,
-    parse_group,
-)
-from ._interfaces import choose
-from ._opening import bind
+from ._system import groups
+from ._system.addresses import check_number
+from ._system.group_address import GroupAddress, Interfaces, Target, parse_group
+from ._system.interfaces import choose
 from ._types import Datagram, Payload
 from .broadcast import BroadcastEndpoint, check_interfaces
 from .multicast import MulticastEndpoint
@@ -320,7 +312,7 @@ async def _open_group(port: int, target: Target) -> _Opened:
         choose(target.interfaces)
     endpoint = await bind(("", 0), family=target.family)
     try:
-        _groups.set_up(endpoint.get_extra_info("socket"), ttl=1, loop=True)
+        groups.set_up(endpoint.get_extra_info("socket"), ttl=1, loop=True)
         asker = _GroupAsker(endpoint, target, port)
     except BaseException:
         endpoint.close()

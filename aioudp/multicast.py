@@ -3,14 +3,10 @@
 One socket, bound to every address and not to the group: a socket that is bound to a
 group is in no second one, and never hears the answers to what it asked, which come to
 its own address. It hears only the groups that it has joined itself, because
-``_groups`` switches off what lets a Linux socket hear those of others.
+``groups`` switches off what lets a Linux socket hear those of others.
 
 A group is joined on interfaces, not on the machine, and those come and go. So each
 membership keeps what the caller asked for, and every send looks at what there is now.
-
-Imports ``_fanout``, ``_interfaces``, ``_opening`` and ``_options`` and, from below,
-``_endpoint``, ``_errors``, ``_group_address``, ``_groups``, ``_shared_port`` and
-``_types``.
 """
 
 from __future__ import annotations
@@ -22,22 +18,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Unpack
 
-from . import _groups, _interfaces
-from ._address import check_number
-from ._endpoint import Endpoint
+from ._endpoint.endpoint import Endpoint
+from ._endpoint.fanout import FanoutEndpoint, SendOutcome
+from ._endpoint.opening import Opening, adopt
+from ._endpoint.options import Options, check
 from ._errors import EndpointClosedError
-from ._fanout import FanoutEndpoint, SendOutcome
-from ._group_address import (
+from ._system import groups
+from ._system import interfaces as system_interfaces
+from ._system.addresses import check_number
+from ._system.group_address import (
     GroupAddress,
     Interfaces,
     Target,
     is_group,
     parse_group,
 )
-from ._interfaces import Interface
-from ._opening import Opening, adopt
-from ._options import Options, check
-from ._shared_port import open_shared
+from ._system.interfaces import Interface
+from ._system.shared_port import open_shared
 from ._types import Address, Payload
 
 
@@ -90,7 +87,7 @@ def open_multicast(
     async def open_() -> MulticastEndpoint:
         sock = open_shared(target.family, port, reuse_port=settings.reuse_port)
         try:
-            _groups.set_up(sock, ttl=ttl, loop=loop)
+            groups.set_up(sock, ttl=ttl, loop=loop)
             endpoint = await adopt(sock, **rest)
         except BaseException:
             sock.close()
@@ -166,7 +163,7 @@ class MulticastEndpoint(FanoutEndpoint):
     def _join_all(self, target: Target) -> None:
         joined: list[int] = []
         try:
-            for link in _links(target, _interfaces.interfaces()):
+            for link in _links(target, system_interfaces.interfaces()):
                 try:
                     self._join(target, link)
                 except OSError as exc:
@@ -178,7 +175,7 @@ class MulticastEndpoint(FanoutEndpoint):
                 raise OSError(errno.ENODEV, "there is no interface to join a group on")
         except OSError:
             for index in joined:
-                _groups.leave(self._socket, target.host, index, target.source)
+                groups.leave(self._socket, target.host, index, target.source)
             raise
         membership = self._memberships.setdefault(
             (target.host, target.source), _Membership()
@@ -211,14 +208,14 @@ class MulticastEndpoint(FanoutEndpoint):
         key = target.host, target.source
         membership = self._memberships.get(key, _Membership())
         if target.interfaces is not None:
-            links = _links(target, _interfaces.interfaces())
+            links = _links(target, system_interfaces.interfaces())
             indexes = [link.index for link in links]
         elif membership.joined:
             indexes = sorted(membership.joined)
         else:
-            raise _groups.not_joined(target.host, target.source)
+            raise groups.not_joined(target.host, target.source)
         for index in indexes:
-            _groups.leave(self._socket, target.host, index, target.source)
+            groups.leave(self._socket, target.host, index, target.source)
             membership.joined.discard(index)
             membership.left.add(index)
         if not membership.joined:
@@ -281,7 +278,7 @@ class MulticastEndpoint(FanoutEndpoint):
         def send() -> None:
             self._check_open()
             # Set and used in one step, so that no other send comes in between.
-            _groups.send_through(self._socket, index)
+            groups.send_through(self._socket, index)
             self.transport.try_send_many(prepared)
 
         return send
@@ -294,25 +291,25 @@ class MulticastEndpoint(FanoutEndpoint):
         An interface that cannot be used is in the list with its error.
         """
         self._check_open()
-        links = _interfaces.interfaces()
+        links = system_interfaces.interfaces()
         present = {link.index: link for link in links}
         for (host, source), membership in self._memberships.items():
             for index in membership.joined - present.keys():
                 with contextlib.suppress(OSError):  # or it would count for ever
-                    _groups.leave(self._socket, host, index, source)
+                    groups.leave(self._socket, host, index, source)
             membership.joined &= present.keys()
             membership.left &= present.keys()
             for wanted in membership.wanted:
                 missing = Target(target.family, host, wanted, source)
                 self._join_where_missing(missing, membership, links)
         if target.interfaces is not None:
-            return _interfaces.look(target.interfaces, links)
+            return system_interfaces.look(target.interfaces, links)
         known = {link.index: link for link in _links(target, links)}
         for (host, _), membership in self._memberships.items():
             if host == target.host:
                 # What was served before and is down now is told, not forgotten.
                 known |= {index: present[index] for index in membership.joined}
-        return [_interfaces.usable(known[index]) for index in sorted(known)]
+        return [system_interfaces.usable(known[index]) for index in sorted(known)]
 
     def _join_where_missing(
         self, target: Target, membership: _Membership, present: Sequence[Interface]
@@ -339,7 +336,7 @@ class MulticastEndpoint(FanoutEndpoint):
                 f"{target.host} is joined on {link.name} from everybody; leave it "
                 f"before joining it from {target.source}",
             )
-        _groups.join(self._socket, target.host, link.index, target.source)
+        groups.join(self._socket, target.host, link.index, target.source)
 
     # -- small things
 
@@ -376,7 +373,7 @@ class MulticastEndpoint(FanoutEndpoint):
 def _links(target: Target, present: Sequence[Interface]) -> list[Interface]:
     """Return the interfaces asked for, or all that are suitable."""
     if target.interfaces is not None:
-        return _interfaces.choose(target.interfaces, present)
+        return system_interfaces.choose(target.interfaces, present)
     links = [link for link in present if _serves(link, target.family)]
     return [link for link in links if "loopback" not in link.flags] or links
 

@@ -191,7 +191,7 @@ def sanitizers(leg: Leg) -> None:
         }
         names = ("receiving", "sending", "messages", "send_options")
         contract = (f"contract/test_{name}.py" for name in names)
-        what = ("native", "unit/test_batchio.py", *contract)
+        what = ("native", "unit/system/test_batchio.py", *contract)
         tests = [f"tests/{name}" for name in what]
         pytest = (main, "-X", "dev", "-m", "pytest", "--quiet", *tests)
         leg.run(*pytest, cwd=away / "run", **sanitized)

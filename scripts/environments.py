@@ -22,7 +22,7 @@ HOME: Final = ROOT / ".venv-test"
 _OLDEST: Final = (3, 11)
 _PIP: Final = "pip >= 25.1"  # the first that installs dependency groups
 
-_BUILT_FROM: Final = ("pyproject.toml", "setup.py", "aioudp/_speedups.pyx")
+_BUILT_FROM: Final = ("pyproject.toml", "setup.py", "aioudp/_system/speedups.pyx")
 _BUILDING: Final = threading.Lock()  # all environments build in the checkout itself
 
 Run = Callable[..., object]

@@ -19,8 +19,6 @@ A protocol may add methods of its own:
 ``network_error_received(error)``
     gets each :class:`~aioudp.NetworkError` where ``icmp_errors`` asks for them, also
     while reading is paused. Then ``error_received`` does not hear of ICMP.
-
-Imports ``_types`` and ``_ancillary``.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from .._ancillary import SendOptions
+from .._system.send_options import SendOptions
 from .._types import Payload, Received, Stats
 
 Prepared = Sequence[tuple[bytes, Any]]

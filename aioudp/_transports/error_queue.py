@@ -9,9 +9,6 @@ So the queue is emptied whenever the socket is ready with an error, also while r
 is paused: the socket is in an epoll instance of its own, which knows that event apart
 from the others. And what fails on account of ICMP is repeated, and told by nobody but
 the queue.
-
-Imports ``_socket``, ``_watch``, ``selector`` and, from below, ``_types`` and
-``_error_queue``.
 """
 
 from __future__ import annotations
@@ -20,11 +17,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from .._error_queue import ErrorQueue
+from .._system.error_queue import ErrorQueue
 from .._types import NetworkError, Payload, Received, Stats
-from ._socket import FROM_ICMP, MAX_STALE_ERRORS
-from ._watch import EpollWatcher
 from .selector import ERROR_PAUSE, SelectorTransport
+from .socket_transport import FROM_ICMP, MAX_STALE_ERRORS
+from .watcher import EpollWatcher
 
 _T = TypeVar("_T")
 

@@ -19,9 +19,6 @@ cannot be had this way:
 
 uvloop switches SO_REUSEADDR on for every socket it adopts (libuv's ``uv_udp_open``),
 after which any process may take the port; it is switched off again at once.
-
-Imports ``_socket`` and, from below, ``_types``, ``_address``
-and ``_sockets``.
 """
 
 from __future__ import annotations
@@ -31,10 +28,10 @@ import errno
 import socket
 from typing import Any, Final
 
-from .. import _sockets
-from .._address import public_address
+from .._system import sockets
+from .._system.addresses import public_address
 from .._types import Datagram, Received
-from ._socket import SocketTransport
+from .socket_transport import SocketTransport
 
 # Bytes that uvloop reads at a time; asyncio reads a little more (256 KiB).
 _UNIX_LIMIT: Final = 256_000
@@ -114,7 +111,7 @@ class LoopTransport(SocketTransport):
     def _on_datagram(self, data: bytes, addr: Any) -> None:
         if self._closing:
             return
-        if self._sock.family == _sockets.AF_UNIX:
+        if self._sock.family == sockets.AF_UNIX:
             if len(data) >= _UNIX_LIMIT:
                 self._io.truncated += 1
                 self._report(OSError(errno.EMSGSIZE, "datagram may have been cut off"))

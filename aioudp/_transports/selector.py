@@ -8,8 +8,6 @@ allocates 256 KiB for every datagram it reads.
 Each readiness event does a bounded amount of reading, so that a flood cannot keep the
 loop from its other work. A read error that comes back at once, again and again, would
 do just that, so after a few in a row reading pauses for a moment.
-
-Imports ``_socket``, ``_watch`` and, from below, ``_types``.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ import asyncio
 from typing import Any, Final
 
 from .._types import Received
-from ._socket import MAX_BATCH, SocketTransport
-from ._watch import EpollWatcher, Watcher, needs_epoll
+from .socket_transport import MAX_BATCH, SocketTransport
+from .watcher import EpollWatcher, Watcher, needs_epoll
 
 _ERRORS_IN_A_ROW: Final = 16  # after this many without a datagram, reading pauses ...
 ERROR_PAUSE: Final = 0.05  # ... for this many seconds: 20 wake-ups a second at most

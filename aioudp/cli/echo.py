@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import aioudp
 
-from .._address import format_address, parse_address
+from .._system.addresses import format_address, parse_address
 from . import console
 from .formats import summary
 from .options import IPv4Option, IPv6Option, LocalAddress, LoopOption, address_family

@@ -14,7 +14,7 @@ from typing import Final
 
 from aioudp import Datagram, Stats
 
-from .._address import format_address
+from .._system.addresses import format_address
 
 _BYTES_PER_LINE: Final = 16
 _HEX_WIDTH: Final = 3 * _BYTES_PER_LINE  # two digits and a space for each byte

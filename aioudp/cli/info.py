@@ -19,7 +19,7 @@ from rich.text import Text
 
 import aioudp
 
-from .._sockets import DEFAULT_BUFFER, probe_offload
+from .._system.sockets import DEFAULT_BUFFER, probe_offload
 from . import console
 from .options import LoopOption
 from .running import Loop, run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aioudp
 
-from .._address import format_address, parse_address
+from .._system.addresses import format_address, parse_address
 from . import console
 from .formats import Format
 from .options import (

@@ -9,7 +9,7 @@ import typer
 
 import aioudp
 
-from .._address import format_address, parse_address
+from .._system.addresses import format_address, parse_address
 from . import console
 from .formats import Format
 from .options import (

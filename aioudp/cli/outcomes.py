@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from aioudp import SendOutcome
 
-from .._address import format_address
+from .._system.addresses import format_address
 from .formats import printable
 
 

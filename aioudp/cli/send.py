@@ -12,7 +12,7 @@ import typer
 
 import aioudp
 
-from .._address import format_address, parse_address
+from .._system.addresses import format_address, parse_address
 from . import console
 from .formats import Format, show, summary
 from .options import FormatOption, IPv4Option, IPv6Option, LoopOption, address_family

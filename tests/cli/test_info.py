@@ -58,7 +58,7 @@ def test_json(start: Start, loop: str) -> None:
     assert report["python"].split()[1] == sys.version.split()[0]
     assert report["loop"].startswith(f"{loop}.")
     assert report["transport"] == "SelectorTransport"
-    built = importlib.util.find_spec("aioudp._speedups") is not None
+    built = importlib.util.find_spec("aioudp._system.speedups") is not None
     wanted = os.environ.get("AIOUDP_SPEEDUPS") != "0"
     assert report["batchio"] == ("compiled" if built and wanted else "python")
     assert report["gso_segments"] >= 1

@@ -19,8 +19,8 @@ from typing import Any, Final
 import pytest
 
 import aioudp
-from aioudp import _opening
-from aioudp._implementation import batch_socket
+from aioudp._endpoint.endpoint import opening
+from aioudp._system.implementation import batch_socket
 
 AF_UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)  # not on Windows
 
@@ -161,7 +161,7 @@ class Gate:
 
             return GatedSocket(sock, **options)
 
-        monkeypatch.setattr(_opening, "batch_socket", gated_socket)
+        monkeypatch.setattr(opening, "batch_socket", gated_socket)
 
     def pass_one(self) -> None:
         if not self.room:

@@ -10,7 +10,8 @@ from typing import Any, Final
 import pytest
 
 import aioudp
-from aioudp import _interfaces, broadcast
+from aioudp import broadcast
+from aioudp._system import interfaces
 
 from ..conftest import UntilBlocked
 from .support import WAYS_TO_RECEIVE, Gate, linux_only, outcome, plain_socket
@@ -179,7 +180,7 @@ async def test_a_system_that_lists_no_interface(
     monkeypatch: pytest.MonkeyPatch, transport: aioudp.TransportKind
 ) -> None:
     """The system chooses, and says so if it cannot."""
-    monkeypatch.setattr(_interfaces, "interfaces", list)
+    monkeypatch.setattr(interfaces, "interfaces", list)
     async with aioudp.open_broadcast(0, transport=transport) as endpoint:
         (told,) = await endpoint.send(bytes(70_000))
 
@@ -258,9 +259,9 @@ async def test_an_interface_that_is_gone(
     monkeypatch: pytest.MonkeyPatch, options: Any
 ) -> None:
     """It is told, and the rest is served."""
-    loopback, *_ = _interfaces.choose(["lo"])
+    loopback, *_ = interfaces.choose(["lo"])
     gone = aioudp.Interface("gone0", 9999, (), (), frozenset({"up", "running"}))
-    monkeypatch.setattr(_interfaces, "interfaces", lambda: [loopback, gone])
+    monkeypatch.setattr(interfaces, "interfaces", lambda: [loopback, gone])
     options |= {"interfaces": ["gone0", "lo"]}
     async with aioudp.open_broadcast(0, **options) as endpoint:
         first, second = await endpoint.send(b"hello")
@@ -268,7 +269,7 @@ async def test_an_interface_that_is_gone(
         assert (first.interface, second.interface) == ("gone0", "lo")
         assert second.sent
 
-        monkeypatch.setattr(_interfaces, "interfaces", lambda: [loopback])
+        monkeypatch.setattr(interfaces, "interfaces", lambda: [loopback])
         first, second = await endpoint.send(b"hello")
         assert (first.interface, second.sent) == ("gone0", True)
         assert first.addr == ("255.255.255.255", port_of(endpoint))

@@ -13,7 +13,8 @@ from typing import Any, Final
 import pytest
 
 import aioudp
-from aioudp import _interfaces, discovery
+from aioudp import discovery
+from aioudp._system import interfaces
 
 from ..conftest import UntilBlocked
 from .support import Gate, descriptors, linux_only, outcome
@@ -355,7 +356,7 @@ async def test_nobody_could_be_asked(
 ) -> None:
     """The reason is raised at the deadline, because an interface may yet come up."""
     gone = aioudp.Interface("gone0", 9999, ("192.0.2.1",), (), frozenset())
-    monkeypatch.setattr(_interfaces, "interfaces", lambda: [gone])
+    monkeypatch.setattr(interfaces, "interfaces", lambda: [gone])
     before = descriptors()
     search = aioudp.discover(
         _QUESTION, 9, timeout=_SHORT, interfaces=["gone0"], group=group
@@ -391,9 +392,9 @@ async def test_room_for_one_interface_alone(
     await devices.add()
     gate = Gate(monkeypatch)
     gate.grants = [1]
-    loopback, *_ = _interfaces.choose(_LOOPBACK)
+    loopback, *_ = interfaces.choose(_LOOPBACK)
     links = [("lo", loopback), ("full", loopback)]
-    monkeypatch.setattr(_interfaces, "look", lambda *_: links)
+    monkeypatch.setattr(interfaces, "look", lambda *_: links)
 
     search = devices.search(timeout=_SHORT, repeat=1)
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import aioudp
-from aioudp import _opening
-from aioudp._implementation import batch_socket
+from aioudp._endpoint.endpoint import opening
+from aioudp._system.implementation import batch_socket
 
 from .support import (
     linux_only,
@@ -345,7 +345,7 @@ class Faults:
 
             return FaultySocket(sock, **options)
 
-        monkeypatch.setattr(_opening, "batch_socket", faulty_socket)
+        monkeypatch.setattr(opening, "batch_socket", faulty_socket)
 
     def meet(self) -> bool:
         self.reads += 1

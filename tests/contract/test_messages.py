@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 import aioudp
-from aioudp import _sockets
+from aioudp._system import sockets
 
 from .support import linux_only, needs_ipv6, outcome, plain_socket, port_of, turns_until
 
@@ -331,7 +331,7 @@ async def test_hardware_timestamps_that_cannot_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is an error of the opening, and leaves no socket behind."""
-    monkeypatch.setattr(_sockets, "_accepts", lambda *_: False)
+    monkeypatch.setattr(sockets, "_accepts", lambda *_: False)
     with pytest.raises(ValueError, match="hardware"):
         await aioudp.bind(("127.0.0.1", 0), packet_info=True, timestamps="hardware")
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 import pytest
 
 import aioudp
-from aioudp import _interfaces
-from aioudp._fanout import FanoutEndpoint
+from aioudp._endpoint.fanout import FanoutEndpoint
+from aioudp._system import interfaces
 
 from ..conftest import UntilBlocked
 from .support import WAYS_TO_RECEIVE, Gate, linux_only, outcome, plain_socket
@@ -152,7 +152,7 @@ async def test_each_interface_is_used_once(
     groups: list[str], options: Any, host: str
 ) -> None:
     """However often, and in whatever way, it is named."""
-    loopback, *_ = _interfaces.choose([host])
+    loopback, *_ = interfaces.choose([host])
     options |= {"interfaces": [host, loopback.name, loopback.index]}
     async with aioudp.open_multicast(groups[0], 0, **options) as endpoint:
         assert len(await endpoint.send(b"once")) == 1
@@ -390,7 +390,7 @@ async def test_closed_between_two_interfaces(
     groups: list[str], options: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """EndpointClosedError, and no outcome that blames the second interface."""
-    first, *_ = _interfaces.choose(["127.0.0.1"])
+    first, *_ = interfaces.choose(["127.0.0.1"])
     second = replace(first, name="second")
     links = [(one.name, one) for one in (first, second)]
     attempt = FanoutEndpoint._attempt
@@ -403,7 +403,7 @@ async def test_closed_between_two_interfaces(
         return outcome
 
     async with aioudp.open_multicast(groups[0], 0, **options) as endpoint:
-        monkeypatch.setattr(_interfaces, "look", lambda *_: links)
+        monkeypatch.setattr(interfaces, "look", lambda *_: links)
         monkeypatch.setattr(FanoutEndpoint, "_attempt", attempt_and_close)
 
         with pytest.raises(aioudp.EndpointClosedError):

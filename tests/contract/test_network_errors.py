@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 import aioudp
-from aioudp._transports._watch import EpollWatcher
+from aioudp._transports.watcher import EpollWatcher
 
 from .support import (
     AF_UNIX,

@@ -18,8 +18,8 @@ from unittest.mock import Mock
 import pytest
 
 import aioudp
-from aioudp import _ancillary
-from aioudp._transports import _socket
+from aioudp._system import send_options
+from aioudp._transports import socket_transport
 
 from .support import AF_UNIX, linux_only, needs_ipv6, plain_socket, unix_only
 
@@ -257,8 +257,8 @@ async def test_equal_options_share_trains(
     endpoints: Endpoints, witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What holds for all of a call is worked out once."""
-    steered = Mock(wraps=_ancillary.steer)
-    monkeypatch.setattr(_socket, "steer", steered)
+    steered = Mock(wraps=send_options.steer)
+    monkeypatch.setattr(socket_transport, "steer", steered)
     endpoint = await endpoints.bind()
 
     await endpoint.send_many([(b"x", witness.addr)] * 50, tos=4)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 import aioudp
-from aioudp._options import Settings
+from aioudp._endpoint.options import Settings
 
 from .blocks import PAGES, ROOT, blocks
 

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 import pytest
 
 import aioudp
-from aioudp import _loops
-from aioudp._opening import start_transport
+from aioudp._endpoint import dropin
+from aioudp._endpoint.opening import start_transport
 from aioudp._transports.selector import SelectorTransport
 
 PATIENCE = 60  # seconds
@@ -53,8 +53,8 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Run:
     async def refused(*args: Any, **kwargs: Any) -> Any:
         pytest.fail("the event loop's own method was called")
 
-    monkeypatch.setattr(_loops, "start_transport", recorded)
-    monkeypatch.setattr(_loops._DropIn, "loop_datagram_endpoint", refused)
+    monkeypatch.setattr(dropin, "start_transport", recorded)
+    monkeypatch.setattr(dropin._DropIn, "loop_datagram_endpoint", refused)
 
     async def bounded(main: Coroutine[Any, Any, Any]) -> Any:
         below = type(asyncio.get_running_loop()).__mro__[2]

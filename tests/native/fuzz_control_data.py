@@ -18,7 +18,7 @@ import sys
 import time
 from typing import Any, Final
 
-from aioudp import _ancillary
+from aioudp._system import control_data
 
 CTRUNC: Final = int(socket.MSG_CTRUNC)
 
@@ -60,7 +60,7 @@ def reference(control: bytes, flags: int) -> tuple[int, Any]:
     cut off; and the rest, as the readable twin reads it.
     """
     messages = split(control)
-    _, info = _ancillary.parse(messages, _PORT)
+    _, info = control_data.parse(messages, _PORT)
     for level, kind, value in messages:
         if (level, kind) == _GRO and len(value) >= 4:
             return max(0, struct.unpack_from("@i", value)[0]), info
@@ -69,7 +69,7 @@ def reference(control: bytes, flags: int) -> tuple[int, Any]:
 
 def compiled(control: bytes, flags: int) -> tuple[int, Any]:
     """Return the same as the compiled twin reads it."""
-    speedups: Any = importlib.import_module("aioudp._speedups")
+    speedups: Any = importlib.import_module("aioudp._system.speedups")
     result: tuple[int, Any] = speedups.parse(control, flags, _PORT)
     return result
 

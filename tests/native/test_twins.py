@@ -15,8 +15,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aioudp import Message, SendOptions, _address, _batchio, _sockets
-from aioudp._ancillary import steer
+from aioudp import Message, SendOptions
+from aioudp._system import addresses, batchio, sockets
+from aioudp._system.send_options import steer
 
 from .fuzz_control_data import CTRUNC, KINDS, compiled, message, reference
 
@@ -25,7 +26,7 @@ from .fuzz_control_data import CTRUNC, KINDS, compiled, message, reference
 def speedups() -> ModuleType:
     """Return the compiled twin."""
     try:
-        return importlib.import_module("aioudp._speedups")
+        return importlib.import_module("aioudp._system.speedups")
     except ModuleNotFoundError:
         pytest.skip("cannot: speedups: the accelerator is not built")
 
@@ -63,14 +64,14 @@ def open_pairs(
         sock.bind((host, 0))
         socks.append(sock)
     if packet_info:
-        _sockets.enable_packet_info(socks[1], "software")
-    segments = _sockets.probe_offload().gso_segments if offload else 1
+        sockets.enable_packet_info(socks[1], "software")
+    segments = sockets.probe_offload().gso_segments if offload else 1
     return Pair(
         module.BatchSocket(socks[0], gso_segments=segments, gro=False),
         module.BatchSocket(
             socks[1],
             gso_segments=1,
-            gro=offload and _sockets.enable_gro(socks[1]),
+            gro=offload and sockets.enable_gro(socks[1]),
             packet_info=packet_info,
         ),
         socks[1].getsockname(),
@@ -118,8 +119,8 @@ def test_the_same_datagrams_arrive(
 ) -> None:
     """Either twin delivers what either twin sends: same payloads, order and counts."""
     with ExitStack() as stack:
-        for sending in (_batchio, speedups):
-            for receiving in (_batchio, speedups):
+        for sending in (batchio, speedups):
+            for receiving in (batchio, speedups):
                 ours = open_pairs(stack, sending, host, offload=offload)
                 theirs = open_pairs(stack, receiving, host, offload=offload)
                 batch = [(item, theirs.addr) for item in data]
@@ -140,7 +141,7 @@ def test_the_same_segments_arrive(
     buffer = os.urandom(size)
     expected = [buffer[i : i + segment_size] for i in range(0, size, segment_size)]
     with ExitStack() as stack:
-        for module in (_batchio, speedups):
+        for module in (batchio, speedups):
             pair = open_pairs(stack, module, "127.0.0.1", offload=True)
             done = 0
             received: list[bytes] = []
@@ -162,7 +163,7 @@ def test_the_same_trains_arrive(
     expected: dict[str, list[bytes]] = {}
     received: dict[str, list[bytes]] = {}
     with ExitStack() as stack:
-        for module in (_batchio, speedups):
+        for module in (batchio, speedups):
             pair = open_pairs(stack, module, "127.0.0.1", offload=True)
             sent = expected[module.BatchSocket.implementation] = []
             there = received[module.BatchSocket.implementation] = []
@@ -215,8 +216,8 @@ def test_the_same_messages_arrive(
     """Either twin tells of every datagram what either twin sent it with."""
     loopback = socket.if_nametoindex("lo")
     with ExitStack() as stack:
-        for sending in (_batchio, speedups):
-            for receiving in (_batchio, speedups):
+        for sending in (batchio, speedups):
+            for receiving in (batchio, speedups):
                 ours, theirs = (
                     open_pairs(stack, module, host, offload=offload, packet_info=True)
                     for module in (sending, receiving)
@@ -253,8 +254,8 @@ def test_the_same_messages_arrive(
                 }
                 assert common == Message(
                     b"",
-                    _address.public_address(ours.socks[0].getsockname()),
-                    _address.public_address(theirs.addr),
+                    addresses.public_address(ours.socks[0].getsockname()),
+                    addresses.public_address(theirs.addr),
                     loopback,
                     0,
                     0,
@@ -274,7 +275,7 @@ def test_control_data_without_end(speedups: ModuleType, packet_info: bool) -> No
     """
     # Three of type 0x1E (RFC 4727), in a header of 96 times 8 bytes (RFC 8200, 4.6).
     options = bytes([17, 95]) + (bytes([0x1E, 253]) + bytes(253)) * 3 + b"\0"
-    for module in (_batchio, speedups):
+    for module in (batchio, speedups):
         with ExitStack() as stack:
             pair = open_pairs(stack, module, "::1", offload=True)
             sender, receiver = pair.socks
@@ -309,10 +310,10 @@ def test_control_data_without_end(speedups: ModuleType, packet_info: bool) -> No
 )
 def test_the_same_addresses_are_read(host: str, port: int) -> None:
     """What one form of an address becomes, and back, does not depend on the twin."""
-    addr = _address.socket_address((host, port), socket.AF_INET6, dual_stack=True)
-    public = _address.public_address(addr)
+    addr = addresses.socket_address((host, port), socket.AF_INET6, dual_stack=True)
+    public = addresses.public_address(addr)
     assert (
-        _address.socket_address(public, socket.AF_INET6, dual_stack=True)[:2]
+        addresses.socket_address(public, socket.AF_INET6, dual_stack=True)[:2]
         == addr[:2]
     )
 

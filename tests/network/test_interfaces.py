@@ -11,8 +11,8 @@ from typing import Any, Final
 import pytest
 
 import aioudp
-from aioudp import _interfaces
-from aioudp._ifaddrs import Entry, by_getifaddrs, by_psutil
+from aioudp._system import interfaces
+from aioudp._system.ifaddrs import Entry, by_getifaddrs, by_psutil
 
 from .links import DEVICE, HAS_IPV6, NEAR_LOCAL, OTHER_DEVICE, TwoLinks
 
@@ -28,7 +28,7 @@ def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> R
     reader: Reader = request.param
     if reader is by_psutil:
         pytest.importorskip("psutil", reason="cannot: psutil: it is not installed")
-    monkeypatch.setattr(_interfaces, "_entries", reader)
+    monkeypatch.setattr(interfaces, "_entries", reader)
     return reader
 
 

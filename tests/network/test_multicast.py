@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 import aioudp
-from aioudp import _interfaces
+from aioudp._system import interfaces as system_interfaces
 
 from .links import DEVICE, FAR, FAR_LOCAL, HAS_IPV6, Link
 from .namespaces import Namespace
@@ -336,7 +336,7 @@ async def test_an_interface_goes_while_it_is_joined(
     present = aioudp.interfaces()
     veth = next(one for one in present if one.name == DEVICE)
     gone = replace(veth, name="gone", index=9999)
-    monkeypatch.setattr(_interfaces, "interfaces", lambda: [*present, gone])
+    monkeypatch.setattr(system_interfaces, "interfaces", lambda: [*present, gone])
     for interfaces in (["gone"], [DEVICE, "gone"]):
         with pytest.raises(OSError, match="gone") as caught:
             await aioudp.open_multicast(_GROUP[family], 0, interfaces=interfaces)

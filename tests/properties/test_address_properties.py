@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aioudp._address import (
+from aioudp._system.addresses import (
     format_address,
     numeric_family,
     parse_address,

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioudp._error_queue import parse
+from aioudp._system.error_queue import parse
 from aioudp._types import NetworkError
 
 KINDS = [(0, 11), (41, 25)]  # SOL_IP and IP_RECVERR, SOL_IPV6 and IPV6_RECVERR

@@ -27,10 +27,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from aioudp._endpoint import Endpoint
+from aioudp._endpoint.endpoint import Endpoint
+from aioudp._endpoint.inbox import Inbox
+from aioudp._endpoint.protocol import EndpointProtocol
 from aioudp._errors import EndpointClosedError
-from aioudp._inbox import Inbox
-from aioudp._protocol import EndpointProtocol
 from aioudp._types import Datagram, Overflow
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioudp._segments import MAX_TRAIN_BYTES, run_end, split_train, train_length
+from aioudp._system.segments import MAX_TRAIN_BYTES, run_end, split_train, train_length
 
 segment_sizes = st.integers(1, 2000)
 limits = st.sampled_from([1, 2, 64, 128])

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import aioudp
-from aioudp._segments import split_train
+from aioudp._system.segments import split_train
 
 LOOPBACK: Final = ("127.0.0.1", 0)
 TOO_LONG: Final = bytes(65508)  # one byte more than IPv4 can carry

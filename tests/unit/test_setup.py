@@ -41,7 +41,7 @@ def test_a_build_that_was_asked_for_may_fail(
     """Whoever said yes hears of it, and gets no package without it."""
     (extension,) = build(monkeypatch, "yes", platform)
 
-    assert (extension.name, extension.optional) == ("aioudp._speedups", False)
+    assert (extension.name, extension.optional) == ("aioudp._system.speedups", False)
 
 
 @pytest.mark.parametrize("choice", [None, "auto"])

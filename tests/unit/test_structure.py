@@ -1,7 +1,7 @@
 """The package keeps its shape: layers, imports, public names.
 
-The layers are those of docs/explanation/architecture.md. A module imports from the
-layers below its own; within one layer only what ``SIBLINGS`` lists.
+The folders are the layers; docs/explanation/architecture.md says what each is for. A
+module imports from its own folder and from the layers below.
 """
 
 from __future__ import annotations
@@ -22,213 +22,29 @@ import aioudp
 
 PACKAGE: Final = Path(aioudp.__file__).parent
 
-LAYERS: Final[list[tuple[str, set[str]]]] = [
-    ("vocabulary", {"_types", "_errors"}),
-    ("pure", {"_address", "_ancillary", "_group_address", "_inbox", "_segments"}),
-    (
-        "sockets",
-        {
-            "_batchio",
-            "_broadcasts",
-            "_error_queue",
-            "_groups",
-            "_ifaddrs",
-            "_implementation",
-            "_interfaces",
-            "_path_mtu",
-            "_shared_port",
-            "_sockets",
-            "_speedups",
-        },
-    ),
-    (
-        "transports",
-        {
-            "_transports",
-            "_transports._socket",
-            "_transports._watch",
-            "_transports._write_buffer",
-            "_transports.base",
-            "_transports.error_queue",
-            "_transports.loop",
-            "_transports.selector",
-        },
-    ),
-    (
-        "api",
-        {
-            "_endpoint",
-            "_error_inbox",
-            "_loops",
-            "_message_endpoint",
-            "_opening",
-            "_options",
-            "_protocol",
-            "_sending",
-        },
-    ),
-    ("interfaces", {"_fanout", "broadcast", "discovery", "multicast"}),
-    ("public names", {"__init__"}),
-    (
-        "command line",
-        {
-            "__main__",
-            "cli",
-            "cli.app",
-            "cli.bench",
-            "cli.bench.client",
-            "cli.bench.command",
-            "cli.bench.histogram",
-            "cli.bench.report",
-            "cli.bench.server",
-            "cli.bench.tracker",
-            "cli.bench.wire",
-            "cli.broadcast",
-            "cli.console",
-            "cli.discover",
-            "cli.echo",
-            "cli.formats",
-            "cli.info",
-            "cli.lines",
-            "cli.listen",
-            "cli.multicast",
-            "cli.options",
-            "cli.outcomes",
-            "cli.payloads",
-            "cli.receiving",
-            "cli.running",
-            "cli.send",
-        },
-    ),
-]
+# From the bottom up. A module imports from its own folder and from what is below it.
+LAYERS: Final = (
+    ("_types", "_errors"),
+    ("_system",),
+    ("_transports",),
+    ("_endpoint",),
+    ("broadcast", "multicast", "discovery"),
+    ("__init__",),
+    ("cli", "__main__"),
+)
 
-SIBLINGS: Final[dict[str, set[str]]] = {
-    "_errors": {"_types"},
-    "_ancillary": {"_address"},
-    "_batchio": {"_sockets"},
-    "_broadcasts": {"_interfaces"},
-    "_error_queue": {"_sockets"},
-    "_implementation": {"_batchio", "_speedups"},
-    "_interfaces": {"_ifaddrs"},
-    "_path_mtu": {"_sockets"},
-    "_shared_port": {"_sockets"},
-    "_speedups": {"_batchio"},
-    "_transports._socket": {"_transports._write_buffer", "_transports.base"},
-    "_transports.error_queue": {
-        "_transports._socket",
-        "_transports._watch",
-        "_transports.selector",
-    },
-    "_transports.loop": {"_transports._socket"},
-    "_transports.selector": {"_transports._socket", "_transports._watch"},
-    "_endpoint": {"_error_inbox", "_protocol", "_sending"},
-    "_loops": {"_opening", "_options"},
-    "_message_endpoint": {"_endpoint"},
-    "_opening": {
-        "_endpoint",
-        "_error_inbox",
-        "_message_endpoint",
-        "_options",
-        "_protocol",
-    },
-    "_protocol": {"_error_inbox"},
-    "broadcast": {"_fanout"},
-    "discovery": {"_fanout", "broadcast", "multicast"},
-    "multicast": {"_fanout"},
-    "__main__": {"cli.app"},
-    "cli.app": {
-        "cli.bench.command",
-        "cli.broadcast",
-        "cli.console",
-        "cli.discover",
-        "cli.echo",
-        "cli.info",
-        "cli.listen",
-        "cli.multicast",
-        "cli.send",
-    },
-    "cli.bench.client": {
-        "cli.bench.histogram",
-        "cli.bench.report",
-        "cli.bench.server",
-        "cli.bench.wire",
-    },
-    "cli.bench.command": {
-        "cli.bench.client",
-        "cli.bench.report",
-        "cli.bench.server",
-        "cli.bench.wire",
-        "cli.console",
-        "cli.formats",
-        "cli.options",
-        "cli.running",
-    },
-    "cli.bench.report": {"cli.bench.histogram"},
-    "cli.bench.server": {
-        "cli.bench.histogram",
-        "cli.bench.report",
-        "cli.bench.tracker",
-        "cli.bench.wire",
-    },
-    "cli.broadcast": {
-        "cli.console",
-        "cli.options",
-        "cli.outcomes",
-        "cli.payloads",
-        "cli.running",
-    },
-    "cli.console": {"cli.formats"},
-    "cli.discover": {
-        "cli.console",
-        "cli.formats",
-        "cli.options",
-        "cli.outcomes",
-        "cli.payloads",
-        "cli.running",
-    },
-    "cli.echo": {"cli.console", "cli.formats", "cli.options", "cli.running"},
-    "cli.info": {"cli.console", "cli.options", "cli.running"},
-    "cli.listen": {
-        "cli.console",
-        "cli.formats",
-        "cli.options",
-        "cli.receiving",
-        "cli.running",
-    },
-    "cli.multicast": {
-        "cli.console",
-        "cli.formats",
-        "cli.options",
-        "cli.outcomes",
-        "cli.payloads",
-        "cli.receiving",
-        "cli.running",
-    },
-    "cli.options": {"cli.formats", "cli.running"},
-    "cli.outcomes": {"cli.formats"},
-    "cli.payloads": {"cli.lines"},
-    "cli.receiving": {"cli.console", "cli.formats", "cli.running"},
-    "cli.running": {"cli.console"},
-    "cli.send": {
-        "cli.console",
-        "cli.formats",
-        "cli.options",
-        "cli.payloads",
-        "cli.running",
-    },
-}
-
-# What a layer must not import from outside the package, and why it exists.
+# What these must not import from outside the package, and why they exist.
 FORBIDDEN: Final[dict[str, set[str]]] = {
-    "vocabulary": {"asyncio", "os", "random", "select", "socket", "threading", "time"},
-    "pure": {"asyncio", "random", "select", "threading", "time"},
-    "sockets": {"asyncio", "random", "threading", "time"},
+    "_types": {"asyncio", "os", "random", "select", "socket", "threading", "time"},
+    "_errors": {"asyncio", "os", "random", "select", "socket", "threading", "time"},
+    "_system": {"asyncio", "random", "threading", "time"},
 }
+PURE_FORBIDDEN: Final = {"asyncio", "random", "select", "threading", "time"}
 
 # A place for what belongs to a thread; it starts none, and waits for none.
 PERMITTED: Final = {("threading", "local")}
 
-# What the pure layer may take from the module ``socket``: numbers and translations.
+# What a pure module may take from the module ``socket``: numbers and translations.
 PURE_SOCKET_NAMES: Final = re.compile(
     r"AF_\w+|IPPROTO_\w+|SOL_SOCKET|inet_(ntop|pton)|if_nametoindex"
 )
@@ -236,7 +52,7 @@ PURE_SOCKET_NAMES: Final = re.compile(
 OPTIONAL: Final = {"rich", "typer", "uvloop"}
 
 # Written in Cython: there may be nothing to import, and a wheel leaves the text out.
-COMPILED: Final = {"_speedups"}
+COMPILED: Final = {"_system.speedups"}
 CYTHON_IMPORT: Final = re.compile(
     r"^(?:import|from [\w.]+ import) (?:[\w., ]+|\([\w.,\s]+\))$", re.MULTILINE
 )
@@ -295,50 +111,72 @@ def imports_within(module: str) -> set[str]:
 
 
 def layer_of(module: str) -> int:
-    return next(level for level, (_, names) in enumerate(LAYERS) if module in names)
+    folder = module.partition(".")[0]
+    return next(level for level, names in enumerate(LAYERS) if folder in names)
 
 
-def test_every_module_is_in_one_layer() -> None:
-    """The list above names each module of the package once, and no other."""
-    listed = [module for _, names in LAYERS for module in names]
+def pure_modules() -> set[str]:
+    """Return the modules whose first line says that they are pure."""
+    return {
+        module
+        for module in modules() - COMPILED
+        if source_of(module).startswith('"""Pure:')
+    }
 
-    assert sorted(listed) == sorted(modules() | COMPILED)
+
+def test_every_folder_is_a_layer() -> None:
+    """The list above names each folder and each module at the top, once, no other."""
+    listed = [name for names in LAYERS for name in names]
+
+    assert sorted(listed) == sorted({name.partition(".")[0] for name in modules()})
 
 
 @pytest.mark.parametrize("module", sorted(modules()))
 def test_a_module_imports_downwards_only(module: str) -> None:
-    """It imports from the layers below it, and the siblings that are listed."""
-    below = {name for _, names in LAYERS[: layer_of(module)] for name in names}
+    """It imports from its own folder and the layers below."""
+    level = layer_of(module)
 
-    assert imports_within(module) <= below | SIBLINGS.get(module, set())
-
-
-def test_the_listed_siblings_are_all_used() -> None:
-    """The list permits nothing that nobody needs."""
-    unused = {
-        module: unused
-        for module, siblings in SIBLINGS.items()
-        if module in modules() and (unused := siblings - imports_within(module))
-    }
-
-    assert unused == {}
+    assert {used for used in imports_within(module) if layer_of(used) > level} == set()
 
 
-@pytest.mark.parametrize("layer", sorted(FORBIDDEN))
-def test_a_low_layer_stays_free_of_the_world(layer: str) -> None:
-    """The vocabulary knows no system, the pure layer no socket, neither a loop."""
-    for module in dict(LAYERS)[layer] & modules():
-        imported = imports(module) - PERMITTED
-        outside = {source.partition(".")[0] for source, _ in imported}
+def test_there_is_no_cycle() -> None:
+    """What is imported within a folder stands below too: the tower has no loop."""
+    below = {module: imports_within(module) - {module} for module in modules()}
+    while leaves := {
+        module for module, used in below.items() if not used & below.keys()
+    }:
+        for module in leaves:
+            del below[module]
 
-        assert outside.isdisjoint(FORBIDDEN[layer]), module
+    assert below == {}
 
 
-def test_the_pure_layer_makes_no_socket() -> None:
+@pytest.mark.parametrize("folder", sorted(FORBIDDEN))
+def test_a_low_layer_stays_free_of_the_world(folder: str) -> None:
+    """The vocabulary knows no system, what talks to the system no event loop."""
+    for module in modules():
+        if module.partition(".")[0] == folder:
+            outside = {top_of(one) for one in imports(module) - PERMITTED}
+            assert outside.isdisjoint(FORBIDDEN[folder]), module
+
+
+def top_of(imported: tuple[str, str]) -> str:
+    return imported[0].partition(".")[0]
+
+
+def test_pure_modules_are_pure() -> None:
+    """A module that says so knows no clock, no thread and no event loop."""
+    assert pure_modules() >= {"_system.addresses", "_system.segments"}
+    for module in pure_modules():
+        outside = {top_of(one) for one in imports(module)}
+        assert outside.isdisjoint(PURE_FORBIDDEN), module
+
+
+def test_pure_modules_make_no_socket() -> None:
     """It takes numbers and translations from the module socket, and nothing else."""
     taken = {
         name
-        for module in dict(LAYERS)["pure"]
+        for module in pure_modules()
         for source, name in imports(module)
         if source == "socket"
     }
@@ -355,13 +193,14 @@ def test_only_the_opening_names_concrete_transports() -> None:
     }
     users = {module for module in modules() if imports_within(module) & concrete}
 
-    assert users - dict(LAYERS)["transports"] == {"_opening"}
+    users = {user for user in users if not user.startswith("_transports.")}
+    assert users == {"_endpoint.opening"}
 
 
 def test_only_the_command_line_imports_optional_packages() -> None:
     """Without the extras, everything but the command line works.
 
-    ``_loops`` asks for uvloop when it makes a loop, and does without if need be.
+    ``dropin`` asks for uvloop when it makes a loop, and does without if need be.
     """
     users = {
         (module, source.partition(".")[0])
@@ -369,9 +208,9 @@ def test_only_the_command_line_imports_optional_packages() -> None:
         for source, _ in imports(module)
         if source.partition(".")[0] in OPTIONAL
     }
-    outside = {user for user in users if user[0] not in dict(LAYERS)["command line"]}
+    outside = {user for user in users if layer_of(user[0]) < layer_of("cli")}
 
-    assert outside == {("_loops", "uvloop")}
+    assert outside == {("_endpoint.dropin", "uvloop")}
 
 
 @pytest.mark.parametrize("installed", [True, False])

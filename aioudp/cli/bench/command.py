@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import aioudp
 
-from ..._address import format_address, parse_address
+from ..._system.addresses import format_address, parse_address
 from .. import console
 from ..formats import summary
 from ..options import LoopOption

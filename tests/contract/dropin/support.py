@@ -19,7 +19,7 @@ from typing import Any, Final
 import pytest
 
 import aioudp
-from aioudp import _opening
+from aioudp._endpoint.endpoint import opening
 
 WAYS: Final = ("loop", "ours", "wrapped")
 
@@ -97,7 +97,7 @@ class Opener:
             opens = asyncio.get_running_loop().create_datagram_endpoint
         with pytest.MonkeyPatch.context() as patch:
             if self.way == "wrapped":
-                patch.setattr(_opening, "watches_descriptors", lambda loop: False)
+                patch.setattr(opening, "watches_descriptors", lambda loop: False)
             opened: tuple[Any, Any] = await opens(factory, *args, **options)
         assert isinstance(opened[0], aioudp.DatagramTransport) is self.ours
         self._opened.append(opened)

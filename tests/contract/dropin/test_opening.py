@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import aioudp
-from aioudp import _sockets
+from aioudp._system import sockets
 
 from ..support import (
     AF_UNIX,
@@ -219,7 +219,7 @@ async def test_reuse_port_where_there_is_none(
     """It is a ValueError."""
     opener.leaves_out("uvloop", because="it asks when it is imported")
     monkeypatch.delattr(socket, "SO_REUSEPORT", raising=False)
-    monkeypatch.setattr(_sockets, "SO_REUSEPORT", None)
+    monkeypatch.setattr(sockets, "SO_REUSEPORT", None)
 
     with pytest.raises(ValueError):
         await opener.open(local_addr=(LOOPBACK, 0), reuse_port=True)

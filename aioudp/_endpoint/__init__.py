@@ -1,0 +1,1 @@
+"""The endpoint, and how it is opened. Only ``opening`` names concrete transports."""

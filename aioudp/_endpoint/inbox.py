@@ -1,0 +1,60 @@
+"""The bounded queue of received datagrams, and what happens when it is full.
+
+Pure: no socket, no event loop, no clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from .._types import Overflow, Received
+
+ANY = 1024
+"""What a drop policy wants at a time: it takes all there is, but not all at once."""
+
+
+class Inbox:
+    """Received datagrams, oldest first, at most *capacity* of them.
+
+    With ``"pause"`` nothing is ever discarded here: whoever fills the inbox asks
+    :meth:`room` first and stops reading when there is none, so that the datagrams
+    wait in the kernel. A train that was read when one place was left is kept whole,
+    so the inbox may hold one train more than its capacity.
+    """
+
+    __slots__ = ("capacity", "dropped", "items", "overflow")
+
+    def __init__(self, capacity: int, overflow: Overflow) -> None:
+        self.capacity: int = capacity
+        self.overflow = overflow
+        self.items: deque[Received] = deque()
+        self.dropped: int = 0
+        """Datagrams discarded because the inbox was full."""
+
+    def room(self) -> int:
+        """Return how many datagrams are wanted now."""
+        if self.overflow == "pause":
+            return max(0, self.capacity - len(self.items))
+        return ANY
+
+    def put(self, datagrams: Sequence[Received]) -> None:
+        """Add *datagrams* in order and apply the overflow policy."""
+        items = self.items
+        items.extend(datagrams)
+        excess = len(items) - self.capacity
+        if excess <= 0 or self.overflow == "pause":
+            return
+        self.dropped += excess
+        discard = items.popleft if self.overflow == "drop-oldest" else items.pop
+        for _ in range(excess):
+            discard()
+
+    def take(self, max_datagrams: int | None = None) -> list[Received]:
+        """Remove and return the oldest *max_datagrams*, or all there are."""
+        items = self.items
+        if max_datagrams is None or max_datagrams >= len(items):
+            taken = list(items)
+            items.clear()
+            return taken
+        return [items.popleft() for _ in range(max_datagrams)]

@@ -1,0 +1,1 @@
+"""What the operating system is told, and what it tells. No event loop."""

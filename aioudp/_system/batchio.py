@@ -1,0 +1,458 @@
+"""Batch I/O: many datagrams in and out of one socket per call, in readable Python.
+
+Reading. With UDP_GRO one recvmsg gives a whole train, up to 64 KiB of datagrams from
+one sender, and a control message with the size of each. Without that message a train
+cannot be told from one long datagram, so a read whose control data was cut off is
+reported as an error and never handed over as one blob.
+
+Sending. With UDP_SEGMENT one sendmsg takes a whole train. Whether that works is known
+only when it is tried: an older kernel takes fewer segments, a driver answers EIO, a
+socket without checksums EINVAL, a route with a small MTU EMSGSIZE. So a refused train
+goes out again one datagram at a time, and only if that succeeds was it the train that
+was refused, and is the offload reduced for this socket.
+
+Nothing here waits, and nothing here knows the event loop. Addresses are already in
+the form that the socket takes.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import repeat
+from typing import Any, Final, TypeAlias
+
+from .._types import Datagram, Message, Payload, Received
+from . import control_data, sockets
+from .addresses import SOURCES, SocketAddress, public_address
+from .segments import run_end, split_train, train_length
+from .send_options import Steered
+
+MAX_READS: Final = 64
+"""Reads of one :meth:`BatchSocket.receive`: a flood must leave the loop its turns."""
+
+MAX_BYTES: Final = 512 * 1024
+"""Bytes of one :meth:`BatchSocket.receive`: more does not stay in the cache until it is
+handed over, which costs more than another turn of the loop."""
+
+MAX_TRAINS: Final = 16
+"""Trains of one :meth:`BatchSocket.send_segments`, for the same reason: 1 MiB."""
+
+MAX_SINGLES: Final = 1024
+"""What takes the place of :data:`MAX_TRAINS` where there are no trains: datagrams."""
+
+_LONE_READS: Final = 8
+"""After so many single datagrams in a row, only every so-many-th receive asks whether
+there is more. The question costs as much as the read, and delays the answer that the
+peer of a request and reply waits for. What it would have found stays readable, and
+comes with the next receive."""
+
+_MAX_READ: Final = sockets.MAX_READ
+# Room for all that sockets switches on, 208 bytes, and what somebody else may have.
+_CONTROL_SPACE: Final = 512
+# Plain ints: arithmetic on the socket module's enums takes longer than a read.
+_TRUNC: Final = int(socket.MSG_TRUNC)
+_CUT: Final = _TRUNC | int(socket.MSG_CTRUNC)
+_GRO_SIZE: Final = struct.Struct("=i")  # an int, though UDP_SEGMENT takes a u16
+_GSO_SIZE: Final = struct.Struct("=H")
+
+_OLD_GSO_SEGMENTS: Final = 64  # UDP_MAX_SEGMENTS before Linux 6.9
+
+# glibc returns free memory at the end of the heap to the system from 128 KiB on, and
+# batch after batch would fault it in again, at twice the cost of receiving. Once a
+# block of this size was freed, it keeps twice as much: M_MMAP_THRESHOLD and
+# M_TRIM_THRESHOLD in mallopt(3). The block is never touched, so it costs no memory.
+bytes(4 * 1024 * 1024)
+
+logger = logging.getLogger("aioudp")
+
+# Datagram._make without the Python call in between.
+_make = partial(tuple.__new__, Datagram)
+_make_message = partial(tuple.__new__, Message)
+
+
+Destination: TypeAlias = Steered | SocketAddress
+"""Where to send to; ``None`` is the connected peer."""
+
+
+def check_payload(data: object) -> None:
+    """Refuse what is not a payload, with a TypeError."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a bytes-like object is required, not {type(data).__name__!r}")
+
+
+def _is_segment_size(level: int, kind: int, value: bytes) -> bool:
+    return (
+        kind == sockets.UDP_GRO
+        and level == sockets.SOL_UDP
+        and len(value) >= _GRO_SIZE.size
+    )
+
+
+def remember_last(
+    steer: Callable[[object, Any], Destination],
+) -> Callable[[object, Any], Destination]:
+    """Return *steer*, but what it is asked twice in a row it does once.
+
+    So many datagrams with the same options share one destination, and trains.
+    """
+    last_addr: object = None
+    last_options: Any = None
+    target: Destination = None
+
+    def steer_or_remember(addr: object, options: Any) -> Destination:
+        nonlocal last_addr, last_options, target
+        if addr is not last_addr or options is not last_options:
+            target = steer(addr, options)
+            last_addr, last_options = addr, options
+        return target
+
+    return steer_or_remember
+
+
+def prepare_steered(
+    item: Any, steer: Callable[[object, Any], Destination]
+) -> tuple[bytes, Destination]:
+    """Check and copy a datagram that comes with options.
+
+    Raises:
+        TypeError: If *item* is no triple, or its payload not bytes-like.
+    """
+    if not isinstance(item, tuple) or len(item) != 3:
+        raise TypeError(f"a pair of payload and address is required, not {item!r}")
+    data, addr, options = item
+    check_payload(data)
+    return bytes(data), steer(addr, options)
+
+
+class BatchSocket:
+    """The reading and writing of one non-blocking datagram socket.
+
+    The socket is borrowed: whoever made it closes it. The counters are public and
+    count what went through here; others who read or write the socket add to them.
+    """
+
+    implementation: Final = "python"
+
+    __slots__ = (
+        "_lone",
+        "_pending",
+        "_port",
+        "_read",
+        "_recvmsg",
+        "_sendmsg",
+        "_sock",
+        "_unmap",
+        "gro",
+        "gso_segments",
+        "packet_info",
+        "received",
+        "received_bytes",
+        "sent",
+        "sent_bytes",
+        "truncated",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        gso_segments: int,
+        gro: bool,
+        unmap: bool = True,
+        packet_info: bool = False,
+    ) -> None:
+        self._sock = sock
+        self.packet_info = packet_info
+        self._unmap = unmap  # whether addresses are made public_address()es
+        # Windows has neither, and no use for them: there is no offload to probe.
+        self._recvmsg: Any = getattr(sock, "recvmsg", None)
+        self._sendmsg: Any = getattr(sock, "sendmsg", None)
+        self._pending: OSError | None = None
+        self._lone = 0  # receives in a row that found a single datagram
+        self.gso_segments = gso_segments
+        """Most datagrams of one train; 1 once the kernel has refused trains."""
+        self.gro = gro
+        if packet_info:
+            self._port = sock.getsockname()[1]
+            self._read = self._read_messages
+        elif gro:
+            self._read = self._read_train
+        elif sock.family == sockets.AF_UNIX:
+            self._read = self._read_unix
+        elif sock.family == socket.AF_INET6 and unmap:
+            self._read = self._read_inet6
+        else:
+            self._read = self._read_inet
+        self.received = self.received_bytes = 0
+        self.sent = self.sent_bytes = 0
+        self.truncated = 0
+
+    def receive(self, max_datagrams: int, *, thorough: bool = False) -> list[Any]:
+        """Return the datagrams that are there, oldest first; an empty list for none.
+
+        Stops after :data:`MAX_READS` reads or :data:`MAX_BYTES`, or once it has
+        *max_datagrams*; the last train is kept whole, so it may return more. After a
+        series of single datagrams, unless asked to be *thorough*, it may leave some for
+        the next call; the socket stays readable then. With packet information they are
+        messages.
+
+        Raises:
+            OSError: The error that the socket had for us. One that comes after
+                datagrams is kept for the next call, as recvmmsg(2) does.
+        """
+        if self._pending is not None:
+            error, self._pending = self._pending, None
+            raise error
+        datagrams: list[Received] = []
+        lone = self._lone
+        enough = self.received_bytes + MAX_BYTES
+        ask_again = thorough or lone < _LONE_READS or not lone % _LONE_READS
+        try:
+            for _ in range(MAX_READS if ask_again else 1):
+                self._read(datagrams)
+                if len(datagrams) >= max_datagrams or self.received_bytes >= enough:
+                    break
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as exc:
+            if not datagrams:
+                raise
+            self._pending = exc
+        count = len(datagrams)
+        self._lone = lone + 1 if count == 1 else 0
+        self.received += count
+        return datagrams
+
+    def send(self, data: Payload, addr: SocketAddress = None) -> None:
+        """Send one datagram to *addr*, or to the connected peer.
+
+        Raises:
+            BlockingIOError: If the kernel's send buffer is full.
+            OSError: If the system refuses the datagram.
+            TypeError: If *data* is not bytes-like.
+        """
+        sock = self._sock
+        if addr is None:
+            self.sent_bytes += sock.send(data)
+        else:
+            self.sent_bytes += sock.sendto(data, addr)
+        self.sent += 1
+
+    def _send_one(self, data: Payload, addr: Destination) -> None:
+        """Send one datagram as :meth:`send` does, or with control messages."""
+        if type(addr) is Steered:
+            self.sent_bytes += self._sendmsg([data], addr.control, 0, addr.addr)
+            self.sent += 1
+        else:
+            self.send(data, addr)
+
+    def send_segments(
+        self, data: memoryview, segment_size: int, addr: Destination = None
+    ) -> int:
+        """Send *data* as datagrams of *segment_size* bytes; the last may be shorter.
+
+        Returns:
+            How many bytes the kernel took: whole datagrams, up to :data:`MAX_TRAINS`
+            trains of them.
+
+        Raises:
+            BlockingIOError: If the kernel took none because its buffer is full.
+            OSError: If the system refuses the first datagram.
+            ValueError: If *segment_size* is less than 1.
+        """
+        if segment_size < 1:
+            raise ValueError(f"segment_size must be at least 1, got {segment_size}")
+        position = 0
+        try:
+            for _ in range(MAX_TRAINS if self.gso_segments > 1 else MAX_SINGLES):
+                length = train_length(segment_size, self.gso_segments)
+                train = data[position : position + length]
+                position += self._send_train(train, segment_size, addr)
+                if position == len(data):
+                    break
+        except OSError:
+            if not position:
+                raise
+        return position
+
+    @staticmethod
+    def prepare(
+        datagrams: Iterable[tuple[Any, ...]],
+        translate: Callable[[object], SocketAddress],
+        steer: Callable[[object, Any], Destination],
+    ) -> list[tuple[bytes, Destination]]:
+        """Check and copy datagrams for :meth:`send_batch`.
+
+        *translate* makes of an address what the socket takes, *steer* of an address
+        and options.
+
+        Raises:
+            TypeError: If one is not a pair, or a pair and options, or if its payload is
+                not bytes-like.
+        """
+        prepared = []
+        steer = remember_last(steer)
+        for item in datagrams:
+            try:
+                data, addr = item
+            except (TypeError, ValueError):
+                prepared.append(prepare_steered(item, steer))
+                continue
+            if type(data) is not bytes:
+                check_payload(data)
+                data = bytes(data)  # what waits must not change
+            prepared.append((data, None if addr is None else translate(addr)))
+        return prepared
+
+    def send_batch(
+        self, datagrams: Sequence[tuple[bytes, Destination]], start: int = 0
+    ) -> int:
+        """Send *datagrams* from index *start* on, in order, until one is refused.
+
+        Returns:
+            How many the kernel took. Like sendmmsg(2) it tells of an error only if
+            the very first datagram met it: call again from there.
+
+        Raises:
+            BlockingIOError: If the kernel took none because its buffer is full.
+            OSError: If the system refuses the first datagram.
+        """
+        position = start
+        try:
+            while position < len(datagrams):
+                data, addr = datagrams[position]
+                end = position + 1
+                if self.gso_segments > 1:
+                    end = run_end(datagrams, position, self.gso_segments)
+                if end - position == 1:
+                    self._send_one(data, addr)
+                    position = end
+                else:
+                    train = b"".join([item[0] for item in datagrams[position:end]])
+                    taken = self._send_train(memoryview(train), len(data), addr)
+                    position += -(-taken // len(data))
+        except OSError:
+            if position == start:
+                raise
+        return position - start
+
+    def _send_train(
+        self, train: memoryview, segment_size: int, addr: Destination
+    ) -> int:
+        """Send one train and return how many of its bytes the kernel took."""
+        length = len(train)
+        if length <= segment_size:
+            self._send_one(train, addr)
+            return length
+        size = _GSO_SIZE.pack(segment_size)
+        control = [(sockets.SOL_UDP, sockets.UDP_SEGMENT, size)]
+        peer = addr
+        if type(addr) is Steered:
+            control += addr.control
+            peer = addr.addr
+        try:
+            self._sendmsg([train], control, 0, peer)
+        except OSError as exc:
+            if exc.errno not in (errno.EINVAL, errno.EIO, errno.EMSGSIZE):
+                raise
+            taken = self._send_singly(train, segment_size, addr)
+            self._reduce_gso(length, segment_size, exc)
+            return taken
+        self.sent += -(-length // segment_size)
+        self.sent_bytes += length
+        return length
+
+    def _send_singly(
+        self, train: memoryview, segment_size: int, addr: Destination
+    ) -> int:
+        position = 0
+        try:
+            while position < len(train):
+                datagram = train[position : position + segment_size]
+                self._send_one(datagram, addr)
+                position += len(datagram)
+        except OSError:
+            if not position:
+                raise
+        return position
+
+    def _reduce_gso(self, length: int, segment_size: int, refusal: OSError) -> None:
+        """Send shorter trains, or none, after one whose datagrams were taken singly."""
+        if refusal.errno == errno.EMSGSIZE:
+            return  # a segment longer than this route's MTU says nothing of the next
+        if length > segment_size * _OLD_GSO_SEGMENTS:
+            self.gso_segments = _OLD_GSO_SEGMENTS
+            return
+        self.gso_segments = 1
+        logger.info(
+            "segmentation offload is off for fd %d: %s", self._sock.fileno(), refusal
+        )
+
+    def _read_train(self, datagrams: list[Received]) -> None:
+        data, control, flags, addr = self._recvmsg(_MAX_READ, _CONTROL_SPACE)
+        if len(addr) == 4 and self._unmap:
+            addr = SOURCES[addr]
+        if flags & _CUT:
+            self._refuse_cut(data, control, flags)
+        for level, kind, value in control:
+            if _is_segment_size(level, kind, value):
+                (segment_size,) = _GRO_SIZE.unpack_from(value)
+                if 0 < segment_size < len(data):
+                    segments = split_train(data, segment_size)
+                    datagrams.extend(map(_make, zip(segments, repeat(addr))))
+                    self.received_bytes += len(data)
+                    return
+        datagrams.append(_make((data, addr)))
+        self.received_bytes += len(data)
+
+    def _refuse_cut(
+        self, data: bytes, control: list[tuple[int, int, bytes]], flags: int
+    ) -> None:
+        """Raise the error for a read that lost payload, or the size of its segments."""
+        if flags & _TRUNC:
+            self.truncated += 1
+            raise OSError(errno.EMSGSIZE, f"datagram cut off after {len(data)} bytes")
+        if self.gro and not any(_is_segment_size(*message) for message in control):
+            self.truncated += 1
+            raise OSError(
+                errno.EMSGSIZE,
+                f"control data cut off: {len(data)} bytes may be several datagrams",
+            )
+
+    def _read_messages(self, datagrams: list[Received]) -> None:
+        data, control, flags, addr = self._recvmsg(_MAX_READ, _CONTROL_SPACE)
+        if len(addr) == 4 and self._unmap:
+            addr = SOURCES[addr]
+        if flags & _CUT:
+            self._refuse_cut(data, control, flags)
+        segment_size, info = control_data.parse(control, self._port)
+        if self.gro and 0 < segment_size < len(data):
+            datagrams.extend(
+                _make_message((segment, addr, *info))
+                for segment in split_train(data, segment_size)
+            )
+        else:
+            datagrams.append(_make_message((data, addr, *info)))
+        self.received_bytes += len(data)
+
+    def _read_inet(self, datagrams: list[Received]) -> None:
+        data, addr = self._sock.recvfrom(_MAX_READ)
+        datagrams.append(_make((data, addr)))
+        self.received_bytes += len(data)
+
+    def _read_inet6(self, datagrams: list[Received]) -> None:
+        data, addr = self._sock.recvfrom(_MAX_READ)
+        datagrams.append(_make((data, SOURCES[addr])))
+        self.received_bytes += len(data)
+
+    def _read_unix(self, datagrams: list[Received]) -> None:
+        data, addr = sockets.receive_whole(self._sock)
+        if self._unmap:
+            addr = public_address(addr)
+        datagrams.append(Datagram(data, addr))
+        self.received_bytes += len(data)

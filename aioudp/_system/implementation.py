@@ -1,0 +1,37 @@
+"""Which of the twins does the batch I/O: the compiled one, where there is one.
+
+``AIOUDP_SPEEDUPS=0`` in the environment selects the readable one. UNIX datagram
+sockets have no trains and no batches worth the name, so they always use it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from . import batchio
+
+if TYPE_CHECKING or os.environ.get("AIOUDP_SPEEDUPS") == "0":
+    _fast = batchio
+else:
+    try:
+        from . import speedups as _fast
+    except ImportError:
+        _fast = batchio
+
+
+def batch_socket(
+    sock: socket.socket,
+    *,
+    gso_segments: int,
+    gro: bool,
+    unmap: bool = True,
+    packet_info: bool = False,
+) -> batchio.BatchSocket:
+    """Return the batch I/O for *sock*."""
+    inet = sock.family in (socket.AF_INET, socket.AF_INET6)
+    twin: type[batchio.BatchSocket] = (_fast if inet else batchio).BatchSocket
+    return twin(
+        sock, gso_segments=gso_segments, gro=gro, unmap=unmap, packet_info=packet_info
+    )

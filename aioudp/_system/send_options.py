@@ -1,0 +1,134 @@
+"""Pure: the options of one send. Where it leaves from, by which interface, and how.
+
+They become control messages (ip(7), RFC 3542) that go with the one datagram; nothing
+of them sticks to the socket. An IPv6 socket sends to IPv4 with those of IPv4. A new
+option is a field of :class:`SendOptions` and a line of :func:`_compose`.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from socket import AF_INET, AF_INET6, IPPROTO_IP, IPPROTO_IPV6, inet_pton
+from typing import Final, NamedTuple, TypeAlias
+
+from .._types import Address
+from .addresses import MAX_KNOWN, SocketAddress, check_number, numeric_host, zone_index
+from .control_data import (
+    IN6_PKTINFO,
+    IN_PKTINFO,
+    IP_PKTINFO,
+    IP_TOS,
+    IP_TTL,
+    IPV6_HOPLIMIT,
+    IPV6_PKTINFO,
+    IPV6_TCLASS,
+)
+
+Control: TypeAlias = tuple[tuple[int, int, bytes], ...]
+"""Control messages to send: level, type and value of each."""
+
+_IP: Final = int(IPPROTO_IP)
+_IPV6: Final = int(IPPROTO_IPV6)
+_INT: Final = struct.Struct("=i")
+_NO_HOST: Final = bytes(16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOptions:
+    """How one datagram is to leave. ``None`` leaves it to the socket and the routes.
+
+    Raises:
+        TypeError: If a value is of a wrong type.
+        ValueError: If a value is out of range, *local_addr* is no numeric address, or
+            there is no interface of that name.
+    """
+
+    local_addr: str | Address | None = None
+    """The local address to send from, a host or an address whose port is ignored."""
+
+    interface: int | str | None = None
+    """The interface to leave by, its index or its name; the name is looked up once,
+    when the options are made."""
+
+    tos: int | None = None
+    """The type of service or traffic class, from 0 to 255; the lower two bits are
+    ECN."""
+
+    hop_limit: int | None = None
+    """The time to live or hop limit, from 1 to 255."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.interface, str):
+            index = zone_index(self.interface, self.interface)
+            object.__setattr__(self, "interface", index)
+        if self.local_addr is not None:
+            self._set_local(self.local_addr)
+        for name, low, high in (
+            ("tos", 0, 0xFF),
+            ("hop_limit", 1, 0xFF),
+            ("interface", 1, 2**31 - 1),
+        ):
+            if (value := getattr(self, name)) is not None:
+                check_number(name, value, low, high)
+
+    def _set_local(self, addr: object) -> None:
+        """Keep the host alone; the zone of it is the interface, if none is given."""
+        parts = addr if isinstance(addr, tuple) else (addr,)
+        if not parts or not isinstance(parts[0], str):
+            raise TypeError(f"local_addr must be a host or an address, got {addr!r}")
+        host, zone = numeric_host(parts[0], addr)
+        zone = zone or (parts[3] if len(parts) == 4 else 0)
+        object.__setattr__(self, "local_addr", host)
+        if zone and self.interface is None:
+            object.__setattr__(self, "interface", zone)
+
+
+class Steered(NamedTuple):
+    """A destination, as the socket takes it, with what to tell the kernel about it."""
+
+    addr: SocketAddress
+    control: Control
+    options: SendOptions
+
+
+def steer(addr: SocketAddress, options: SendOptions, *, ipv6: bool) -> Steered:
+    """Return the destination of a datagram with options.
+
+    *ipv6* says whether it leaves as IPv6.
+
+    Raises:
+        ValueError: If *local_addr* is of the other family, or if this system cannot
+            be told such things.
+    """
+    return Steered(addr, _compose(options, ipv6=ipv6), options)
+
+
+@lru_cache(maxsize=MAX_KNOWN)
+def _compose(options: SendOptions, *, ipv6: bool) -> Control:
+    if sys.platform != "linux":
+        raise ValueError(f"options of one send are not supported on {sys.platform}")
+    host = options.local_addr
+    assert host is None or isinstance(host, str)  # made so when it was checked
+    interface = options.interface
+    if host is not None and (":" in host) != ipv6:
+        theirs = "IPv6" if ipv6 else "IPv4"
+        raise ValueError(f"family mismatch: {host!r} cannot send to {theirs}")
+    control = []
+    if host is not None or interface is not None:
+        if ipv6:
+            packed = _NO_HOST if host is None else inet_pton(AF_INET6, host)
+            info = IN6_PKTINFO.pack(packed, interface or 0)
+            control.append((_IPV6, IPV6_PKTINFO, info))
+        else:
+            packed = _NO_HOST[:4] if host is None else inet_pton(AF_INET, host)
+            info = IN_PKTINFO.pack(interface or 0, packed, _NO_HOST[:4])
+            control.append((_IP, IP_PKTINFO, info))
+    tos_kind = (_IPV6, IPV6_TCLASS) if ipv6 else (_IP, IP_TOS)
+    hop_kind = (_IPV6, IPV6_HOPLIMIT) if ipv6 else (_IP, IP_TTL)
+    for kind, number in ((tos_kind, options.tos), (hop_kind, options.hop_limit)):
+        if number is not None:
+            control.append((*kind, _INT.pack(number)))
+    return tuple(control)

@@ -1,0 +1,50 @@
+# The types of the compiled twin; batchio.py has the words.
+
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from .._types import Payload
+from .addresses import SocketAddress
+from .batchio import Destination
+from .control_data import Info
+
+MAX_READS: Final[int]
+MAX_TRAINS: Final[int]
+
+def parse(control: bytes, flags: int, port: int) -> tuple[int, Info]: ...
+
+class BatchSocket:
+    implementation: Final[str]
+    gso_segments: int
+    gro: bool
+    packet_info: bool
+    received: int
+    received_bytes: int
+    sent: int
+    sent_bytes: int
+    truncated: int
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        gso_segments: int,
+        gro: bool,
+        unmap: bool = True,
+        packet_info: bool = False,
+    ) -> None: ...
+    def receive(self, max_datagrams: int, *, thorough: bool = False) -> list[Any]: ...
+    @staticmethod
+    def prepare(
+        datagrams: Iterable[tuple[Any, ...]],
+        translate: Callable[[object], SocketAddress],
+        steer: Callable[[object, Any], Destination],
+    ) -> list[tuple[bytes, Destination]]: ...
+    def send(self, data: Payload, addr: SocketAddress = None) -> None: ...
+    def send_segments(
+        self, data: memoryview, segment_size: int, addr: Destination = None
+    ) -> int: ...
+    def send_batch(
+        self, datagrams: Sequence[tuple[bytes, Destination]], start: int = 0
+    ) -> int: ...
