@@ -19,7 +19,7 @@ from typing import Any, Final
 import pytest
 
 import aioudp
-from aioudp._endpoint.endpoint import opening
+from aioudp._endpoint import opening
 from aioudp._system.implementation import batch_socket
 
 AF_UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)  # not on Windows

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import aioudp
-from aioudp._endpoint.endpoint import opening
+from aioudp._endpoint import opening
 from aioudp._system.implementation import batch_socket
 
 from .support import (

@@ -19,7 +19,7 @@ from typing import Any, Final
 import pytest
 
 import aioudp
-from aioudp._endpoint.endpoint import opening
+from aioudp._endpoint import opening
 
 WAYS: Final = ("loop", "ours", "wrapped")
 
