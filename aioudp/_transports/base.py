@@ -24,6 +24,7 @@ A protocol may add methods of its own:
 from __future__ import annotations
 
 import asyncio
+import enum
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -33,6 +34,16 @@ from .._types import Payload, Received, Stats
 
 Prepared = Sequence[tuple[bytes, Any]]
 """Datagrams whose payloads and addresses were checked, ready to be sent."""
+
+
+class State(enum.IntEnum):
+    """How far a transport is from its end. It only ever moves down this list."""
+
+    OPEN = 0  # false, so that a send can ask for it at no cost
+    CLOSING = 1
+    """``close`` was called, and what ``sendto`` has buffered is still going out."""
+    CLOSED = 2
+    """Nothing is held any more."""
 
 
 @runtime_checkable

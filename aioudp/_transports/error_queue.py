@@ -19,8 +19,9 @@ from typing import Any, TypeVar
 
 from .._system.error_queue import ErrorQueue
 from .._types import NetworkError, Payload, Received, Stats
+from .base import State
+from .exact import FROM_ICMP, MAX_STALE_ERRORS
 from .selector import ERROR_PAUSE, SelectorTransport
-from .socket_transport import FROM_ICMP, MAX_STALE_ERRORS
 from .watcher import EpollWatcher
 
 _T = TypeVar("_T")
@@ -81,7 +82,7 @@ class ErrorQueueTransport(SelectorTransport):
         for error in errors:
             self._receive_errors += 1
             hear = getattr(self._protocol, "network_error_received", None)
-            if hear is not None and not self._closing:
+            if hear is not None and self._state is State.OPEN:
                 self._tell(hear, error)
 
     def _receive(self, wanted: int, *, thorough: bool = False) -> list[Received]:

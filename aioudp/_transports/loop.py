@@ -31,6 +31,7 @@ from typing import Any, Final
 from .._system import sockets
 from .._system.addresses import public_address
 from .._types import Datagram, Received
+from .base import State
 from .socket_transport import SocketTransport
 
 # Bytes that uvloop reads at a time; asyncio reads a little more (256 KiB).
@@ -62,13 +63,16 @@ class LoopTransport(SocketTransport):
         if self._sock.getsockopt(*option) != before:
             self._sock.setsockopt(*option, before)
         self.can_pause = hasattr(self._inner, "pause_reading")
+        self._taker = self._protocol
+        early, self._held_back = self._held_back, []  # by the loop, before its time
         self._tell(self._protocol.connection_made, self)
         self._deliver_backlog()
+        self._held_back += early
+        self._deliver_held_back()
 
     def _stop_reading(self) -> None:
-        self._interrupted = True
         self.pause_reading()
-        self._held_back = []
+        super()._stop_reading()
 
     def _close_socket(self) -> None:
         if self._inner is not None and not self._loop.is_closed():
@@ -84,16 +88,14 @@ class LoopTransport(SocketTransport):
         if self._inner is not None:
             await self._lost.wait()
 
-    def is_reading(self) -> bool:
-        return not (self._closing or (self.can_pause and not self._inner.is_reading()))
-
     def pause_reading(self) -> None:
         if self.can_pause:
-            self._interrupted = True
+            self._taker = None
             self._inner.pause_reading()
 
     def resume_reading(self) -> None:
-        if self.can_pause and not self._closing:
+        if self.can_pause and self._state is State.OPEN:
+            self._taker = self._protocol
             self._inner.resume_reading()
             if self._held_back:
                 self._loop.call_soon(self._deliver_held_back)
@@ -109,7 +111,7 @@ class LoopTransport(SocketTransport):
         """Do nothing: nothing was watched."""
 
     def _on_datagram(self, data: bytes, addr: Any) -> None:
-        if self._closing:
+        if self._state is not State.OPEN:
             return
         if self._sock.family == sockets.AF_UNIX:
             if len(data) >= _UNIX_LIMIT:

@@ -16,7 +16,9 @@ import asyncio
 from typing import Any, Final
 
 from .._types import Received
-from .socket_transport import MAX_BATCH, SocketTransport
+from .base import State
+from .delivery import MAX_BATCH
+from .socket_transport import SocketTransport
 from .watcher import EpollWatcher, Watcher, needs_epoll
 
 _ERRORS_IN_A_ROW: Final = 16  # after this many without a datagram, reading pauses ...
@@ -34,7 +36,6 @@ class SelectorTransport(SocketTransport):
     __slots__ = (
         "_errors_in_a_row",
         "_fd",
-        "_reading",
         "_resting",
         "_watched",
         "_watcher",
@@ -46,8 +47,7 @@ class SelectorTransport(SocketTransport):
         super().__init__(*args, **kwargs)
         self._fd = self._sock.fileno()
         self._watcher: Watcher = self._make_watcher()
-        self._reading = False  # what the protocol wants ...
-        self._watched = False  # ... and what the loop was told
+        self._watched = False  # whether the loop watches the socket for reading
         self._errors_in_a_row = 0
         self._resting: asyncio.TimerHandle | None = None
 
@@ -57,32 +57,26 @@ class SelectorTransport(SocketTransport):
         return self._loop
 
     async def start(self) -> None:
-        self._reading = True
+        self._taker = self._protocol
         self._tell(self._protocol.connection_made, self)
         self._deliver_backlog()
         self._watch_readable()
 
     def _stop_reading(self) -> None:
-        self._interrupted = True
-        self._reading = False
-        self._held_back = []
+        super()._stop_reading()
         if self._resting is not None:
             self._resting.cancel()
             self._resting = None
         self._watch_readable()
 
-    def is_reading(self) -> bool:
-        return self._reading
-
     def pause_reading(self) -> None:
-        self._interrupted = True
-        self._reading = False
+        self._taker = None
         self._watch_readable()
 
     def resume_reading(self) -> None:
-        if self._reading or self._closing:
+        if self._taker is not None or self._state is not State.OPEN:
             return
-        self._reading = True
+        self._taker = self._protocol
         if self._held_back:
             self._loop.call_soon(self._deliver_held_back)
         self._watch_readable()
@@ -94,7 +88,7 @@ class SelectorTransport(SocketTransport):
 
     def _watch_readable(self) -> None:
         """Have the loop watch the socket while datagrams are wanted, and no longer."""
-        wanted = self._reading and not (self._held_back or self._resting)
+        wanted = self._taker is not None and not (self._held_back or self._resting)
         if wanted is self._watched:
             return
         self._watched = wanted

@@ -19,7 +19,7 @@ import pytest
 
 import aioudp
 from aioudp._system import send_options
-from aioudp._transports import socket_transport
+from aioudp._transports import exact
 
 from .support import AF_UNIX, linux_only, needs_ipv6, plain_socket, unix_only
 
@@ -258,7 +258,7 @@ async def test_equal_options_share_trains(
 ) -> None:
     """What holds for all of a call is worked out once."""
     steered = Mock(wraps=send_options.steer)
-    monkeypatch.setattr(socket_transport, "steer", steered)
+    monkeypatch.setattr(exact, "steer", steered)
     endpoint = await endpoints.bind()
 
     await endpoint.send_many([(b"x", witness.addr)] * 50, tos=4)

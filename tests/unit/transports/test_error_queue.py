@@ -16,7 +16,7 @@ import pytest
 
 from aioudp._system import sockets
 from aioudp._transports.error_queue import ErrorQueueTransport
-from aioudp._transports.socket_transport import MAX_STALE_ERRORS
+from aioudp._transports.exact import MAX_STALE_ERRORS
 from aioudp._types import NetworkError
 
 from .test_selector import PEER, REFUSED, FakeIO, FakeLoop, Recorder, datagrams

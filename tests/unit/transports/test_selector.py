@@ -17,9 +17,10 @@ from aioudp._system import sockets
 from aioudp._system.batchio import BatchSocket
 from aioudp._transports import selector
 from aioudp._transports.base import BatchProtocol
+from aioudp._transports.delivery import MAX_BATCH
 from aioudp._transports.loop import LoopTransport
 from aioudp._transports.selector import SelectorTransport, watches_descriptors
-from aioudp._transports.socket_transport import MAX_BATCH, SocketTransport
+from aioudp._transports.socket_transport import SocketTransport
 from aioudp._types import Datagram
 
 UntilBlocked = Callable[..., Coroutine[Any, Any, None]]

@@ -1,0 +1,280 @@
+"""Buffered sending: asyncio's ``sendto``, waiting for room, and closing after it.
+
+The third and last floor of what all transports share. Sending is in one of these
+states; the columns are the attributes that decide it:
+
+=========  ============  ===========  ================  =====================
+state      ``_state``    ``_buffer``  ``_retry.armed``  a ``sendto`` ...
+=========  ============  ===========  ================  =====================
+idle       ``OPEN``      empty        no                is sent at once
+gathering  ``OPEN``      some         no                joins; all leave at the
+                                                        end of the turn
+blocked    ``OPEN``      any          yes               joins; all leave once
+                                                        there is room
+closing    ``CLOSING``   some         yes               is ignored
+closed     ``CLOSED``    empty        no                is ignored
+=========  ============  ===========  ================  =====================
+
+An exact send never overtakes the buffer: it flushes one that is gathering, and finds
+no room (``BlockingIOError``) behind one that is blocked. With an empty buffer it just
+tries, blocked or not. Closed or closing, it raises ``EndpointClosedError``.
+
+A transport over anything else than a socket of the system needs no more than this, and
+five methods: ``start``, ``pause_reading``, ``resume_reading``, ``poll`` and
+``wait_closed``; ``_watch_writable`` and ``_unwatch_writable`` if it can run full, and
+``_free`` if it holds anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from abc import abstractmethod
+from typing import Any, Final
+
+from .._errors import EndpointClosedError
+from .._system.batchio import BatchSocket, check_payload
+from .._types import Payload, Stats
+from .base import State
+from .exact import ExactTransport
+from .retry import Retry
+
+# Datagrams of sendto to gather before the turn of the loop is over; a full train.
+_GATHERED: Final = 128
+
+
+class BufferedTransport(ExactTransport):
+    """A transport with ``sendto``, that waits for room, and closes.
+
+    *default_addr* is where ``sendto`` sends to when it is given no address.
+    """
+
+    __slots__ = ("_default_addr", "_gathering", "_retry", "_to_anyone", "_waiters")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        io: BatchSocket,
+        protocol: asyncio.BaseProtocol,
+        extra: dict[str, Any],
+        *,
+        default_addr: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(loop, io, protocol, extra, **options)
+        self._to_anyone = self._peer is None and default_addr is None
+        # Of sendto; the socket is not connected.
+        self._default_addr = None
+        if default_addr is not None:
+            self._default_addr = self._translate(default_addr)
+        self._gathering = False  # whether sendto was called in this turn of the loop
+        self._waiters: list[asyncio.Future[None]] = []
+        self._retry = Retry(
+            loop, self._watch_writable, self._unwatch_writable, self._on_writable
+        )
+
+    # -- closing
+
+    def close(self) -> None:
+        """Close, once what ``sendto`` has buffered is out; at once if there is none."""
+        if self._state is not State.OPEN:
+            return
+        self._state = State.CLOSING
+        self._stop_reading()
+        if self._buffer and not self._retry.armed:
+            self._flush()
+        if self._buffer:
+            self._wake_waiters()
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once and forget what ``sendto`` has buffered."""
+        if self._state is State.CLOSED:
+            return
+        if self._state is State.OPEN:
+            self._stop_reading()
+        self._state = State.CLOSED
+        self._buffer.clear()
+        self._retry.disarm()
+        self._free()
+        if self._loop.is_closed():
+            return
+        self._wake_waiters()
+        self._loop.call_soon(self._protocol.connection_lost, None)
+
+    def _free(self) -> None:
+        """Give back what the transport holds: the descriptor and the port, now."""
+
+    # -- sendto: buffered, and never raising for the network
+
+    def sendto(self, data: Payload, addr: object = None) -> None:
+        """Send a datagram, or keep it until the kernel has room.
+
+        Raises:
+            TypeError: If *data* is not bytes-like or *addr* is not an address.
+            ValueError: If *addr* cannot be reached from here or is no numeric address.
+        """
+        if type(data) is not bytes:
+            check_payload(data)
+            data = bytes(data)  # what is gathered must not change
+        if addr is None:
+            addr = self._default_addr
+        else:
+            try:
+                known = self._destinations[addr]
+            except (TypeError, ValueError):
+                if not self._names_port_0(addr):
+                    self._only_destination(addr)  # says what is wrong
+                if self._state is State.OPEN:
+                    error = OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+                    self._protocol.error_received(self._explained(error, data, addr))
+                return
+            addr = known if self._to_anyone else self._only_destination(addr)
+        if self._state:
+            return
+        buffer = self._buffer
+        if not self._gathering:
+            # The first of this turn of the loop goes out now. What follows it in the
+            # same turn is gathered, to leave in trains and in one system call.
+            self._gathering = True
+            self._loop.call_soon(self._end_turn)
+            if not buffer.size and self._send_or_report(data, addr):
+                return
+        buffer.append(data, addr)
+        if len(buffer.waiting) >= _GATHERED and not self._retry.armed:
+            self._flush()
+        if buffer.size > buffer.high:
+            self._pause_above_high_water()
+
+    def _only_destination(self, addr: object) -> Any:
+        """Return what the socket takes for the only address that may be sent to."""
+        known = self._translate(addr)
+        if known != self._default_addr:
+            raise ValueError(
+                f"opened for {self._default_addr!r}, cannot send to {addr!r}"
+            )
+        return known
+
+    def _names_port_0(self, addr: object) -> bool:
+        """Tell whether the system is to refuse *addr*, and not we.
+
+        Peers name ports to each other, so a 0 may come from the network: asyncio's
+        transports report it as an error of the network.
+        """
+        return self._to_anyone and isinstance(addr, tuple) and addr[1:2] == (0,)
+
+    def _pause_above_high_water(self) -> None:
+        buffer = self._buffer
+        if buffer.size > buffer.high and not self._retry.armed:
+            self._flush()  # so far it was gathered; the kernel may well have room
+        if buffer.size > buffer.high and not buffer.paused:
+            buffer.paused = True
+            self._tell(self._protocol.pause_writing)
+
+    def _end_turn(self) -> None:
+        self._gathering = False
+        if self._buffer and not self._retry.armed:
+            self._flush()
+
+    def get_write_buffer_size(self) -> int:
+        return self._buffer.size
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._buffer.low, self._buffer.high
+
+    def set_write_buffer_limits(
+        self, high: int | None = None, low: int | None = None
+    ) -> None:
+        self._buffer.set_limits(high, low)
+        self._pause_above_high_water()
+
+    def _send_or_report(self, data: Payload, addr: Any) -> bool:
+        """Send, or tell the protocol why not. Returns whether there was room."""
+        try:
+            self._send(data, addr)
+        except BlockingIOError:
+            return False
+        except OSError as exc:
+            self._protocol.error_received(exc)
+        return True
+
+    def _flush(self) -> None:
+        """Send what is buffered until there is no room again; then wait for room."""
+        buffer = self._buffer
+        while buffer:
+            try:
+                buffer.remove(self._send_batch(buffer.waiting, buffer.done))
+            except BlockingIOError:
+                self._retry.arm(self._io.sent)
+                break
+            except OSError as exc:
+                buffer.remove(1)
+                self._tell(self._protocol.error_received, exc)
+        if buffer.paused and buffer.size <= buffer.low:
+            buffer.paused = False
+            self._tell(self._protocol.resume_writing)
+
+    def _make_way(self) -> None:
+        if self._state is State.OPEN and not self._retry.armed:
+            self._flush()
+        if self._state is not State.OPEN:  # maybe closed by the protocol, in between
+            raise EndpointClosedError
+        if self._buffer:
+            raise BlockingIOError("datagrams given to sendto go first")
+
+    # -- waiting for room
+
+    async def wait_writable(self) -> None:
+        if self._state is not State.OPEN:
+            return
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        try:
+            self._retry.arm(self._io.sent)
+            await waiter
+        finally:
+            self._waiters.remove(waiter)
+
+    @abstractmethod
+    def _watch_writable(self) -> bool:
+        """Have :meth:`_on_writable` called when the socket is writable, if possible."""
+
+    @abstractmethod
+    def _unwatch_writable(self) -> None:
+        """Undo :meth:`_watch_writable`."""
+
+    def _on_writable(self) -> None:
+        self._retry.disarm()
+        self._flush()
+        if self._buffer:
+            return
+        if self._state is State.CLOSING:
+            self.abort()
+        else:
+            self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # -- counting
+
+    def stats(self) -> Stats:
+        io = self._io
+        return Stats(
+            received=io.received,
+            received_bytes=io.received_bytes,
+            sent=io.sent,
+            sent_bytes=io.sent_bytes,
+            dropped_kernel=self._dropped_below(),
+            truncated=io.truncated + self._cut_off,
+            send_errors=self._send_errors,
+            receive_errors=self._receive_errors,
+        )
+
+    def _dropped_below(self) -> int:
+        """Return how many datagrams for us were dropped before they could be read."""
+        return 0

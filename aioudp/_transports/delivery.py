@@ -1,0 +1,229 @@
+"""Delivering: hands what was read to the protocol, in the pieces it can take.
+
+The first floor of the transports. Reading is in one of these states, for every
+transport; the columns are the attributes that decide it:
+
+=========  ==============  ==============  =========================================
+state      ``_taker``      ``_held_back``  what happens
+=========  ==============  ==============  =========================================
+idle       ``None``        empty           before ``start``: nothing is read
+reading    the protocol    empty           what arrives is read and delivered
+catching   the protocol    some            the rest of an interrupted batch is
+up                                         delivered in the next turn of the loop;
+                                           until then nothing is read
+paused     ``None``        any             by ``pause_reading``: what arrives stays in
+                                           the kernel, the rest of a batch here
+ended      ``None``        empty           by ``close``: what was held back is dropped
+=========  ==============  ==============  =========================================
+
+A batch is interrupted when the protocol, called with one of its datagrams, pauses the
+reading, closes the transport, hands it to another protocol, or raises. What remains of
+the batch is then held back. A protocol that raises loses that one datagram.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from .._errors import TruncatedError
+from .._system.batchio import BatchSocket
+from .._system.segments import cut_off
+from .._types import Datagram, Message, Received
+from .base import BatchProtocol, DatagramTransport, State
+
+MAX_BATCH: Final = 1024
+"""Datagrams of one readiness event for a protocol that names no number of its own."""
+
+
+class DeliveringTransport(DatagramTransport):
+    """A transport that hands datagrams to a protocol. Reading them is a subclass's job.
+
+    *io* reads and sends, and counts both: a :class:`BatchSocket`, or what behaves
+    like one.
+    """
+
+    __slots__ = (
+        "__dict__",  # libraries set attributes on a transport, as asyncio's own allow
+        "__weakref__",
+        "_admits",
+        "_backlog",
+        "_batch_protocol",
+        "_cut_off",
+        "_held_back",
+        "_io",
+        "_loop",
+        "_makes_messages",
+        "_max_datagram_size",
+        "_packet_info",
+        "_protocol",
+        "_receive_errors",
+        "_state",
+        "_taker",
+        "_wanted",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        io: BatchSocket,
+        protocol: asyncio.BaseProtocol,
+        extra: dict[str, Any],
+        *,
+        backlog: Sequence[Datagram] = (),
+        packet_info: bool = False,
+        max_datagram_size: int | None = None,
+    ) -> None:
+        super().__init__(extra)
+        self._loop = loop
+        self._io = io
+        self._state = State.OPEN
+        self._taker: asyncio.BaseProtocol | None = None
+        self._held_back: list[Received] = []
+        self._backlog = backlog
+        self._packet_info = packet_info
+        self._max_datagram_size = max_datagram_size
+        self._makes_messages = packet_info or max_datagram_size is not None
+        # Whether what is read is not yet what is to be handed over.
+        self._admits = max_datagram_size is not None or (
+            packet_info and not io.packet_info
+        )
+        self._cut_off = 0  # datagrams that were longer
+        self._receive_errors = 0
+        self.set_protocol(protocol)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name != "offload":
+            return super().get_extra_info(name, default)
+        return {
+            "gso_segments": self._io.gso_segments,
+            "gro": self._io.gro,
+            "batchio": self._io.implementation,
+        }
+
+    # -- the protocol
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Tell the protocol of the connection and begin to read."""
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol: Any = protocol
+        self._batch_protocol = protocol if isinstance(protocol, BatchProtocol) else None
+        self._wanted: Callable[[], int] = getattr(
+            protocol, "datagrams_wanted", lambda: MAX_BATCH
+        )
+        if self._taker is not None:
+            self._taker = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        protocol: asyncio.BaseProtocol = self._protocol
+        return protocol
+
+    def is_closing(self) -> bool:
+        return self._state is not State.OPEN
+
+    def _tell(self, what: Callable[..., object], *arguments: object) -> None:
+        """Call the protocol from where the event loop would not catch its mistakes.
+
+        They go where those of any callback go, and nothing else is disturbed.
+        """
+        try:
+            what(*arguments)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
+            self._loop.call_exception_handler(
+                {
+                    "message": f"Exception in {what!r}",
+                    "exception": exc,
+                    "transport": self,
+                    "protocol": self._protocol,
+                }
+            )
+
+    def _report(self, error: OSError) -> None:
+        self._receive_errors += 1
+        if self._state is State.OPEN:
+            self._protocol.error_received(error)
+
+    # -- delivering
+
+    def is_reading(self) -> bool:
+        return self._taker is not None
+
+    def _stop_reading(self) -> None:
+        """Stop reading for good."""
+        self._taker = None
+        self._held_back = []
+
+    def _admit(self, datagrams: list[Received]) -> list[Received]:
+        """Make of what was read what the options ask for."""
+        if self._packet_info:
+            datagrams = [
+                one if isinstance(one, Message) else Message(*one) for one in datagrams
+            ]
+        if self._max_datagram_size is not None:
+            datagrams, truncated = cut_off(datagrams, self._max_datagram_size)
+            self._cut_off += truncated
+        return datagrams
+
+    def _deliver(self, datagrams: list[Received]) -> None:
+        """Hand a batch to the protocol, whole if it takes batches."""
+        if self._batch_protocol is not None:
+            self._batch_protocol.datagrams_received(datagrams)
+            return
+        protocol = self._protocol
+        received = protocol.datagram_received
+        remaining = iter(datagrams)
+        try:
+            if self._makes_messages:
+                for one in remaining:
+                    self._hand_over(one)
+                    if self._taker is not protocol:
+                        return
+            for data, addr in remaining:  # type: ignore[misc] # all are datagrams
+                received(data, addr)
+                if self._taker is not protocol:
+                    return
+        finally:  # a protocol that raises loses this one datagram, and no other
+            if rest := list(remaining):
+                self._hold_back(rest)
+
+    def _hand_over(self, one: Received) -> None:
+        """Hand what may be a message to a protocol that knows datagrams only."""
+        if isinstance(one, Message) and one.truncated:  # it would seem to be whole
+            error = OSError(errno.EMSGSIZE, str(TruncatedError(one)))
+            self._protocol.error_received(error)
+        else:
+            self._protocol.datagram_received(one.data, one.addr)
+
+    def _hold_back(self, datagrams: list[Received]) -> None:
+        """Keep the rest of a batch whose protocol interrupted it."""
+        if self._state is not State.OPEN:
+            return
+        self._held_back = datagrams
+        if self._taker is not None:
+            self._loop.call_soon(self._deliver_held_back)
+
+    def _deliver_held_back(self) -> None:
+        """Hand over what had been held back, unless reading is paused again."""
+        if self._held_back and self._taker is not None:
+            datagrams, self._held_back = self._held_back, []
+            self._deliver(datagrams)
+
+    def _deliver_backlog(self) -> None:
+        """Hand over what the peer had sent before the connect was complete."""
+        if self._state is not State.OPEN or not self._backlog:
+            return
+        backlog, self._backlog = list(self._backlog), ()
+        self._io.received += len(backlog)
+        self._io.received_bytes += sum(len(data) for data, _ in backlog)
+        datagrams = self._admit([*backlog])
+        if self._taker is not None:
+            self._tell(self._deliver, datagrams)
+        else:
+            self._hold_back(datagrams)

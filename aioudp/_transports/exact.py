@@ -1,0 +1,227 @@
+"""Exact sending: the kernel has this very datagram now, or the call raises why not.
+
+The second floor of the transports. What makes it hard are *stale errors*. An ICMP
+error that comes back for an earlier datagram is reported by the kernel on whatever
+call comes next, often the next send, which is then not carried out. That error says
+nothing of the datagram at hand: it goes to ``error_received``, and the datagram is sent
+again. An error that is about the datagram at hand, a route that is missing for example,
+is told from it by coming again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from .._errors import with_context
+from .._system import addresses, sockets
+from .._system.batchio import BatchSocket
+from .._system.send_options import SendOptions, Steered, steer
+from .._types import Payload
+from .base import Prepared
+from .delivery import DeliveringTransport
+from .write_buffer import WriteBuffer
+
+# How often one send may be answered with the error of an earlier one.
+MAX_STALE_ERRORS: Final = 8
+
+# What the next call on a connected socket may get to hear because of ICMP:
+# icmp_err_convert in net/ipv4/icmp.c, tab_unreach and icmpv6_err_convert in
+# net/ipv6/icmp.c. ECONNREFUSED has no other cause there, the others may have.
+FROM_ICMP: Final = {
+    getattr(errno, name)
+    for name in (
+        "EACCES",
+        "ECONNREFUSED",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "EMSGSIZE",
+        "ENETUNREACH",
+        "ENONET",
+        "ENOPROTOOPT",
+        "EOPNOTSUPP",
+        "EPROTO",
+    )
+    if hasattr(errno, name)
+}
+
+
+_T = TypeVar("_T")
+
+
+class ExactTransport(DeliveringTransport):
+    """A transport whose ``try_`` methods send now, or raise.
+
+    *family* and *dual_stack* say which addresses can be sent to; *peer* is that of a
+    connected socket, in the form that the socket takes.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_destinations",
+        "_family",
+        "_hears_icmp",
+        "_peer",
+        "_send_errors",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        io: BatchSocket,
+        protocol: asyncio.BaseProtocol,
+        extra: dict[str, Any],
+        *,
+        family: int,
+        dual_stack: bool = False,
+        peer: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(loop, io, protocol, extra, **options)
+        self._family = family
+        self._peer = peer
+        self._destinations = addresses.destinations(family, dual_stack=dual_stack)
+        # On a UNIX socket a refusal is always about the datagram at hand.
+        self._hears_icmp = peer is not None and family != sockets.AF_UNIX
+        self._send_errors = 0
+        self._buffer = WriteBuffer()  # filled above, by sendto; nobody overtakes it
+
+    @abstractmethod
+    def _make_way(self) -> None:
+        """Send what sendto has buffered; raise if that cannot be, or if closed."""
+
+    def _advice(self, error: OSError, size: int, peer: Any) -> str:
+        """Return what to do about a datagram that was refused; ``""`` if unknown."""
+        return ""
+
+    def try_send(self, data: Payload, addr: object = None) -> None:
+        if self._state or self._buffer.size:
+            self._make_way()
+        if addr is not None:
+            addr = self._translate(addr)
+        try:  # as _send does, without the call
+            self._io.send(data, addr)
+        except BlockingIOError:
+            raise
+        except (OSError, BufferError) as exc:
+            self._send_after(exc, data, addr)
+
+    def try_send_segments(
+        self,
+        data: memoryview,
+        segment_size: int,
+        addr: object = None,
+        options: SendOptions | None = None,
+    ) -> int:
+        if self._state or self._buffer.size:
+            self._make_way()
+        if addr is not None or options is not None:
+            addr = self._steer(addr, options)
+        try:
+            return self._io.send_segments(data, segment_size, addr)
+        except BlockingIOError:
+            raise
+        except OSError as exc:
+            again = partial(self._io.send_segments, data, segment_size, addr)
+            return self._send_again(exc, again, data[:segment_size], addr)
+
+    def prepare(self, datagrams: Sequence[tuple[Any, ...]]) -> Prepared:
+        return self._io.prepare(datagrams, self._translate, self._steer)
+
+    def try_send_many(self, datagrams: Prepared, start: int = 0) -> int:
+        if self._state or self._buffer.size:
+            self._make_way()
+        return self._send_batch(datagrams, start)
+
+    def _send_batch(self, datagrams: Prepared, start: int) -> int:
+        try:
+            return self._io.send_batch(datagrams, start)
+        except BlockingIOError:
+            raise
+        except OSError as exc:
+            again = partial(self._io.send_batch, datagrams, start)
+            return self._send_again(exc, again, *datagrams[start])
+
+    def _send(self, data: Payload, addr: Any) -> None:
+        """Send one datagram to an address that is already as the socket takes it."""
+        try:
+            self._io.send(data, addr)
+        except BlockingIOError:
+            raise
+        except (OSError, BufferError) as exc:
+            self._send_after(exc, data, addr)
+
+    def _send_after(self, error: Exception, data: Payload, addr: Any) -> None:
+        """Send what met an error, if there is a way; else raise it."""
+        if isinstance(error, OSError):
+            self._send_again(error, partial(self._io.send, data, addr), data, addr)
+        else:  # a memoryview with gaps: the kernel wants one piece
+            self._send(bytes(data), addr)
+
+    def _send_again(
+        self, error: OSError, send: Callable[[], _T], data: Payload, addr: Any
+    ) -> _T:
+        """Repeat a send that met an earlier datagram's error; raise its own."""
+        for _ in range(MAX_STALE_ERRORS if self._hears_icmp else 0):
+            if error.errno not in FROM_ICMP:
+                break
+            try:
+                done = send()
+            except BlockingIOError:
+                self._report_soon(error)
+                raise
+            except OSError as exc:
+                if exc.errno == error.errno != errno.ECONNREFUSED:
+                    break  # it came again, so it is about this datagram
+                self._report_soon(error)
+                error = exc
+            else:
+                self._report_soon(error)
+                return done
+        raise self._explained(error, data, addr) from None
+
+    def _translate(self, addr: object) -> Any:
+        """Return what the socket takes for *addr*; ``None`` for the connected peer."""
+        try:
+            known = self._destinations[addr]
+        except TypeError:  # not hashable, so certainly no address: say what is wrong
+            known = self._destinations.__missing__(addr)
+        if self._peer is None:
+            return known
+        if known != self._peer:
+            raise ValueError(f"connected to {self._peer!r}, cannot send to {addr!r}")
+        return None
+
+    def _steer(self, addr: object, options: SendOptions | None) -> Any:
+        """Return what the socket takes for a destination with options."""
+        known = None if addr is None else self._translate(addr)
+        if options is None:
+            return known
+        if not isinstance(options, SendOptions):
+            raise TypeError(f"SendOptions are required, not {options!r}")
+        if self._family == sockets.AF_UNIX:
+            raise ValueError("a UNIX datagram socket has no options of one send")
+        peer = self._peer if known is None else known
+        mapped = len(addresses.public_address(peer)) == 2
+        ipv6 = self._family == socket.AF_INET6 and not mapped
+        return steer(known, options, ipv6=ipv6)
+
+    def _report_soon(self, error: OSError) -> None:
+        self._loop.call_soon(self._report, error)
+
+    def _explained(self, error: OSError, data: Any, addr: Any) -> OSError:
+        self._send_errors += 1
+        size = memoryview(data).nbytes
+        options = None
+        if isinstance(addr, Steered):
+            addr, _, options = addr
+        peer = self._peer if addr is None else addr
+        where = "" if peer is None else f" to {addresses.public_address(peer)!r}"
+        how = "" if options is None else f" with {options}"
+        advice = self._advice(error, size, peer)
+        return with_context(error, f"sending {size} bytes{where}{how}{advice}")
