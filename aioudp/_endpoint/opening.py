@@ -86,14 +86,16 @@ def bind(
             ``None`` is every address of the machine, IPv4 and IPv6 at once where
             there is IPv6; so is ``"::"``. A host name is looked up without blocking
             the event loop. A path makes a UNIX datagram socket; closing the endpoint
-            removes the file.
+            removes the file. A path is an :class:`os.PathLike`, text with a ``/`` in
+            it, or an abstract name, which begins with a zero byte.
         options: See :class:`aioudp.Options`.
 
     Raises:
         OSError: If the system refuses; the message names the address.
         TypeError: If *local_addr* is no address, or an option is unknown.
-        ValueError: If the port or an option is out of range, or the host is of
-            another family than the option ``family`` asks for.
+        ValueError: If *local_addr* is other text, such as ``"127.0.0.1:9999"``, if the
+            port or an option is out of range, or if the host is of another family than
+            the option ``family`` asks for.
     """
     settings = check(options)
     if not addresses.is_path(local_addr):
@@ -115,7 +117,8 @@ def connect(
 
     Args:
         remote_addr: ``(host, port)`` of the peer, or the path of a UNIX datagram
-            socket. A host name is looked up without blocking the event loop.
+            socket, written as in :func:`bind`. A host name is looked up without
+            blocking the event loop.
         local_addr: Where to send from, as in :func:`bind`; default: the system
             chooses.
         options: See :class:`aioudp.Options`.
@@ -123,11 +126,16 @@ def connect(
     Raises:
         OSError: If the system refuses; the message names the address.
         TypeError: If an address is none, or an option is unknown.
-        ValueError: If a port or an option is out of range, or if the two addresses
-            and the option ``family`` do not agree on a family.
+        ValueError: If an address is text and no path, if a port or an option is out of
+            range, or if the two addresses and the option ``family`` do not agree on a
+            family.
     """
     settings = check(options)
-    if not addresses.is_path(remote_addr):
+    if addresses.is_path(remote_addr):
+        if local_addr is not None and not addresses.is_path(local_addr):
+            addresses.host_and_port(local_addr)  # text is told what it should be
+            addresses.unix_path(local_addr)
+    else:
         host, port = addresses.host_and_port(remote_addr)
         if not host or not port:
             raise ValueError(

@@ -16,6 +16,7 @@ named in an address.
 from __future__ import annotations
 
 import os
+import re
 from socket import AF_INET, AF_INET6, if_nametoindex, inet_ntop, inet_pton
 from typing import Any, TypeAlias, TypeGuard
 
@@ -23,6 +24,9 @@ from .._types import Address
 
 SocketAddress: TypeAlias = Any
 """An address as the socket module takes it; its shape depends on the family."""
+
+# Text that is meant as an IP address: 192.0.2.1:53, [::1]:53, :53 or 53.
+_WITH_PORT = re.compile(r"(?:(?:\[([^\]/]*)\]|([^:/\[\]]*)):)?([0-9]{1,5})", re.ASCII)
 
 _MAPPED_TEXT = "::ffff:"
 _MAPPED_PREFIX = bytes(10) + b"\xff\xff"
@@ -125,18 +129,55 @@ def socket_address(
 
 
 def unix_path(addr: object) -> str | bytes:
-    """Return the path of a UNIX datagram socket, or its abstract name."""
+    """Return the path of a UNIX datagram socket, or its abstract name.
+
+    A peer that is bound to a relative path is reported by that path, so any name can
+    be sent to. One that reads like an IP address is refused: it is a mistake.
+
+    Raises:
+        TypeError: If *addr* is neither text nor a path.
+        ValueError: If it is empty, or reads ``host:port``.
+    """
     if not isinstance(addr, (str, bytes, os.PathLike)):
         raise TypeError(f"the address of a UNIX datagram socket is a path: {addr!r}")
     path = os.fspath(addr)
     if not path:
         raise ValueError("the path of a UNIX datagram socket is empty")
+    if not is_path(addr) and _reads_like_ip(path):
+        raise ValueError(_no_address(path))
     return path
 
 
 def is_path(addr: object) -> TypeGuard[str | bytes | os.PathLike[str]]:
-    """Tell whether *addr* has the form of a UNIX datagram socket's address."""
-    return isinstance(addr, (str, bytes, os.PathLike))
+    """Tell whether *addr* is certainly meant as a path, or as an abstract name.
+
+    Text is, if there is a slash in it or a zero byte in front. Other text may as well
+    be meant as ``host:port``.
+    """
+    if isinstance(addr, (str, bytes)):
+        text = os.fsdecode(addr)
+        return "/" in text or text.startswith("\0")
+    return isinstance(addr, os.PathLike)
+
+
+def _reads_like_ip(text: str | bytes) -> bool:
+    match = _WITH_PORT.fullmatch(os.fsdecode(text))
+    return match is not None and ":" in match[0]
+
+
+def _no_address(text: str | bytes) -> str:
+    """Return what is wrong with text in the place of an address."""
+    if not text:
+        return "the address is empty"
+    written = os.fsdecode(text)
+    if match := _WITH_PORT.fullmatch(written):
+        address = repr((match[1] or match[2] or "", int(match[3])))
+    else:
+        address = f"({written.strip('[]')!r}, port)"
+    return (
+        f"{text!r} is not an address: an IP address is a tuple, here {address}, "
+        'and a path has a "/" in it'
+    )
 
 
 def numeric_family(host: str) -> int:
@@ -153,8 +194,10 @@ def host_and_port(addr: object) -> tuple[str, int]:
 
     Raises:
         TypeError: If *addr* has not the shape of an address.
-        ValueError: If the port is out of range.
+        ValueError: If it is text but no path, or if the port is out of range.
     """
+    if isinstance(addr, (str, bytes)) and not is_path(addr):
+        raise ValueError(_no_address(addr))
     if isinstance(addr, tuple) and addr and addr[0] is None:
         addr = ("", *addr[1:])
     host, port, _, _ = _parts(addr)
@@ -172,7 +215,8 @@ def parse_address(text: str, *, default_host: str = "") -> Address:
         ValueError: If *text* is none of these, or the port is out of range.
     """
     if text.startswith("unix:"):
-        return unix_path(text[5:])
+        path = text[5:]
+        return unix_path(path if is_path(path) or not path else f"./{path}")
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -195,6 +239,8 @@ def format_address(addr: Address) -> str:
 
 
 def _parts(addr: object) -> tuple[str, int, int, int]:
+    if isinstance(addr, (str, bytes)) and _reads_like_ip(addr):
+        raise ValueError(_no_address(addr))
     if not isinstance(addr, tuple) or not 2 <= len(addr) <= 4:
         raise TypeError(
             "an address is a tuple (host, port) or (host, port, flowinfo, scope_id), "

@@ -290,6 +290,35 @@ def test_what_is_no_address(open_: Callable[..., Any], addr: Any) -> None:
         open_(addr)
 
 
+@OPENINGS
+@pytest.mark.parametrize(
+    ("addr", "shown"),
+    [
+        ("127.0.0.1:9999", ("127.0.0.1", 9999)),
+        ("[::1]:53", ("::1", 53)),
+        ("localhost:0", ("localhost", 0)),
+        (":9999", ("", 9999)),
+    ],
+    ids=repr,
+)
+def test_text_is_no_address(open_: Callable[..., Any], addr: Any, shown: Any) -> None:
+    """Text without a slash is no path; the error shows the tuple to write (B011)."""
+    with pytest.raises(ValueError, match="is not an address") as caught:
+        open_(addr)
+    assert repr(addr) in str(caught.value)
+    assert repr(shown) in str(caught.value)
+
+
+@pytest.mark.parametrize("addr", ["localhost", "echo.sock", b"echo.sock", "9999", ""])
+@pytest.mark.parametrize("remote", [("127.0.0.1", 9), "/run/peer"], ids=repr)
+def test_text_is_no_local_addr(addr: Any, remote: Any) -> None:
+    """Nor is it one to send from, of either kind (B011)."""
+    with pytest.raises(ValueError, match="address"):
+        aioudp.bind(addr)
+    with pytest.raises(ValueError, match="address"):
+        aioudp.connect(remote, local_addr=addr)
+
+
 @pytest.mark.parametrize("port", [-1, 65536, 70000, 2**31, 2**64])
 def test_port_out_of_range(port: int, host: str) -> None:
     """A port out of range is refused at the call, never cut short (B049) (B086)."""

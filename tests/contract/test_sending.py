@@ -191,6 +191,15 @@ async def test_port_out_of_range(
 
 
 @ONE_AND_MANY
+async def test_text_is_no_address(endpoints: Endpoints, send: Send) -> None:
+    """The error shows the tuple it should have been (B011)."""
+    endpoint = await endpoints.bind()
+
+    with pytest.raises(ValueError, match=r"\('127\.0\.0\.1', 9999\)"):
+        await send(endpoint, b"refused", "127.0.0.1:9999")
+
+
+@ONE_AND_MANY
 @pytest.mark.parametrize(
     "addr",
     [

@@ -359,6 +359,48 @@ async def test_empty_path(transport: aioudp.TransportKind, own_path: Path) -> No
         await aioudp.bind("", transport=transport)
 
 
+async def test_a_peer_with_a_relative_path(
+    transport: aioudp.TransportKind,
+    own_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is reported by that path, and can be answered (B011)."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(AF_UNIX, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(10)
+        peer.bind("relative")
+        async with aioudp.bind(own_path, transport=transport) as endpoint:
+            peer.sendto(b"question", str(own_path))
+            _, addr = await endpoint.recv()
+            await endpoint.send(b"answer", addr)
+
+            assert addr == "relative"
+            assert read(peer) == [b"answer"]
+
+
+async def test_a_relative_path(
+    transport: aioudp.TransportKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PathLike is a path, with or without a slash in it."""
+    monkeypatch.chdir(tmp_path)
+
+    async with aioudp.bind(Path("relative"), transport=transport) as endpoint:
+        assert endpoint.local_addr == "relative"
+        async with aioudp.connect(Path("relative"), transport=transport) as client:
+            await client.send(b"found")
+            assert (await endpoint.recv()).data == b"found"
+
+
+async def test_text_that_reads_like_an_ip_address(
+    transport: aioudp.TransportKind, own_path: Path
+) -> None:
+    """It is refused, and the error shows the tuple it should have been (B011)."""
+    async with aioudp.bind(own_path, transport=transport) as endpoint:
+        with pytest.raises(ValueError, match=r"\('127\.0\.0\.1', 9999\)"):
+            await endpoint.send(b"refused", "127.0.0.1:9999")
+
+
 @pytest.mark.parametrize(
     ("remote", "local"),
     [("/path", ("127.0.0.1", 0)), (("127.0.0.1", 9), "/path")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
 from socket import AF_INET, AF_INET6
@@ -49,7 +50,8 @@ INTERFACE: Final = socket.if_nameindex()[0]  # whichever comes first
         (":53", ("", 53)),
         ("53", ("", 53)),
         ("unix:/run/some socket", "/run/some socket"),
-        ("unix:relative:53", "relative:53"),
+        ("unix:relative:53", "./relative:53"),
+        (f"unix:{chr(0)}name", "\0name"),
     ],
 )
 def test_text_is_read_as_an_address(text: str, address: Address) -> None:
@@ -171,7 +173,6 @@ def test_a_zone_may_be_named() -> None:
         None,
         53,
         "192.0.2.1",
-        "192.0.2.1:53",
         b"192.0.2.1",
         ["192.0.2.1", 53],
         (),
@@ -318,6 +319,54 @@ def test_what_is_no_path_is_refused(path: object) -> None:
     assert repr(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("path", ["relative", b"relative", Path("relative:53")])
+def test_a_peer_may_have_a_relative_path(path: Any) -> None:
+    """The kernel reports it by that name, so it can be sent to."""
+    assert unix_path(path) == os.fspath(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:9999", ("127.0.0.1", 9999)),
+        (b"127.0.0.1:9999", ("127.0.0.1", 9999)),
+        ("example.org:53", ("example.org", 53)),
+        ("[::1]:53", ("::1", 53)),
+        ("[fe80::1%eth0]:53", ("fe80::1%eth0", 53)),
+        (":53", ("", 53)),
+    ],
+)
+def test_text_that_reads_like_an_ip_address(text: Any, address: Any) -> None:
+    """It is refused everywhere, and the error shows the tuple."""
+    for check in (
+        unix_path,
+        host_and_port,
+        lambda addr: socket_address(addr, AF_INET),
+    ):
+        with pytest.raises(ValueError, match="is not an address") as caught:
+            check(text)
+        assert repr(text) in str(caught.value)
+        assert repr(address) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("localhost", "('localhost', port)"),
+        ("[::1]", "('::1', port)"),
+        ("2001:db8::1", "('2001:db8::1', port)"),
+        ("9999", "('', 9999)"),
+        (b"\xff", "port)"),
+        ("", "empty"),
+        (b"", "empty"),
+    ],
+)
+def test_text_is_no_address_to_bind_to(text: Any, shown: str) -> None:
+    """It may mean a host, a port or a file; the error shows how each is written."""
+    with pytest.raises(ValueError, match=re.escape(shown)):
+        host_and_port(text)
+
+
 @pytest.mark.parametrize("path", ["", b""])
 def test_an_empty_path_is_refused(path: str | bytes) -> None:
     """It names nobody."""
@@ -399,13 +448,20 @@ def test_no_name_has_a_colon(host: str) -> None:
         ("/run/socket", True),
         (b"\0name", True),
         (Path("/run/socket"), True),
+        (Path("relative"), True),
+        ("./relative", True),
+        ("\0name", True),
+        ("relative", False),
+        (b"relative", False),
+        ("127.0.0.1:9999", False),
+        ("", False),
         (("192.0.2.1", 53), False),
         (None, False),
         (3, False),
     ],
 )
 def test_paths_are_told_from_other_addresses(addr: object, answer: bool) -> None:
-    """By their type alone."""
+    """Text only by a slash, or by the zero byte of an abstract name."""
     assert is_path(addr) is answer
 
 
