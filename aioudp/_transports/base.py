@@ -54,8 +54,12 @@ class BatchProtocol(Protocol):
         """Take what arrived, oldest first. The list is the protocol's to keep."""
 
 
-class DatagramTransport(asyncio.DatagramTransport):
+class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport):
     """A transport for datagrams that also sends exactly, and in batches.
+
+    It is an :class:`asyncio.Transport` as well, as asyncio's own datagram transports
+    are and some programs check. What is for streams raises
+    :class:`NotImplementedError`: ``write`` and its relatives.
 
     ``sendto`` is asyncio's: fire and forget, with a buffer and its water marks, and
     with the network's errors given to ``error_received``. The ``try_`` methods are

@@ -85,6 +85,18 @@ async def test_unknown_keyword(opener: Opener) -> None:
         await opener.open(local_addr=(LOOPBACK, 0), reuse_addr=True)
 
 
+async def test_what_the_transport_is(ours: Opener, host: str) -> None:
+    """It is all that asyncio's is, an asyncio.Transport too, and no stream (D19)."""
+    transport, _ = await ours.open(local_addr=(host, 0))
+
+    assert isinstance(transport, asyncio.DatagramTransport)
+    assert isinstance(transport, asyncio.Transport)
+    with pytest.raises(NotImplementedError):
+        transport.write(b"no stream")
+    with pytest.raises(NotImplementedError):
+        transport.can_write_eof()
+
+
 # -- addresses
 
 
