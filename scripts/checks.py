@@ -2,6 +2,7 @@
 
     scripts/test                   everything
     scripts/test --fast            linters, types, and the tests on this Python
+    scripts/test --full            everything, on the whole matrix: for the night
     scripts/test -- -k recv -x     nothing but pytest, with arguments
 
 A leg that fails does not stop the others; any failure makes the exit status 1. What
@@ -278,6 +279,10 @@ def main() -> int:
         if failure := environments.add_system_tools():
             print(f"not installed: {failure}", flush=True)
         os.environ.setdefault("AIOUDP_REQUIRE", environments.abilities())
+    if options.full:
+        os.environ["AIOUDP_MATRIX"] = "full"
+    matrix = os.environ.setdefault("AIOUDP_MATRIX", environments.revision())
+    print(f"matrix: {matrix}", flush=True)  # to repeat this run: AIOUDP_MATRIX=...
 
     preparing = Leg("environment", prepare)()
     if not preparing.ok:
@@ -316,6 +321,11 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str] | None]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--fast", action="store_true", help="only the quick legs")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="every cell of the test matrix, not a few that change with each commit",
+    )
     parser.add_argument(
         "--jobs",
         type=int,

@@ -123,6 +123,25 @@ def interpreter(home: Path) -> Path:
     return home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
+# -- what is checked
+
+
+def revision() -> str:
+    """Return a word that is another one for each commit.
+
+    The commit's hash; where there is no git, a hash of the package and the tests.
+    """
+    command = ("git", "-C", ROOT, "rev-parse", "--short=10", "HEAD")
+    try:
+        return subprocess.run(
+            command, capture_output=True, check=True, text=True, timeout=10
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        sources = (*ROOT.glob("aioudp/**/*.py"), *ROOT.glob("tests/**/*.py"))
+        text = b"".join(path.read_bytes() for path in sorted(sources))
+        return hashlib.sha256(text).hexdigest()[:10]
+
+
 # -- what the machine can do
 
 

@@ -1,11 +1,19 @@
 """What every test can count on: the matrix, the fixtures and the guards.
 
 The matrix
-    Every async test runs once on each event loop: ``asyncio``, ``uvloop``, and
-    ``eager`` (asyncio with eager tasks, Python 3.12 on). No marker is needed. Take
-    ``transport`` and ``family`` (or ``host``) for the other two axes; the ids then read
-    ``test_echo[asyncio-selector-ipv4]``. A test that drives its own loop is a plain
-    function and takes ``loop_factory``.
+    An async test runs on the event loops ``asyncio``, ``uvloop`` and ``eager`` (asyncio
+    with eager tasks, Python 3.12 on). No marker is needed. Take ``transport`` and
+    ``family`` (or ``host``) for two more axes; the ids then read
+    ``test_echo[asyncio-selector-ipv4]``. A module that overrides ``endpoint_options``
+    with a parametrized fixture adds a fourth. A test that drives its own loop is a
+    plain function and takes ``loop_factory``.
+
+    A run takes some cells of the matrix, other ones for each commit; each value of each
+    axis is among them for every test. ``--matrix=full`` takes all. ``matrix.py`` says
+    how they are chosen and how a run is repeated. Give ``no_matrix`` to a test of
+    arguments that are refused before they reach a socket. Don't skip a cell where a
+    test can't work; leave it out: ``@pytest.mark.parametrize("transport",
+    ["selector"], indirect=True)``.
 
 The fixtures
     ``loop_name``      ``"asyncio"``, ``"uvloop"`` or ``"eager"``: where this test runs
@@ -44,7 +52,6 @@ import itertools
 import logging
 import os
 import socket
-import sys
 from collections.abc import (
     AsyncIterator,
     Callable,
@@ -61,34 +68,16 @@ import pytest
 
 import aioudp
 
-LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
+from .matrix import HAS_IPV6, LOOPS, LoopFactory, Matrix, add_option, new_uvloop
+
 UntilBlocked: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 
 
 # -- the matrix
 
 
-def _new_uvloop() -> asyncio.AbstractEventLoop:
-    uvloop = pytest.importorskip(
-        "uvloop", reason="cannot: uvloop: it is not installed", exc_type=ImportError
-    )
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
-
-
-LOOPS: Final[dict[str, LoopFactory]] = {
-    "asyncio": asyncio.new_event_loop,
-    "uvloop": _new_uvloop,
-}
-
-if sys.version_info >= (3, 12):
-
-    def _new_eager_loop() -> asyncio.AbstractEventLoop:
-        loop = asyncio.new_event_loop()
-        loop.set_task_factory(asyncio.eager_task_factory)
-        return loop
-
-    LOOPS["eager"] = _new_eager_loop
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_option(parser)
 
 
 def pytest_asyncio_loop_factories(
@@ -111,7 +100,7 @@ async def loop_name() -> str:
 def loop_factory(request: pytest.FixtureRequest) -> LoopFactory:
     """Return a function that makes an event loop; the caller closes the loop."""
     if request.param == "uvloop":
-        _new_uvloop().close()  # skips here, and not in the middle of the test
+        new_uvloop().close()  # skips here, and not in the middle of the test
     return LOOPS[request.param]
 
 
@@ -130,19 +119,9 @@ def transport(request: pytest.FixtureRequest) -> aioudp.TransportKind:
 )
 def family(request: pytest.FixtureRequest) -> socket.AddressFamily:
     """Return an address family that this machine has."""
-    if request.param == socket.AF_INET6 and not _ipv6_works():
+    if request.param == socket.AF_INET6 and not HAS_IPV6:
         pytest.skip("cannot: ipv6: ::1 cannot be bound")
     return socket.AddressFamily(request.param)
-
-
-def _ipv6_works() -> bool:
-    """Say whether ::1 can be bound; ``socket.has_ipv6`` is about the build only."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture
@@ -295,7 +274,8 @@ _STDERR: Final = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the real standard error for the last words of a run that hangs."""
+    config.pluginmanager.register(Matrix(config))
+    # For the last words of a run that hangs.
     config.stash[_STDERR] = os.dup(2)
 
 
