@@ -32,6 +32,7 @@ from ._types import (
 from .broadcast import BroadcastEndpoint, open_broadcast
 from .discovery import Discovery, discover
 from .multicast import MulticastEndpoint, open_multicast
+from .signals import until_signal
 
 __version__ = "0.1.0"
 
@@ -71,4 +72,5 @@ __all__ = [
     "open_multicast",
     "resolve",
     "run",
+    "until_signal",
 ]

@@ -146,6 +146,9 @@ class Stats:
     """Of the errors that ``icmp_errors`` asks for, those that nobody took in time, and
     those that the system reported in a form that could not be read."""
 
+    dropped_close: int = 0
+    """Received datagrams that nobody had taken when the endpoint was closed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkError:

@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 
 class UntilClosed(AsyncIterator[_T]):
-    """Iterates over what a call gives, until the endpoint is closed."""
+    """Iterates over what a call gives, until the endpoint is closed or drained."""
 
     __slots__ = ("_call",)
 
@@ -51,8 +51,8 @@ class Endpoint(ClosedAtTheEnd):
 
     Made by :func:`aioudp.bind`, :func:`aioudp.connect` and :func:`aioudp.adopt`.
     ``async with`` closes it at the end; ``async for`` iterates over the datagrams
-    until it is closed. Any number of tasks may use it at the same time. It belongs to
-    the event loop, and so to the thread, in which it was opened.
+    until it is closed or drained. Any number of tasks may use it at the same time. It
+    belongs to the event loop, and so to the thread, in which it was opened.
 
     No error closes an endpoint: after any exception but
     :class:`~aioudp.EndpointClosedError` it goes on working.
@@ -96,7 +96,8 @@ class Endpoint(ClosedAtTheEnd):
             The payload, ``b""`` for an empty datagram, and the sender's address.
 
         Raises:
-            EndpointClosedError: If the endpoint is closed, before or during the call.
+            EndpointClosedError: If the endpoint is closed, before or during the call,
+                or was drained and nothing is left.
             OSError: An error that the system reported instead of a datagram; on a
                 connected endpoint :class:`ConnectionRefusedError` when the peer's
                 host says that nobody listens there. Each is raised once. With the
@@ -144,7 +145,7 @@ class Endpoint(ClosedAtTheEnd):
             more = self._transport.poll(missing)
             datagrams += more[:missing]
             inbox.put(more[missing:])  # the end of a train
-        protocol.resume_if_drained()
+        protocol.resume_if_empty()
         return datagrams
 
     def recv_nowait(self) -> Datagram:
@@ -152,7 +153,7 @@ class Endpoint(ClosedAtTheEnd):
 
         Raises:
             BlockingIOError: If there is none, or if other tasks are waiting for it.
-            EndpointClosedError: If the endpoint is closed.
+            EndpointClosedError: As :meth:`recv`.
             OSError: As :meth:`recv`.
             TruncatedError: As :meth:`recv`.
         """
@@ -180,7 +181,7 @@ class Endpoint(ClosedAtTheEnd):
         datagram is returned like any other, with its mark.
 
         Raises:
-            EndpointClosedError: If the endpoint is closed, before or during the call.
+            EndpointClosedError: As :meth:`recv`.
             OSError: As :meth:`recv`.
             ValueError: If the endpoint was opened without ``packet_info=True``.
         """
@@ -209,7 +210,7 @@ class Endpoint(ClosedAtTheEnd):
         return messages
 
     def messages(self) -> AsyncIterator[Message]:
-        """Iterate over the datagrams as messages, until the endpoint is closed.
+        """Iterate over the datagrams as messages, until it is closed or drained.
 
         Each step is a :meth:`recv_message`.
 
@@ -406,15 +407,37 @@ class Endpoint(ClosedAtTheEnd):
         options = send_options(local_addr, interface, tos, hop_limit)
         await self._sender.send_many(datagrams, options)
 
-    # -- closing
+    # -- ending
+
+    def drain(self) -> AsyncIterator[Datagram]:
+        """Stop receiving, without losing what has arrived. Idempotent.
+
+        The kernel's receive buffer is read out, and after that nothing more is read.
+        Tasks that wait in a receive call or iterate go on as before until everything
+        has been handed over; then they end as if the endpoint were closed: ``async
+        for`` stops, and the calls raise :class:`~aioudp.EndpointClosedError`. Sending
+        works until the endpoint is closed, so everything can still be answered.
+
+        The receive queue grows beyond ``queue_size`` for this, unless the ``overflow``
+        policy is to discard. What arrives later stays in the kernel.
+
+        Returns:
+            An iterator over what is there, each step of which is a :meth:`recv`. It
+            need not be used: other receive calls and iterations, such as
+            :meth:`messages`, take from the same queue. On a closed endpoint, it is
+            empty.
+        """
+        self._protocol.drain()
+        return UntilClosed(self.recv)
 
     def close(self) -> None:
-        """Close the endpoint. Idempotent.
+        """Close the endpoint at once. Idempotent.
 
         Every task that waits in a receive or send call gets
-        :class:`~aioudp.EndpointClosedError`; datagrams that were not yet received are
-        discarded. The port can be bound again at once (loop transport: after
-        :meth:`aclose`).
+        :class:`~aioudp.EndpointClosedError`. Datagrams that nobody has taken are
+        discarded, and counted in ``stats().dropped_close``; those that are still in the
+        kernel's buffer are lost uncounted. To lose none, :meth:`drain` first. The port
+        can be bound again at once (loop transport: after :meth:`aclose`).
         """
         self._protocol.close()
         # Not close(), which would first send what was given to transport.sendto.
@@ -423,7 +446,8 @@ class Endpoint(ClosedAtTheEnd):
     async def aclose(self) -> None:
         """Close the endpoint, and return when its port can be bound again. Idempotent.
 
-        Cancelling it does not undo the closing.
+        It discards what nobody has taken, as :meth:`close` does. Cancelling it does
+        not undo the closing.
         """
         self.close()
         await self._transport.wait_closed()
@@ -446,6 +470,7 @@ class Endpoint(ClosedAtTheEnd):
         return replace(
             stats,
             dropped_queue=self._protocol.inbox.dropped,
+            dropped_close=self._protocol.dropped_close,
             dropped_errors=stats.dropped_errors
             + (0 if errors is None else errors.dropped),
         )

@@ -131,7 +131,14 @@ class FanoutEndpoint(ClosedAtTheEnd):
     async def __anext__(self) -> Datagram:
         return await self._endpoint.__anext__()
 
-    # -- closing
+    # -- ending
+
+    def drain(self) -> AsyncIterator[Datagram]:
+        """Stop receiving, without losing what has arrived, as :meth:`Endpoint.drain`
+        does.
+        """
+        self._endpoint.drain()
+        return UntilClosed(self.recv)
 
     def close(self) -> None:
         """Close the endpoint, as :meth:`Endpoint.close` does. Idempotent."""

@@ -12,6 +12,10 @@ follow from two rules:
 
 An error that the network reported is raised by one receive call, before the datagrams
 that are queued. One is kept; a newer one replaces it.
+
+Draining ends the line in good order: the transport hands over what the kernel holds and
+says so, and whoever is still waiting when the queue has run empty gets the error that
+closing would have raised.
 """
 
 from __future__ import annotations
@@ -25,13 +29,15 @@ from .._errors import EndpointClosedError
 from .._transports.base import DatagramTransport
 from .._types import NetworkError, Received
 from .error_inbox import ErrorInbox
-from .inbox import Inbox
+from .inbox import ANY, Inbox
 
 
 class EndpointProtocol(asyncio.DatagramProtocol):
     """Takes batches from a transport and deals them out to waiting tasks."""
 
     __slots__ = (
+        "_complete",
+        "_draining",
         "_error",
         "_loop",
         "_paused",
@@ -39,6 +45,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         "_waiters",
         "closed",
         "detour",
+        "dropped_close",
         "errors",
         "inbox",
         "items",
@@ -58,6 +65,10 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         self.detour: bool = False
         """Whether a receive call must ask for its turn, even if there are items."""
         self.closed: bool = False
+        self.dropped_close: int = 0
+        """Datagrams that nobody had taken when the endpoint was closed."""
+        self._draining = False
+        self._complete = False  # drained: what is queued is all that will ever be
         self._error: OSError | None = None
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._paused = False
@@ -70,11 +81,16 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             self.inbox.overflow = "drop-newest"
 
     def datagrams_wanted(self) -> int:
+        if self._draining:
+            return ANY
         room = self.inbox.room()
         self._paused = not room  # only now: who waits may have emptied it in between
         return room
 
     def datagrams_received(self, datagrams: list[Any]) -> None:
+        if self._complete:  # a transport that cannot stop reading
+            self.dropped_close += len(datagrams)
+            return
         self.inbox.put(datagrams)
         if self._waiters:
             self._wake()
@@ -94,9 +110,21 @@ class EndpointProtocol(asyncio.DatagramProtocol):
 
     # -- what the endpoint calls
 
+    def drain(self) -> None:
+        """Read what has arrived by now, and then no more. Idempotent."""
+        if not (self._draining or self.closed):
+            self._draining = True
+            self._paused = False
+            self._transport.drain(self._drained)
+
+    def _drained(self) -> None:
+        self._complete = True
+        self._wake()
+
     def close(self) -> None:
         """Let every receive call, now and later, raise EndpointClosedError."""
         self.closed = True
+        self.dropped_close += len(self.items)
         if self.errors is not None:
             self.errors.close()
         self.items.clear()
@@ -111,12 +139,13 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         The caller takes its items before it awaits anything else.
 
         Raises:
-            EndpointClosedError: If the endpoint is closed, before or while waiting.
+            EndpointClosedError: If the endpoint is closed, before or while waiting, or
+                was drained and is empty.
             OSError: The error that the network reported.
         """
         waiters = self._waiters
         if waiters or not (self.items or self.detour):
-            if self.closed:
+            if self._has_ended():
                 raise EndpointClosedError
             waiter = self._loop.create_future()
             waiters.append(waiter)
@@ -124,9 +153,11 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             try:
                 while True:
                     if self._paused:
-                        self.resume_if_drained()
+                        self.resume_if_empty()
                     await waiter
-                    if self.closed or (waiters[0] is waiter and self._has_something()):
+                    if self._has_ended() or (
+                        waiters[0] is waiter and self._has_something()
+                    ):
                         break
                     # Whoever was before us took all, or is still there: keep the place.
                     place = waiters.index(waiter)
@@ -140,22 +171,23 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             self._update_detour()
             if waiters:
                 self._loop.call_soon(self._wake)  # once the caller has taken its share
-        if self.detour:
+        if self.detour or not self.items:
             self._raise_what_is_pending()
 
     def turn_nowait(self) -> None:
         """Do as :meth:`turn`, but raise BlockingIOError instead of waiting."""
         if not self.items and not self.detour:
-            self.resume_if_drained()
+            self.resume_if_empty()
             self.inbox.put(self._transport.poll(self.inbox.room()))
         if self.detour:
-            if self._waiters and not self.closed:
+            if self._waiters and not self._has_ended():
                 raise BlockingIOError("other tasks are waiting for the next datagram")
             self._raise_what_is_pending()
         if not self.items:
+            self._raise_what_is_pending()
             raise BlockingIOError("no datagram is there")
 
-    def resume_if_drained(self) -> None:
+    def resume_if_empty(self) -> None:
         """Let the transport read again once the inbox is empty.
 
         It is let run empty so that switching the reading on and off, which costs
@@ -170,7 +202,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             self._transport.resume_reading()
 
     def _raise_what_is_pending(self) -> None:
-        if self.closed:
+        if self._has_ended():
             raise EndpointClosedError
         if self._error is not None:
             error, self._error = self._error, None
@@ -183,12 +215,20 @@ class EndpointProtocol(asyncio.DatagramProtocol):
     def _has_something(self) -> bool:
         return bool(self.items) or self._error is not None
 
+    def _has_ended(self) -> bool:
+        return self.closed or (self._complete and not self._has_something())
+
     def _wake(self) -> None:
-        """Give a turn to as many waiting tasks as there are things to take."""
+        """Give a turn to as many waiting tasks as there are things to take.
+
+        Once there will never be any, all of them learn it.
+        """
         waiters = self._waiters
         available = len(self.items) + (self._error is not None)
+        if self._has_ended():
+            available = len(waiters)
         for waiter in islice(waiters, available):
             if not waiter.done():
                 waiter.set_result(None)
         if waiters and self._paused:
-            self.resume_if_drained()
+            self.resume_if_empty()

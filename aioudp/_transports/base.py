@@ -26,7 +26,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from .._system.send_options import SendOptions
@@ -155,6 +155,17 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport):
     @abstractmethod
     def resume_reading(self) -> None:
         """Undo :meth:`pause_reading`."""
+
+    def drain(self, done: Callable[[], object]) -> None:
+        """Hand over what has arrived by now, call *done*, and read no more.
+
+        For protocols that take batches. What arrives while the rest is being read may
+        be handed over too, but only so much that this ends. *done* isn't called if the
+        transport is closed first. A transport that can't tell what has arrived hands
+        over nothing.
+        """
+        self.pause_reading()
+        done()
 
     @abstractmethod
     async def wait_writable(self) -> None:

@@ -26,10 +26,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 from .._system import sockets
 from .._system.addresses import public_address
+from .._system.receive_queue import Remaining
 from .._types import Datagram, Received
 from .base import State
 from .socket_transport import SocketTransport
@@ -37,16 +39,21 @@ from .socket_transport import SocketTransport
 # Bytes that uvloop reads at a time; asyncio reads a little more (256 KiB).
 _UNIX_LIMIT: Final = 256_000
 
+_QUIET_TURNS: Final = 3
+"""Turns of the loop without a datagram after which the kernel holds none. Every loop
+asks for events once in each turn; what is called back may be one turn behind."""
+
 
 class LoopTransport(SocketTransport):
     """A datagram transport around the one of the event loop."""
 
-    __slots__ = ("_inner", "_lost", "can_pause")
+    __slots__ = ("_inner", "_lost", "_remaining", "can_pause")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._inner: Any = None
         self._lost = asyncio.Event()
+        self._remaining: Remaining | None = None  # only while draining
         self.can_pause = False
 
     def __del__(self, _warn: Any = None) -> None:
@@ -100,6 +107,25 @@ class LoopTransport(SocketTransport):
             if self._held_back:
                 self._loop.call_soon(self._deliver_held_back)
 
+    def drain(self, done: Callable[[], object]) -> None:
+        self._remaining = Remaining(self._sock)
+        self.resume_reading()
+        self._await_quiet(self._io.received, _QUIET_TURNS, done)
+
+    def _await_quiet(
+        self, received: int, turns: int, done: Callable[[], object]
+    ) -> None:
+        """Let the loop's transport read until there are turns without a datagram."""
+        if self._closing:
+            return
+        turns = turns - 1 if received == self._io.received else _QUIET_TURNS
+        if turns and self._remaining:
+            self._loop.call_soon(self._await_quiet, self._io.received, turns, done)
+        else:
+            self._remaining = None
+            self.pause_reading()
+            done()
+
     def poll(self, max_datagrams: int | None = None) -> list[Received]:
         """Return nothing: the loop's transport reads when it reads."""
         return []
@@ -124,7 +150,10 @@ class LoopTransport(SocketTransport):
         self._io.received_bytes += len(data)
         if not self._drop_in:
             addr = public_address(addr)
-        self._held_back += self._admit([Datagram(data, addr)])
+        datagram = Datagram(data, addr)
+        if self._remaining is not None:
+            self._remaining.take([datagram])
+        self._held_back += self._admit([datagram])
         self._deliver_held_back()
         if self.can_pause and not self._wanted():
             self.pause_reading()

@@ -13,8 +13,10 @@ do just that, so after a few in a row reading pauses for a moment.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
+from .._system.receive_queue import Remaining
 from .._types import Received
 from .base import State
 from .delivery import MAX_BATCH
@@ -22,6 +24,7 @@ from .socket_transport import SocketTransport
 from .watcher import EpollWatcher, Watcher, needs_epoll
 
 _ERRORS_IN_A_ROW: Final = 16  # after this many without a datagram, reading pauses ...
+_EMPTY_READS: Final = 3  # in a row: one that met an error says nothing of the queue
 ERROR_PAUSE: Final = 0.05  # ... for this many seconds: 20 wake-ups a second at most
 
 
@@ -85,6 +88,24 @@ class SelectorTransport(SocketTransport):
         if not self._watched:
             return []
         return self._receive(max_datagrams or MAX_BATCH, thorough=True)
+
+    def drain(self, done: Callable[[], object]) -> None:
+        self.pause_reading()
+        self._read_remaining(Remaining(self._sock), done)
+
+    def _read_remaining(self, remaining: Remaining, done: Callable[[], object]) -> None:
+        """Read what the kernel holds, a batch in each turn of the loop."""
+        if self._closing:
+            return
+        for _ in range(_EMPTY_READS):
+            if datagrams := self._receive(MAX_BATCH):
+                remaining.take(datagrams)
+                self._deliver(datagrams)
+                break
+        if datagrams and remaining:
+            self._loop.call_soon(self._read_remaining, remaining, done)
+        else:
+            done()
 
     def _watch_readable(self) -> None:
         """Have the loop watch the socket while datagrams are wanted, and no longer."""

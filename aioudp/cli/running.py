@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from typing import Any, Final, NoReturn
@@ -79,8 +77,5 @@ def loop_factory(choice: Loop) -> Callable[[], asyncio.AbstractEventLoop]:
 async def _until_signal(command: Coroutine[Any, Any, int]) -> int:
     task = asyncio.current_task()
     assert task is not None
-    # Windows has no such handlers; there the Runner turns Ctrl-C into a cancellation.
-    with contextlib.suppress(NotImplementedError):
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(signum, task.cancel)
-    return await command
+    async with aioudp.until_signal(call=task.cancel):
+        return await command

@@ -28,7 +28,7 @@ LAYERS: Final = (
     ("_system",),
     ("_transports",),
     ("_endpoint",),
-    ("broadcast", "multicast", "discovery"),
+    ("broadcast", "multicast", "discovery", "signals"),
     ("__init__",),
     ("cli", "__main__"),
 )

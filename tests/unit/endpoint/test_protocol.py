@@ -684,7 +684,7 @@ async def test_a_half_empty_queue_stays_paused() -> None:
     line.fill(1, 2)
 
     await line.recv()
-    line.resume_if_drained()
+    line.resume_if_empty()
 
     assert line.fake.calls == []
 
@@ -707,8 +707,8 @@ async def test_reading_resumes_once() -> None:
     line.fill(1)
     line.recv_nowait()
 
-    line.resume_if_drained()
-    line.resume_if_drained()
+    line.resume_if_empty()
+    line.resume_if_empty()
 
     assert line.fake.calls == ["resume"]
 
@@ -720,7 +720,7 @@ async def test_a_pause_lasts_while_it_is_wanted() -> None:
     line.recv_nowait()
     wanted = line.datagrams_wanted()  # a transport that did not pause asks again
 
-    line.resume_if_drained()
+    line.resume_if_empty()
 
     assert (wanted, line.fake.calls) == (1, [])
 
@@ -731,7 +731,7 @@ async def test_a_closed_endpoint_does_not_resume() -> None:
     line.fill(1)
     line.close()
 
-    line.resume_if_drained()
+    line.resume_if_empty()
 
     assert line.fake.calls == []
 

@@ -1,0 +1,62 @@
+"""How much a socket's receive queue holds at most: where reading it out may stop.
+
+A queue that is read until it is empty may never be: datagrams go on arriving. The
+kernel doesn't count the datagrams in a queue, but it does count their memory, and each
+takes at least its payload and a part of the kernel's own structure.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from .._types import Received
+from .sockets import AF_UNIX, SO_MEMINFO
+
+_MEMINFO: Final = struct.Struct("=9I")  # SK_MEMINFO_VARS words, of which the first is
+_RMEM_ALLOC: Final = 0  # ... SK_MEMINFO_RMEM_ALLOC (include/uapi/linux/sock_diag.h)
+
+_MIN_COST: Final = 256
+"""Bytes charged for a queued buffer beside its payload: sk_buff alone takes as much."""
+
+_MAX_TRAIN: Final = 128
+"""Datagrams in one such buffer (GRO): UDP_MAX_SEGMENTS; receiving has a lower limit."""
+
+_UNIX_QUEUE: Final = 65_536
+"""Datagrams. A UNIX socket's queue is limited by number (net.unix.max_dgram_qlen, 10
+or 512 by default) and charged to the senders. A guess, far above that."""
+
+
+class Remaining:
+    """What may still be in a receive queue of all that was there at the beginning."""
+
+    __slots__ = ("_cost", "_left", "_per_byte")
+
+    def __init__(self, sock: socket.socket) -> None:
+        if sock.family == AF_UNIX:
+            self._left, self._cost, self._per_byte = _UNIX_QUEUE, 1, 0
+        else:
+            self._left = _queue_memory(sock)
+            self._cost, self._per_byte = _MIN_COST // _MAX_TRAIN, 1
+
+    def take(self, datagrams: Sequence[Received]) -> None:
+        """Note what was read."""
+        payload = sum(len(one.data) for one in datagrams)
+        self._left -= self._cost * len(datagrams) + self._per_byte * payload
+
+    def __bool__(self) -> bool:
+        return self._left > 0
+
+
+def _queue_memory(sock: socket.socket) -> int:
+    """Return how many bytes the queue takes; where nobody says, how many it may."""
+    if sys.platform == "linux":
+        try:
+            words = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO.size)
+            return int(_MEMINFO.unpack(words)[_RMEM_ALLOC])
+        except (OSError, struct.error):
+            pass
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)

@@ -1,0 +1,216 @@
+"""Signals: tell a program that it is to stop, so that it can finish what it has begun.
+
+``loop.add_signal_handler`` is missing on Windows, forgets the handler that was there
+before, and keeps one handler for each signal. So the handlers are set here, with
+:func:`signal.signal`, which the interpreter calls in the main thread between two
+instructions; what they do there is ask the event loop for a call. A signal that
+arrives as the loop goes to sleep has to wake it: where the loop has no wake-up
+descriptor of its own (asyncio's selector loop without signal handlers), this lends it
+one.
+
+Handlers belong to the process and blocks to tasks, which may end in any order. So one
+table holds, for each signal, the handler that was there first and the blocks that are
+open; it comes back when the last of them ends, or when the signal has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Final
+
+_UNCATCHABLE: Final = {"SIGKILL", "SIGSTOP"}  # signal(7)
+
+
+def until_signal(
+    *signals: int, call: Callable[[], object] | None = None
+) -> AbstractAsyncContextManager[asyncio.Event]:
+    """Tell the body of an ``async with`` block that the program is to stop.
+
+    ::
+
+        async with (
+            aioudp.bind(("", 9999)) as endpoint,
+            aioudp.until_signal(call=endpoint.drain),
+        ):
+            async for data, addr in endpoint:
+                await endpoint.send(data, addr)
+
+    Nothing is cancelled. The first of the signals calls *call* and sets the event that
+    the block gets with ``as``; the block ends when its body does. From then on the
+    signals do what they did before the block, so the second one ends the program at
+    once: SIGTERM kills it, and Ctrl-C raises :class:`KeyboardInterrupt`. When the block
+    ends without a signal, they do so again as well.
+
+    Blocks may be nested, and open in several tasks: a signal tells all that are open
+    for it. Handlers set with ``loop.add_signal_handler`` are called too.
+
+    Args:
+        signals: Default: SIGTERM and SIGINT. On Windows ``signal.SIGBREAK`` is
+            Ctrl-Break.
+        call: Called in the event loop at the first signal, before the event is set.
+            What it raises goes to the loop's exception handler.
+
+    Raises:
+        RuntimeError: When the block is entered, if this is not the main thread: no
+            other thread receives signals.
+        TypeError: If a signal is not an int, or *call* not callable.
+        ValueError: If a signal does not exist or cannot be caught.
+    """
+    if call is not None and not callable(call):
+        raise TypeError(f"call must be callable, got {call!r}")
+    numbers = signals or (signal.SIGTERM, signal.SIGINT)
+    return _until_signal([_checked(number) for number in numbers], call)
+
+
+def _checked(number: int) -> signal.Signals:
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"a signal is a number such as signal.SIGTERM, not {number!r}")
+    try:
+        checked = signal.Signals(number)
+    except ValueError:
+        raise ValueError(f"there is no signal {number!r}") from None
+    if checked.name in _UNCATCHABLE:
+        raise ValueError(f"{checked.name} cannot be caught")
+    return checked
+
+
+@dataclass(slots=True, eq=False)
+class _Block:
+    """One ``async with`` block that is open."""
+
+    loop: asyncio.AbstractEventLoop
+    signals: list[signal.Signals]
+    told: Callable[[], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Watched:
+    """A signal that has our handler."""
+
+    before: Any  # what signal.getsignal returned
+    blocks: list[_Block]
+
+
+_watched: Final[dict[int, _Watched]] = {}  # touched by the main thread only
+
+
+@asynccontextmanager
+async def _until_signal(
+    signals: list[signal.Signals], call: Callable[[], object] | None
+) -> AsyncIterator[asyncio.Event]:
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("until_signal works in the main thread only")
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+
+    def told() -> None:
+        try:
+            if call is not None and not event.is_set():
+                call()
+        finally:
+            event.set()
+
+    block = _Block(loop, signals, told)
+    with _woken_by_signals(loop):
+        _watch(block)
+        try:
+            yield event
+        finally:
+            _unwatch(block)
+
+
+def _watch(block: _Block) -> None:
+    for number in block.signals:
+        if (watched := _watched.get(number)) is not None:
+            watched.blocks.append(block)
+        else:
+            _watched[number] = _Watched(signal.getsignal(number), [block])
+            signal.signal(number, _on_signal)
+
+
+def _unwatch(block: _Block) -> None:
+    for number in block.signals:
+        watched = _watched.get(number)
+        if watched is not None and block in watched.blocks:
+            watched.blocks.remove(block)
+            if not watched.blocks:
+                _restore(number)
+
+
+def _restore(number: int) -> None:
+    """Give a signal back to whoever had it, unless somebody else has taken it since."""
+    watched = _watched.pop(number, None)
+    if watched is not None and signal.getsignal(number) is _on_signal:
+        # None: a handler that was not set from Python, and cannot be set again.
+        signal.signal(number, watched.before or signal.SIG_DFL)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    watched = _watched.get(number)
+    blocks = [] if watched is None else list(watched.blocks)
+    for block in blocks:
+        _unwatch(block)
+        with contextlib.suppress(RuntimeError):  # its loop is closed
+            block.loop.call_soon_threadsafe(block.told)
+    if not blocks:  # the last block was just ending: this one is for whoever is next
+        _restore(number)
+        signal.raise_signal(number)
+
+
+@contextmanager
+def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Have signals wake the loop, also as it goes to sleep, if nothing does so yet."""
+    wakeup = _wakeups.get(loop)
+    if wakeup is None:
+        installed = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(installed)
+        if installed != -1:  # the loop's own
+            yield
+            return
+        wakeup = _wakeups[loop] = _Wakeup(loop)
+    wakeup.users += 1
+    try:
+        yield
+    finally:
+        wakeup.users -= 1
+        if not wakeup.users:
+            del _wakeups[loop]
+            wakeup.close()
+
+
+class _Wakeup:
+    """A wake-up descriptor for a loop that has none, as long as blocks are open."""
+
+    __slots__ = ("_loop", "_receiving", "_waking", "users")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.users = 0
+        self._loop = loop
+        self._receiving, self._waking = socket.socketpair()
+        self._receiving.setblocking(False)
+        self._waking.setblocking(False)
+        signal.set_wakeup_fd(self._waking.fileno(), warn_on_full_buffer=False)
+        loop.add_reader(self._receiving, self._read_out)
+
+    def _read_out(self) -> None:
+        with contextlib.suppress(OSError):
+            self._receiving.recv(4096)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._receiving)
+        installed = signal.set_wakeup_fd(-1)
+        if installed != self._waking.fileno():  # the loop has made one in the meantime
+            signal.set_wakeup_fd(installed)
+        self._receiving.close()
+        self._waking.close()
+
+
+_wakeups: Final[dict[asyncio.AbstractEventLoop, _Wakeup]] = {}
