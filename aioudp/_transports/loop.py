@@ -116,7 +116,7 @@ class LoopTransport(SocketTransport):
         self, received: int, turns: int, done: Callable[[], object]
     ) -> None:
         """Let the loop's transport read until there are turns without a datagram."""
-        if self._closing:
+        if self._state is not State.OPEN:
             return
         turns = turns - 1 if received == self._io.received else _QUIET_TURNS
         if turns and self._remaining:

@@ -95,7 +95,7 @@ class SelectorTransport(SocketTransport):
 
     def _read_remaining(self, remaining: Remaining, done: Callable[[], object]) -> None:
         """Read what the kernel holds, a batch in each turn of the loop."""
-        if self._closing:
+        if self._state is not State.OPEN:
             return
         for _ in range(_EMPTY_READS):
             if datagrams := self._receive(MAX_BATCH):

@@ -23,7 +23,8 @@ import aioudp
 from .support import Gate, outcome, plain_socket, port_of, turns, turns_until
 
 if TYPE_CHECKING:
-    from tests.conftest import Endpoints, LoopFactory, UntilBlocked
+    from tests.conftest import Endpoints, UntilBlocked
+    from tests.matrix import LoopFactory
 
 Wait = Callable[[aioudp.Endpoint], Coroutine[Any, Any, Any]]
 

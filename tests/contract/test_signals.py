@@ -20,7 +20,7 @@ import aioudp
 from .support import linux_only, plain_socket, turns, turns_until
 
 if TYPE_CHECKING:
-    from tests.conftest import LoopFactory
+    from tests.matrix import LoopFactory
 
 # Signals that nothing else here listens to; the default ones are for child processes.
 if sys.platform == "win32":
