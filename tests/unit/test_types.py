@@ -43,6 +43,7 @@ def test_stats_counts_exactly_these() -> None:
         "send_errors",
         "receive_errors",
         "dropped_errors",
+        "dropped_close",
     ]
 
 
