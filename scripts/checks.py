@@ -190,9 +190,12 @@ def sanitizers(leg: Leg) -> None:
             "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's own are many
             "PYTHONMALLOC": "malloc",  # each object by itself, with a fence around it
         }
-        names = ("receiving", "sending", "messages", "send_options")
+        names = (
+            *("receiving", "trains", "messages", "receiving_messages"),
+            *("sending", "send_many", "segments", "send_options"),
+        )
         contract = (f"contract/test_{name}.py" for name in names)
-        what = ("native", "unit/system/test_batchio.py", *contract)
+        what = ("native", "unit/system/batchio", *contract)
         tests = [f"tests/{name}" for name in what]
         pytest = (main, "-X", "dev", "-m", "pytest", "--quiet", *tests)
         leg.run(*pytest, cwd=away / "run", **sanitized)
@@ -261,7 +264,7 @@ def wheel(leg: Leg) -> None:
         # nothing to some versions of it.
         path = os.pathsep.join((str(python.parent), os.environ["PATH"]))
         leg.run(checker, *complete, cwd=away, PATH=path)
-        what = ("opening", "receiving", "sending", "messages", "closing")
+        what = ("opening", "adopting", "receiving", "sending", "messages", "closing")
         tests = [f"tests/contract/test_{name}.py" for name in what]
         pytest = ("-m", "pytest", "--quiet", "tests/unit/test_structure.py", *tests)
         leg.run(python, *STRICT, *pytest, cwd=away)

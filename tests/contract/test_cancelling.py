@@ -1,6 +1,6 @@
 """Cancelling a receive: in whatever turn of the loop it falls, nothing is lost.
 
-Sends that are cancelled while they wait for room are in ``test_unix.py``.
+Sends that are cancelled while they wait for room are in ``test_full_peer.py``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import pytest
 
 import aioudp
 
-from .support import EITHER_WAY, outcome, plain_socket, turns
+from .support import EITHER_WAY, outcome, turns
 
 if TYPE_CHECKING:
     from tests.conftest import Endpoints, UntilBlocked
@@ -53,13 +53,6 @@ async def iterate(endpoint: aioudp.Endpoint) -> list[aioudp.Datagram]:
 
 
 EVERY_WAIT = pytest.mark.parametrize("wait", [recv, recv_many, iterate])
-
-
-@pytest.fixture
-def peer(host: str) -> Iterator[socket.socket]:
-    """Return a plain socket to send from."""
-    with plain_socket(host) as sock:
-        yield sock
 
 
 def send_numbers(sock: socket.socket, endpoint: aioudp.Endpoint, *numbers: int) -> None:

@@ -34,13 +34,6 @@ def endpoint_options(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-def peer(host: str) -> Iterator[socket.socket]:
-    """Return a plain socket to connect to."""
-    with plain_socket(host) as sock:
-        yield sock
-
-
-@pytest.fixture
 def stranger(host: str) -> Iterator[socket.socket]:
     """Return a plain socket that is not the peer."""
     with plain_socket(host) as sock:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,25 +15,10 @@ import pytest
 
 import aioudp
 
-from .support import (
-    AF_UNIX,
-    descriptors,
-    linux_only,
-    needs_ipv6,
-    plain_socket,
-    read,
-    unix_only,
-)
+from .support import AF_UNIX, descriptors, linux_only, needs_ipv6, read, unix_only
 
 if TYPE_CHECKING:
     from tests.conftest import Endpoints
-
-
-@pytest.fixture
-def peer(host: str) -> Iterator[socket.socket]:
-    """Return a plain socket to connect to, or to send to."""
-    with plain_socket(host) as sock:
-        yield sock
 
 
 def loopback_mtu(family: int) -> int:

@@ -1,4 +1,4 @@
-"""Receiving: what arrives is handed over whole, once and in order, to whoever asks."""
+"""Receiving: what is handed over, and each of the ways to wait for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import socket
 import struct
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,7 @@ import pytest
 
 import aioudp
 
-from .support import (
-    EITHER_WAY,
-    WAYS_TO_RECEIVE,
-    outcome,
-    plain_socket,
-    turns,
-    turns_until,
-)
+from .support import EITHER_WAY, WAYS_TO_RECEIVE, outcome, plain_socket, turns_until
 
 if TYPE_CHECKING:
     from tests.conftest import Endpoints, UntilBlocked
@@ -34,22 +26,12 @@ Receive = Callable[[aioudp.Endpoint, int], Awaitable[list[aioudp.Datagram]]]
 EVERY_WAY = pytest.mark.parametrize(
     "receive", WAYS_TO_RECEIVE.values(), ids=WAYS_TO_RECEIVE
 )
-OFFLOAD = pytest.mark.parametrize(
-    "offload", [True, False], ids=["offload", "no-offload"]
-)
 
 
 @pytest.fixture(params=EITHER_WAY)
 def endpoint_options(request: pytest.FixtureRequest) -> Any:
     """Return the options of every endpoint here."""
     return request.param
-
-
-@pytest.fixture
-def peer(host: str) -> Iterator[socket.socket]:
-    """Return a plain socket to send from."""
-    with plain_socket(host) as sock:
-        yield sock
 
 
 @pytest.fixture
@@ -383,300 +365,3 @@ async def test_iterating_again(endpoints: Endpoints, peer: socket.socket) -> Non
     async for data, _ in endpoint:
         assert data == b"two"
         break
-
-
-# -- several tasks
-
-
-async def test_first_come_first_served(
-    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
-) -> None:
-    """Tasks that wait are served in the order in which they came (B111)."""
-    endpoint = await endpoints.bind()
-    order: list[tuple[int, bytes]] = []
-
-    async def receive(number: int) -> None:
-        data, _ = await endpoint.recv()
-        order.append((number, data))
-
-    tasks = []
-    for number in range(5):
-        tasks.append(asyncio.create_task(receive(number)))
-        await until_blocked(*tasks)
-    send_all(peer, endpoint, *(b"%d" % number for number in range(5)))
-    await asyncio.gather(*tasks)
-
-    assert order == [(number, b"%d" % number) for number in range(5)]
-
-
-async def test_one_datagram_serves_one(
-    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
-) -> None:
-    """One datagram serves the task that came first; the others go on waiting (B111)."""
-    endpoint = await endpoints.bind()
-    tasks = [asyncio.create_task(endpoint.recv()) for _ in range(3)]
-    await until_blocked(*tasks)
-
-    for task in tasks:
-        send_all(peer, endpoint, b"hello")
-        await task
-        await until_blocked(*tasks)
-
-        done = [other.done() for other in tasks]
-        assert done == sorted(done, reverse=True)
-        assert sum(done) == tasks.index(task) + 1
-
-
-async def test_every_way_to_wait_has_its_place(
-    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
-) -> None:
-    """Tasks in recv, recv_many and iteration wait in one line (B111)."""
-    endpoint = await endpoints.bind()
-    tasks: list[asyncio.Task[Any]] = [
-        asyncio.create_task(endpoint.recv()),
-        asyncio.create_task(endpoint.recv_many(1)),
-        asyncio.create_task(anext(endpoint)),
-        asyncio.create_task(endpoint.recv_many(1)),
-        asyncio.create_task(endpoint.recv()),
-    ]
-    await until_blocked(*tasks)
-
-    send_all(peer, endpoint, *(b"%d" % number for number in range(5)))
-
-    datagrams = [(b"%d" % number, peer.getsockname()) for number in range(len(tasks))]
-    assert await asyncio.gather(*tasks) == [
-        datagrams[0],
-        [datagrams[1]],
-        datagrams[2],
-        [datagrams[3]],
-        datagrams[4],
-    ]
-
-
-async def test_recv_many_leaves_others_their_place(
-    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
-) -> None:
-    """Those behind a recv_many that takes all are next, and in order (B111) (B114)."""
-    endpoint = await endpoints.bind()
-    many = asyncio.create_task(endpoint.recv_many())
-    behind = [asyncio.create_task(endpoint.recv()) for _ in range(2)]
-    await until_blocked(many, *behind)
-    send_all(peer, endpoint, b"0", b"1", b"2")
-    taken = await many
-    rest = 2 - (3 - len(taken))  # how many are still waiting
-
-    send_all(peer, endpoint, *(b"%d" % number for number in range(3, 3 + rest)))
-
-    received = payloads_of(taken + await asyncio.gather(*behind))
-    assert received == [b"%d" % number for number in range(3 + rest)]
-
-
-@pytest.mark.parametrize("turn", range(5))
-async def test_nobody_overtakes(
-    endpoints: Endpoints,
-    peer: socket.socket,
-    until_blocked: UntilBlocked,
-    turn: int,
-) -> None:
-    """Whoever comes while others wait goes behind them, in whatever turn (B111)."""
-    endpoint = await endpoints.bind()
-    order: list[str] = []
-
-    async def receive(name: str) -> None:
-        await endpoint.recv()
-        order.append(name)
-
-    early = [asyncio.create_task(receive(name)) for name in ("first", "second")]
-    await until_blocked(*early)
-
-    send_all(peer, endpoint, b"one")
-    await turns(turn)
-    late = asyncio.create_task(receive("late"))
-    send_all(peer, endpoint, b"two", b"three")
-    await asyncio.gather(*early, late)
-
-    assert order == ["first", "second", "late"]
-
-
-@pytest.mark.parametrize("turn", range(5))
-async def test_recv_nowait_does_not_overtake(
-    endpoints: Endpoints,
-    peer: socket.socket,
-    until_blocked: UntilBlocked,
-    turn: int,
-) -> None:
-    """While a task waits, recv_nowait gets nothing, in whatever turn (B111)."""
-    endpoint = await endpoints.bind()
-    waiting = [asyncio.create_task(endpoint.recv()) for _ in range(2)]
-    await until_blocked(*waiting)
-    send_all(peer, endpoint, b"hello")
-    await turns(turn)
-
-    with pytest.raises(BlockingIOError, match="waiting"):
-        endpoint.recv_nowait()
-
-    assert await waiting[0] == (b"hello", peer.getsockname())
-    waiting[1].cancel()
-
-
-async def test_two_endpoints_on_one_socket(
-    transport: aioudp.TransportKind, host: str, peer: socket.socket
-) -> None:
-    """What one reader took from a shared socket the other just misses (B105) (B114)."""
-    received: list[bytes] = []
-
-    async def receive(endpoint: aioudp.Endpoint) -> None:
-        async for data, _ in endpoint:
-            received.append(data)
-
-    with plain_socket(host) as shared:
-        copies = shared.dup(), shared.dup()
-    async with (
-        aioudp.adopt(copies[0], transport=transport) as one,
-        aioudp.adopt(copies[1], transport=transport) as another,
-    ):
-        tasks = [asyncio.create_task(receive(each)) for each in (one, another)]
-        for number in range(40):
-            send_all(peer, one, b"%d" % number)
-            await turns_until(lambda: len(received) > number)  # noqa: B023
-
-        assert received == [b"%d" % number for number in range(40)]
-        assert not any(task.done() for task in tasks)
-        assert one.stats().received + another.stats().received == 40
-
-
-async def test_one_task_sends_and_one_receives(endpoints: Endpoints) -> None:
-    """One task sends on an endpoint while another receives on it (B124)."""
-    server, client = await endpoints.pair()
-    payloads = [b"%d" % number for number in range(200)]
-
-    async def echo() -> None:
-        async for data, addr in server:
-            await server.send(data, addr)
-
-    async def send() -> None:
-        for payload in payloads:
-            await client.send(payload)
-            await asyncio.sleep(0)
-
-    async with asyncio.TaskGroup() as tasks:
-        echoing = tasks.create_task(echo())
-        sending = tasks.create_task(send())
-        received = [await client.recv() for _ in payloads]
-        await sending
-        echoing.cancel()
-
-    assert payloads_of(received) == payloads
-
-
-async def test_a_thread_sends_and_the_loop_receives(
-    endpoints: Endpoints, peer: socket.socket
-) -> None:
-    """A thread sends through the loop while a task receives (B125)."""
-    endpoint = await endpoints.bind()
-    loop = asyncio.get_running_loop()
-
-    def send_from_a_thread() -> None:
-        for number in range(20):
-            sending = endpoint.send(b"%d" % number, endpoint.local_addr)
-            asyncio.run_coroutine_threadsafe(sending, loop).result(10)
-
-    thread = threading.Thread(target=send_from_a_thread)
-    thread.start()
-    received = [await endpoint.recv() for _ in range(20)]
-    await asyncio.to_thread(thread.join)
-
-    assert payloads_of(received) == [b"%d" % number for number in range(20)]
-
-
-# -- trains: with offload, one read may give many datagrams
-
-
-def cut(data: bytes, size: int) -> list[bytes]:
-    return [data[start : start + size] for start in range(0, len(data), size)]
-
-
-@OFFLOAD
-@pytest.mark.parametrize(
-    ("length", "segment_size"),
-    [
-        (1, 1),
-        (100, 1),
-        (1000, 1000),
-        (1001, 1000),
-        (2500, 1000),
-        (14_720, 1472),
-        (8192, 64),
-        (65_507, 1472),
-        (200_000, 500),
-    ],
-)
-async def test_train(
-    endpoints: Endpoints, offload: bool, length: int, segment_size: int
-) -> None:
-    """A train arrives as its datagrams, of the exact sizes, in order (B166) (B169)."""
-    server, client = await endpoints.pair(offload=offload)
-    data = random.Random(length).randbytes(length)
-
-    await client.send(data, segment_size=segment_size)
-
-    expected = cut(data, segment_size)
-    received = await WAYS_TO_RECEIVE["recv"](server, len(expected))
-    assert received == [(segment, client.local_addr) for segment in expected]
-    assert server.stats().received == len(expected)
-    assert server.stats().received_bytes == length
-
-
-@OFFLOAD
-async def test_trains_of_two_senders(endpoints: Endpoints, offload: bool) -> None:
-    """Trains that take turns keep their senders and their order (B166)."""
-    server = await endpoints.bind(offload=offload)
-    clients = [await endpoints.connect(server.local_addr) for _ in range(2)]
-    sent = []
-    for size, sender in [(500, 0), (300, 1), (250, 0), (300, 1), (300, 0)]:
-        data = random.Random(size).randbytes(size)
-        await clients[sender].send(data, segment_size=100)
-        sent += [(part, clients[sender].local_addr) for part in cut(data, 100)]
-
-    received = await WAYS_TO_RECEIVE["recv"](server, len(sent))
-
-    assert received == sent
-
-
-async def test_trains_after_another_endpoint_closed(endpoints: Endpoints) -> None:
-    """What one socket no longer needs is not taken from another (B168)."""
-    first, second = await endpoints.bind(), await endpoints.bind()
-    client = await endpoints.connect(second.local_addr)
-    await first.aclose()
-
-    await client.send(b"x" * 250, segment_size=100)
-
-    received = await WAYS_TO_RECEIVE["recv"](second, 3)
-    assert payloads_of(received) == [b"x" * 100, b"x" * 100, b"x" * 50]
-
-
-@OFFLOAD
-@EVERY_WAY
-async def test_with_and_without_offload(
-    endpoints: Endpoints, peer: socket.socket, receive: Receive, offload: bool
-) -> None:
-    """With and without offload the very same is received, in every way (B165)."""
-    server = await endpoints.bind(offload=offload)
-    client = await endpoints.connect(server.local_addr)
-    data = random.Random(165).randbytes(30_000)
-    expected: list[tuple[bytes, Any]] = []
-
-    for start, segment_size in [(0, 1000), (29_000, 300), (15_000, 1472), (29_990, 3)]:
-        await client.send(data[start:], segment_size=segment_size)
-        expected += [
-            (part, client.local_addr) for part in cut(data[start:], segment_size)
-        ]
-        for payload in (b"", data[:start], b"single"):
-            send_all(peer, server, payload)
-            expected.append((payload, peer.getsockname()))
-
-    assert await receive(server, len(expected)) == expected
-    with pytest.raises(BlockingIOError):
-        server.recv_nowait()
-    assert server.stats().received == len(expected)
-    assert server.stats().received_bytes == sum(len(part) for part, _ in expected)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from .links import NEAR, Link, Path, SilentHost, TwoLinks
+from .members import Members
 from .namespaces import Namespace
 from .traffic import Sink
 
@@ -80,3 +82,10 @@ def sink(link: Link, family: socket.AddressFamily) -> Iterator[Sink]:
 def silent(link: Link, family: socket.AddressFamily) -> SilentHost:
     """Return a host on the link that does not answer yet."""
     return SilentHost(link, family)
+
+
+@pytest.fixture
+def members() -> Iterator[Members]:
+    """Make plain sockets that are in groups."""
+    with ExitStack() as stack:
+        yield Members(stack)

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
-from dataclasses import dataclass
-from itertools import count
 from socket import AF_INET, AddressFamily
 from typing import Any, Final
 
@@ -19,54 +16,11 @@ import pytest
 import aioudp
 
 from ..conftest import Endpoints, UntilBlocked
+from .jam import Jam, fill
 from .links import FAR, SILENT, Link, SilentHost
 from .traffic import END, Sink, number_of, numbered
 
 _SEND_BUFFER: Final = 4096  # bytes, which the kernel takes for four or five datagrams
-
-
-@dataclass
-class Jam:
-    """An endpoint whose send buffer is full."""
-
-    endpoint: aioudp.Endpoint
-    addr: aioudp.Address | None
-    """Where it sends to; ``None`` if it is connected."""
-    taken: int
-    """How many datagrams the kernel has taken, numbered from 0."""
-    silent: SilentHost
-    sink: Sink
-    until_blocked: UntilBlocked
-
-    async def start(self, sending: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start to send something, and see it wait."""
-        task = asyncio.create_task(sending)
-        await self.until_blocked(task)
-        assert not task.done()
-        return task
-
-    async def start_numbered(self, *numbers: int) -> list[asyncio.Task[None]]:
-        """Start to send one datagram for each number, and see them wait."""
-        return [
-            await self.start(self.endpoint.send(numbered(number), self.addr))
-            for number in numbers
-        ]
-
-    async def arrived(self) -> list[int]:
-        """Return the numbers of all that the far end gets, in order."""
-        await self.endpoint.send(END, self.addr)
-        return await self.sink.numbers_until_end()
-
-
-def fill(endpoint: aioudp.Endpoint, addr: Any) -> int:
-    """Fill the send buffer behind the library's back; return how many went in."""
-    sock = endpoint.get_extra_info("socket")
-    for number in count():
-        try:
-            sock.sendto(numbered(number), addr)
-        except BlockingIOError:
-            return number
-    raise AssertionError
 
 
 @pytest.fixture

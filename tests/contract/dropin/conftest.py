@@ -28,13 +28,6 @@ async def ours() -> AsyncIterator[Opener]:
 
 
 @pytest.fixture
-def peer(host: str) -> Iterator[socket.socket]:
-    """Return a plain bound socket, of the family of the test."""
-    with plain_socket(host) as sock:
-        yield sock
-
-
-@pytest.fixture
 def peer4() -> Iterator[socket.socket]:
     """Return a plain bound IPv4 socket, where the family makes no difference."""
     with plain_socket("127.0.0.1") as sock:

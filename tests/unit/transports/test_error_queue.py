@@ -1,7 +1,7 @@
 """The transport with the error queue: what is stale, what is the datagram's own.
 
-On a real socket whose errors are real or faked; for the rest see
-``test_transports.py``, whose fakes these are.
+On a real socket whose errors are real or faked. The rest of sending is in
+``test_exact.py`` and ``test_buffered.py``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aioudp._transports.error_queue import ErrorQueueTransport
 from aioudp._transports.exact import MAX_STALE_ERRORS
 from aioudp._types import NetworkError
 
-from .test_selector import PEER, REFUSED, FakeIO, FakeLoop, Recorder, datagrams
+from .fakes import PEER, REFUSED, FakeIO, FakeLoop, Recorder, datagrams
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="cannot: linux: no other system has the queue"

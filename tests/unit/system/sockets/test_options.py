@@ -1,0 +1,285 @@
+"""Sockets that exist: adoption, buffers, drops, and the file of a UNIX socket."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pytest
+
+from aioudp._system import sockets
+from aioudp._system.sockets import (
+    BoundPath,
+    check_adoptable,
+    grow_buffer,
+    kernel_drops,
+    set_buffer,
+    silence_error_queue,
+)
+
+from .support import MakeSocket, on_linux, receive_all, run_on, with_unix_sockets
+
+AF_NETLINK: Final = 16  # include/linux/socket.h
+
+
+# -- adopting
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_a_datagram_socket_can_be_adopted(family: int) -> None:
+    """Any IP one."""
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        check_adoptable(sock)
+
+
+@with_unix_sockets
+def test_a_unix_datagram_socket_can_be_adopted(make_socket: MakeSocket) -> None:
+    """A non-blocking one just as well."""
+    check_adoptable(make_socket(None, sockets.AF_UNIX))
+
+
+def test_a_stream_socket_cannot_be_adopted() -> None:
+    """The error says what it is."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock,
+        pytest.raises(ValueError, match=r"a datagram socket, not .*SOCK_STREAM"),
+    ):
+        check_adoptable(sock)
+
+
+@on_linux
+def test_a_socket_of_another_family_cannot_be_adopted() -> None:
+    """Netlink has datagrams too, but no endpoints."""
+    with socket.socket(AF_NETLINK, socket.SOCK_DGRAM) as sock:
+        what = re.escape(repr(sock))
+        with pytest.raises(ValueError, match=f"an IP or a UNIX socket, not {what}"):
+            check_adoptable(sock)
+
+
+@on_linux
+@pytest.mark.parametrize("v6only", [True, False])
+def test_the_error_queue_is_switched_off(
+    host: str, family: int, v6only: bool, make_socket: MakeSocket
+) -> None:
+    """For both families where a socket serves both."""
+    sock = make_socket((host, 0), family, v6only=v6only)
+    options = [(socket.IPPROTO_IP, sockets.IP_RECVERR)]
+    if family == socket.AF_INET6:
+        options.append((socket.IPPROTO_IPV6, sockets.IPV6_RECVERR))
+    for option in options:
+        sock.setsockopt(*option, 1)
+
+    silence_error_queue(sock)
+
+    assert [sock.getsockopt(*option) for option in options] == [0] * len(options)
+
+
+@with_unix_sockets
+def test_a_unix_socket_has_no_error_queue(make_socket: MakeSocket) -> None:
+    """There is nothing to switch off, and nothing is tried."""
+    silence_error_queue(make_socket(None, sockets.AF_UNIX))
+
+
+def test_other_systems_have_no_error_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The numbers mean other options there."""
+    run_on("darwin", monkeypatch)
+    untouched: Any = SimpleNamespace(family=socket.AF_INET)
+
+    silence_error_queue(untouched)
+
+
+# -- buffers
+
+
+def test_a_buffer_grows_to_what_is_granted(make_socket: MakeSocket) -> None:
+    """The kernel may grant less than asked, and Linux counts twice as much."""
+    sock = make_socket()
+    set_buffer(sock, socket.SO_RCVBUF, 4096)
+    before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+    grow_buffer(sock, socket.SO_RCVBUF, 2 * before)
+
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) > before
+
+
+def test_a_buffer_never_shrinks(make_socket: MakeSocket) -> None:
+    """Whoever runs the machine may have made the default larger than our wish."""
+    sock = make_socket()
+    before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+
+    grow_buffer(sock, socket.SO_SNDBUF, before // 4)
+
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == before
+
+
+class StrictSocket:
+    """A socket of a system that refuses a buffer above its limit."""
+
+    def __init__(self, *, now: int, limit: int) -> None:
+        self.size = now
+        self.limit = limit
+        self.asked: list[int] = []
+
+    def as_socket(self) -> socket.socket:
+        sock: Any = self
+        return sock  # type: ignore[no-any-return]
+
+    def getsockopt(self, level: int, option: int) -> int:
+        return self.size
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self.asked.append(value)
+        if value > self.limit:
+            raise OSError(errno.ENOBUFS, "No buffer space available")
+        self.size = value
+
+
+def test_less_is_asked_for_until_it_is_granted() -> None:
+    """Some systems refuse what Linux would cut down."""
+    strict = StrictSocket(now=1000, limit=2500)
+
+    grow_buffer(strict.as_socket(), socket.SO_RCVBUF, 8000)
+
+    assert (strict.asked, strict.size) == ([8000, 4000, 2000], 2000)
+
+
+def test_less_than_now_is_not_asked_for() -> None:
+    """When nothing more is to be had, the buffer stays as it is."""
+    strict = StrictSocket(now=1000, limit=1000)
+
+    grow_buffer(strict.as_socket(), socket.SO_RCVBUF, 8000)
+
+    assert (strict.asked, strict.size) == ([8000, 4000, 2000], 1000)
+
+
+# -- drops
+
+
+@on_linux
+def test_the_kernel_counts_exactly_what_it_drops(make_socket: MakeSocket) -> None:
+    """Of 40 datagrams sent into a tiny buffer, all are either there or counted."""
+    receiver, sender = make_socket(), make_socket()
+    set_buffer(receiver, socket.SO_RCVBUF, 1)  # the kernel makes it its minimum
+    for _ in range(40):
+        sender.sendto(bytes(500), receiver.getsockname())
+
+    drops = kernel_drops(receiver)
+
+    assert drops > 0
+    assert drops == 40 - len(receive_all(receiver))
+
+
+@on_linux
+def test_a_socket_with_room_has_no_drops(make_socket: MakeSocket) -> None:
+    """The count begins at 0, and what was received does not count."""
+    receiver, sender = make_socket(), make_socket()
+    sender.sendto(b"payload", receiver.getsockname())
+
+    assert kernel_drops(receiver) == 0
+
+
+def test_drops_are_unknown_elsewhere(
+    make_socket: MakeSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other systems are not asked, as the number means another option there."""
+    run_on("darwin", monkeypatch)
+    unasked: Any = object()
+
+    assert kernel_drops(unasked) == 0
+
+
+def test_drops_of_a_closed_socket_are_unknown(make_socket: MakeSocket) -> None:
+    """Asking too late is not an error."""
+    sock = make_socket()
+    sock.close()
+
+    assert kernel_drops(sock) == 0
+
+
+@on_linux
+def test_drops_are_unknown_on_an_older_kernel() -> None:
+    """One that tells less than the drops is not misread."""
+    older: Any = SimpleNamespace(getsockopt=lambda level, option, size: bytes(size - 4))
+
+    assert kernel_drops(older) == 0
+
+
+# -- the file of a UNIX socket
+
+
+@with_unix_sockets
+def test_the_path_is_removed(make_socket: MakeSocket, tmp_path: Path) -> None:
+    """It can be bound again."""
+    path = tmp_path / "socket"
+    make_socket(str(path), sockets.AF_UNIX)
+    bound = BoundPath(str(path))
+
+    bound.remove()
+
+    assert not path.exists()
+
+
+@with_unix_sockets
+def test_another_file_at_the_path_is_left_alone(
+    make_socket: MakeSocket, tmp_path: Path
+) -> None:
+    """Somebody else may have put a socket of their own there meanwhile."""
+    path = tmp_path / "socket"
+    make_socket(str(path), sockets.AF_UNIX)
+    bound = BoundPath(str(path))
+    path.rename(tmp_path / "moved")  # keeps the old inode from being used again
+    make_socket(str(path), sockets.AF_UNIX)
+
+    bound.remove()
+
+    assert path.exists()
+
+
+def test_removing_a_path_that_is_gone_does_nothing(tmp_path: Path) -> None:
+    """Somebody else may have removed it."""
+    path = tmp_path / "socket"
+    path.touch()
+    bound = BoundPath(str(path))
+    path.unlink()
+
+    bound.remove()
+
+    assert not path.exists()
+
+
+def test_a_path_that_cannot_be_removed_is_not_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing an endpoint succeeds even in a directory that became read-only."""
+    path = tmp_path / "socket"
+    path.touch()
+    bound = BoundPath(str(path))
+
+    def refuse(path: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    bound.remove()
+    monkeypatch.undo()
+
+    assert path.exists()
+
+
+@pytest.mark.parametrize("name", ["\0abstract", b"\0abstract"])
+def test_an_abstract_name_has_no_file(
+    name: str | bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So nothing is removed for it."""
+    removed: list[object] = []
+    bound = BoundPath(name)
+    monkeypatch.setattr(os, "unlink", removed.append)
+
+    bound.remove()
+
+    assert removed == []
