@@ -1,8 +1,8 @@
-"""Serve on a socket that systemd has opened, or on one of our own.
+"""Serve on a socket opened by systemd, or on our own.
 
-Arguments: host and port, for when systemd has passed nothing. With socket activation
-(``ListenDatagram=`` in the socket unit) the port stays open while the service
-restarts, and may be a privileged one. See sd_listen_fds(3) for the two variables.
+Arguments: host and port, used if systemd passed no socket. With socket activation
+(``ListenDatagram=`` in the socket unit), the port stays open while the service
+restarts, and may be privileged. See sd_listen_fds(3) for the environment variables.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 
 
 def passed_by_systemd() -> int | None:
-    """Return the descriptor that was passed to this very process, if any."""
+    """Return the descriptor that systemd passed to this process, if any."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return None
     return FIRST_PASSED if int(os.environ.get("LISTEN_FDS", "0")) else None

@@ -1,8 +1,8 @@
-"""See what the three overflow policies do when a receiver is slower than its sender.
+"""Show the three overflow policies with a receiver that is slower than its sender.
 
-Each receiver has room for 50 datagrams and gets a burst of 300. With "pause" the rest
-waits in the kernel's buffer; the other two make room at one end of the queue. Nothing
-is lost without being counted.
+Each receiver has room for 50 datagrams and gets a burst of 300. With "pause", the
+others wait in the kernel's buffer; the other two policies drop from one end of the
+queue. Every drop is counted.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ BURST = 300  # datagrams
 
 
 async def receive_slowly(endpoint: aioudp.Endpoint) -> list[int]:
-    """Return the numbers that came, until nothing comes for 0.3 seconds."""
+    """Return the received numbers, once nothing has come for 0.3 seconds."""
     numbers = []
     with contextlib.suppress(TimeoutError):
         while True:

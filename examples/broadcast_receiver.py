@@ -1,6 +1,6 @@
-"""Print what is broadcast on the local networks.
+"""Print broadcasts received on the local networks.
 
-Argument: port. Any number of these may run on one machine. Ctrl-C ends it.
+Argument: port. You can run several of these on one machine. Press Ctrl-C to stop.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Send one datagram to every machine of the local networks.
+"""Send one datagram to every machine on the local networks.
 
-Arguments: port, text, and the interfaces to use; without any, all of them. Prints
-for each interface where the datagram went, or why it did not.
+Arguments: port, text, and the interfaces to use (default: all). Prints, for each
+interface, the datagram's destination and whether it was sent.
 """
 
 import asyncio

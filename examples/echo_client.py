@@ -1,4 +1,4 @@
-"""Send one datagram and wait at most a second for the answer."""
+"""Send one datagram and wait up to one second for the answer."""
 
 import asyncio
 import sys

@@ -1,8 +1,7 @@
 """Send each line of standard input as a datagram.
 
-Arguments: host and port. The end of the input, Ctrl-D in a terminal, ends it. A
-thread reads the lines, so that the event loop stays free for anything else the
-program does.
+Arguments: host and port. Stops at the end of the input (Ctrl-D in a terminal). A
+thread reads the lines, so the event loop stays free for the rest of the program.
 """
 
 import asyncio

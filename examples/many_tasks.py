@@ -1,8 +1,8 @@
-"""Answer slowly, but several at a time.
+"""Answer slowly, but handle several requests at a time.
 
 Arguments: host and port. The workers share one endpoint: each datagram goes to one of
-them, first come, first served. While all are busy the endpoint keeps what arrives, up
-to its ``queue_size``, and the kernel what comes after that.
+them, first come, first served. While all are busy, the endpoint queues datagrams, up
+to its ``queue_size``; after that, they wait in the kernel's buffer.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ WORKERS = 4
 
 async def work(endpoint: aioudp.Endpoint, name: str) -> None:
     async for data, addr in endpoint:
-        await asyncio.sleep(0.1)  # a database, say
+        await asyncio.sleep(0.1)  # query a database, for example
         await endpoint.send(b"%s from %s" % (data.upper(), name.encode()), addr)
 
 

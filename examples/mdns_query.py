@@ -1,9 +1,8 @@
-"""Ask the local network for the addresses of a host, with multicast DNS (RFC 6762).
+"""Look up the addresses of a host on the local network, with multicast DNS (RFC 6762).
 
-Arguments: a name such as printer.local, the port, and the interfaces to use; without
-any, all of them. Prints each address that anybody gives within two seconds. The
-question leaves from a port of its own, so the answers come to that (section 6.7).
-Needs dnspython.
+Arguments: a name such as printer.local, the port, and the interfaces to use (default:
+all). Prints each address received within two seconds. The question is sent from a
+port of its own, so the answers come to that port (section 6.7). Needs dnspython.
 """
 
 import asyncio
@@ -33,13 +32,13 @@ def question(name: dns.name.Name) -> dns.message.Message:
 def addresses(
     data: bytes, asked: dns.message.Message, name: dns.name.Name
 ) -> list[str]:
-    """Return the addresses of an answer to what was asked; none of anything else."""
+    """Return the addresses in an answer to the question; none from anything else."""
     try:
         answer = dns.message.from_wire(data)
         if answer.id != asked.id or not answer.flags & dns.flags.QR:
             return []
         return [
-            # Some set a bit in the class, and then the record has no type for it.
+            # Some hosts set a bit in the class, and dnspython does not parse those.
             str(ipaddress.ip_address(record.to_generic().data))
             for records in answer.answer
             if records.name == name and records.rdtype in KINDS
@@ -61,7 +60,7 @@ async def main(
         repeat=2,  # not more than once a second: section 5.2
         group=GROUP,
         interfaces=interfaces or None,
-        key=lambda answer: answer,  # the IPv4 and the IPv6 addresses may come apart
+        key=lambda answer: answer,  # IPv4 and IPv6 addresses may come separately
     ) as search:
         async for data, addr in search:
             for address in addresses(data, asked, name):

@@ -1,6 +1,6 @@
 """A chat over multicast: everybody in the group reads what anybody writes.
 
-Arguments: name, group, port, and the interfaces to use; without any, all of them.
+Arguments: name, group, port, and the interfaces to use (default: all).
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import aioudp
 async def show(endpoint: aioudp.MulticastEndpoint) -> None:
     async for data, _addr in endpoint:
         text = data.decode(errors="replace")
-        # What strangers send may hold terminal controls.
+        # Payloads from strangers may contain terminal control sequences.
         print("".join(filter(str.isprintable, text)), flush=True)
 
 

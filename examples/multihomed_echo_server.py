@@ -1,9 +1,9 @@
-"""Answer from the address that was asked, on a machine that has several.
+"""Answer each request from the address it was sent to, on a multihomed machine.
 
     python multihomed_echo_server.py [PORT]
 
-An endpoint on every address would otherwise answer from the one that the routes
-prefer, and who asked another takes the answer for somebody else's.
+Otherwise, an endpoint bound to all addresses answers from the one that the routing
+table prefers, and a client that sent to another address ignores the answer.
 """
 
 import asyncio

@@ -2,8 +2,8 @@
 
     python ntp_client.py HOST [PORT]
 
-The arrival of the answer is timed by the kernel, so it does not matter how busy the
-program is. What is no answer to this question is ignored, until the time is up.
+The kernel timestamps the answer, so it doesn't matter how busy the program is.
+Datagrams that don't answer the request are ignored until the timeout.
 """
 
 import asyncio
@@ -24,17 +24,17 @@ EPOCH = 2_208_988_800  # seconds from 1900, when NTP's time begins, to 1970
 
 
 def seconds(timestamp: int) -> float:
-    """Return an NTP timestamp, of 1968 to 2104, in seconds since the epoch."""
+    """Convert an NTP timestamp from 1968 to 2104 to seconds since the epoch."""
     if timestamp >> 63 == 0:  # the era that begins in 2036
         timestamp += 1 << 64
     return timestamp / 2**32 - EPOCH
 
 
 async def ask(endpoint: aioudp.Endpoint) -> tuple[float, float]:
-    """Return how far the clock is behind the server's and how long the way is, in
+    """Return the clock's offset from the server's and the round-trip delay, in
     seconds.
     """
-    # A number that nobody can guess, and no time of ours: only the server can answer.
+    # A random number instead of our time: nobody else can guess it and answer.
     cookie = secrets.randbits(64)
     sent = time.time()
     await endpoint.send(PACKET.pack(CLIENT, *[0] * 9, cookie))

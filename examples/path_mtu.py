@@ -1,7 +1,7 @@
-"""Find how long a datagram may be that reaches a host in one piece. Linux only.
+"""Find the longest datagram that reaches a host without fragmentation. Linux only.
 
-Arguments: host and port. A router that cannot pass a datagram on says how long it may
-be, and the kernel remembers that for the next one.
+Arguments: host and port. A router that can't forward a datagram because of its length
+reports the maximum, and the kernel remembers it for the next datagram.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ HEADERS = {socket.AF_INET: 20 + 8, socket.AF_INET6: 40 + 8}  # bytes of IP and U
 
 
 async def next_error(endpoint: aioudp.Endpoint) -> aioudp.NetworkError | None:
-    """Return what the network says within a second."""
+    """Return an error that the network reports within one second."""
     try:
         async with asyncio.timeout(1):
             return await endpoint.recv_error()
@@ -32,7 +32,7 @@ async def main(host: str = "127.0.0.1", port: str = "9") -> None:
             print(f"sent: {mtu} bytes with headers, {mtu - headers} without")
             error = await next_error(endpoint)
             if error is None:
-                print("nobody objects")  # which is no proof that it has arrived
+                print("nobody objects")  # this doesn't prove that it arrived
                 return
             if error.mtu is None:
                 print(f"{error.offender}: {error.error.strerror}")

@@ -1,7 +1,7 @@
-"""Print what comes, and from whom.
+"""Print each datagram with its sender.
 
-Arguments: host and port. The default host, an empty string, is every address of this
-machine, IPv4 and IPv6. Ctrl-C ends it.
+Arguments: host and port. The default host, an empty string, means every address of
+this machine, IPv4 and IPv6. Press Ctrl-C to stop.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ async def main(host: str = "", port: str = "9999") -> None:
     async with aioudp.bind((host, int(port))) as endpoint:
         print("listening on port", endpoint.local_addr[1], flush=True)
         async for data, addr in endpoint:
-            # repr: what strangers send may hold line ends and terminal controls.
+            # repr, because payloads may contain line breaks and control sequences.
             print(f"{addr[0]} port {addr[1]}: {data!r}", flush=True)
 
 

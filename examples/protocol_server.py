@@ -1,7 +1,7 @@
 """Answer every datagram in capitals, with a protocol written for plain asyncio.
 
-Arguments: host and port. The protocol knows nothing of this library; only the call
-that opens the transport does.
+Arguments: host and port. Only the call that opens the transport uses this library;
+the protocol is unchanged.
 """
 
 import asyncio

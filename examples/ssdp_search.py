@@ -1,8 +1,8 @@
 """Search the local network for UPnP devices, with SSDP.
 
-Arguments: what to search for, the port, and the interfaces to use; without any, all
-of them. Prints each device that answers within three seconds, and where it describes
-itself. SSDP: UPnP Device Architecture 2.0, section 1.3.
+Arguments: the search target, the port, and the interfaces to use (default: all).
+Prints each device that answers within three seconds, with the URL of its description.
+SSDP: UPnP Device Architecture 2.0, section 1.3.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ def question(target: str, port: int) -> bytes:
         "M-SEARCH * HTTP/1.1",
         f"HOST: {GROUP}:{port}",
         'MAN: "ssdp:discover"',
-        "MX: 1",  # seconds in which a device answers, at a random moment
+        "MX: 1",  # devices answer after a random delay of up to so many seconds
         f"ST: {target}",
     )
     return "\r\n".join((*lines, "", "")).encode()
 
 
 def headers(answer: bytes) -> dict[str, str]:
-    """Return the headers of an answer; none of what is no answer."""
+    """Return the headers of an answer, or nothing if it isn't one."""
     status, *lines = answer.decode(errors="replace").split("\r\n")
     if status != "HTTP/1.1 200 OK":
         return {}
@@ -40,14 +40,14 @@ async def main(target: str = "ssdp:all", port: str = "1900", *interfaces: str) -
         timeout=3,
         group=GROUP,
         interfaces=interfaces or None,
-        # A device answers once for each of its services: print those, too.
+        # A device answers once for each of its services: print all of them.
         key=lambda answer: headers(answer.data).get("USN"),
     ) as search:
         async for data, addr in search:
             found = headers(data)
             if "USN" in found:
                 text = f"{addr[0]}: {found['USN']} at {found.get('LOCATION', '?')}"
-                # Whoever answers chose these characters; a terminal may obey some.
+                # Answers from strangers may contain terminal control sequences.
                 print("".join(filter(str.isprintable, text)), flush=True)
 
 

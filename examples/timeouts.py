@@ -1,7 +1,7 @@
-"""Ask, wait, ask again, and give up after three tries.
+"""Send a request, retry it, and give up after three tries.
 
-Arguments: host, port and question. A datagram may get lost on the way there or on
-the way back, so whoever wants an answer must be ready to ask again.
+Arguments: host, port and request. A datagram may get lost on the way there or on the
+way back, so a client must be ready to send its request again.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import aioudp
 async def ask(
     endpoint: aioudp.Endpoint, question: bytes, *, tries: int = 3, patience: float = 0.5
 ) -> bytes:
-    """Return the answer; *patience* is how long each try waits, in seconds."""
+    """Return the answer; each try waits up to *patience* seconds."""
     for _ in range(tries):
         await endpoint.send(question)
         try:

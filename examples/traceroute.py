@@ -1,7 +1,7 @@
-"""Show the routers on the way to a host. Linux only.
+"""Show the routers on the path to a host. Linux only.
 
-Arguments: the host, and how many hops to try. Every router counts the hop limit of a
-datagram down; the one that gets to 0 throws the datagram away, and says so.
+Arguments: the host, and the maximum number of hops. Every router decrements a
+datagram's hop limit; the one that reaches 0 drops the datagram and reports it.
 """
 
 import asyncio
@@ -11,15 +11,18 @@ import time
 
 import aioudp
 
-PORT = 33434  # and those after it: where nobody listens, by an old custom
+PORT = 33434  # the first of traceroute's usual ports, on which nobody listens
 
 
 async def probe(
     endpoint: aioudp.Endpoint, host: str, hops: int, *, patience: float = 1.0
 ) -> aioudp.NetworkError | None:
-    """Return who threw the datagram away; wait at most *patience* seconds."""
-    # A port for each, by which a late error of an earlier one is recognised: of what
-    # was in the datagram, a router need not send anything back.
+    """Return the error from the router that dropped the datagram, if any comes.
+
+    Waits up to *patience* seconds.
+    """
+    # Each probe has its own port, which identifies late errors about earlier ones.
+    # The payload can't do that, because routers don't have to return any of it.
     await endpoint.send(b"", (host, PORT + hops), hop_limit=hops)
     try:
         async with asyncio.timeout(patience):
