@@ -1,7 +1,7 @@
 """The ``aioudp`` command, also ``python -m aioudp``.
 
-The commands themselves are in ``cli``, which needs typer and rich (the extra
-``cli``); the library does not. This file only says so where they are missing.
+The commands are in ``cli``, which needs typer and rich (the extra ``cli``); the
+library doesn't. If they're missing, this file prints how to install them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def main() -> None:
         if missing not in ("typer", "rich"):
             raise
         sys.exit(
-            f"aioudp: the command line needs {missing}, which is not installed; "
+            f"aioudp: the command line needs {missing}, which isn't installed; "
             "run: pip install 'aioudp-endpoint[cli]'"
         )
     app(prog_name="aioudp")

@@ -1,12 +1,15 @@
-"""The command line: ``listen``, ``send``, ``echo`` and ``info``.
+"""The command line.
 
-One file per command, each an ordinary program on the public API. What they share:
+Each command has its own file (``bench`` its own folder) and is an ordinary program on
+the public API; ``app`` assembles them. The other files are shared:
 
-* ``options``: the arguments that several commands take;
-* ``running``: the event loop, signals, and errors as one line;
-* ``formats``: datagrams as text that is safe to show (pure);
+* ``options``: arguments and options of several commands;
+* ``running``: the event loop, signals, and one-line error messages;
+* ``receiving``: printing received datagrams;
+* ``formats``: datagrams as text that is safe to print (pure);
+* ``outcomes``: the results of sending on several interfaces (pure);
 * ``console``: standard output and standard error;
-* ``lines``: standard input, without blocking the event loop.
+* ``payloads``, ``lines``: arguments and standard input, without blocking the loop.
 
 Needs typer and rich. Nothing in the library imports it.
 """

@@ -1,4 +1,4 @@
-"""The commands under one name, and ``--version``."""
+"""The ``aioudp`` command: all subcommands, and ``--version``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .listen import listen
 from .multicast import multicast
 from .send import send
 
-# A bug shows an ordinary traceback; typer's own would print the payloads at hand.
+# Bugs print an ordinary traceback; typer's own would print payloads.
 app: typer.Typer = typer.Typer(
-    help="Send, receive and look at UDP datagrams.",
+    help="Send, receive and inspect UDP datagrams.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -1,4 +1,4 @@
-"""``aioudp broadcast``: send to everybody, out of each interface."""
+"""``aioudp broadcast``: send a broadcast on every interface."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def broadcast(
         list[str] | None,
         typer.Argument(
             metavar="TEXT",
-            help="Each is one datagram. Without any, each line of standard input is, "
-            "without its line end.",
+            help="Each TEXT is one datagram. Default: each line of standard input, "
+            "without its line ending.",
             show_default=False,
         ),
     ] = None,
@@ -42,8 +42,8 @@ def broadcast(
 ) -> None:
     """Send datagrams to everybody on the local networks.
 
-    Tells for each interface whether it was sent. Ends with status 1 if a datagram
-    left by no interface.
+    Prints the outcome for each interface. Exits with status 1 if a datagram could not
+    be sent on any interface.
     """
     command = _broadcast(
         port,
@@ -62,7 +62,7 @@ async def _broadcast(
     as_json: bool,
 ) -> int:
     status = 0
-    # From a port of its own, so that this hears nothing that others are to get.
+    # Use a separate port, so as not to receive datagrams meant for other programs.
     async with aioudp.open_broadcast(0, interfaces=interfaces) as endpoint:
         async for data in datagrams:
             outcomes = await endpoint.send(data, port)

@@ -1,8 +1,8 @@
 """Standard output and standard error, line by line.
 
-Payloads go to standard output; what is said about them (the address listened on,
-statistics, errors) to standard error, so that the output can be piped. Every line is
-flushed: the reader of a pipe sees a datagram when it comes.
+Payloads go to standard output; everything else (the listening address, statistics,
+errors) goes to standard error, so that the output can be piped. Every line is flushed,
+so the reader of a pipe sees each datagram when it arrives.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def emit(line: str) -> None:
     """Write a line to standard output.
 
     Raises:
-        BrokenPipeError: If nobody reads it any more.
+        BrokenPipeError: If the reader has closed the pipe.
     """
     _write(sys.stdout, line)
 
@@ -32,17 +32,17 @@ def note(line: str) -> None:
 
 
 def complain(error: Exception) -> None:
-    """Say in one line what went wrong."""
+    """Print an error in one line."""
     reason = error.strerror if isinstance(error, OSError) else None
     note(f"aioudp: {printable(reason or str(error))}")
 
 
 def prepare() -> None:
-    """Make the standard streams safe to use, whatever the caller handed over.
+    """Make the standard streams safe to use, whatever the parent process passed.
 
-    A closed descriptor is opened on the null device, or else the first socket would
-    get its number: 0, 1 or 2. Standard output takes every character; one that its
-    encoding does not have is shown as an escape.
+    Opens closed descriptors on the null device; otherwise the first socket would get
+    the number 0, 1 or 2. Makes standard output accept every character: those outside
+    its encoding are escaped.
     """
     while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
@@ -52,9 +52,9 @@ def prepare() -> None:
 
 
 def abandon_broken() -> None:
-    """Give up a stream that takes nothing more: an unread pipe, a full disk.
+    """Redirect streams that can't be written any more (a closed pipe, a full disk).
 
-    The interpreter flushes the streams once more at exit, and would print an error.
+    The interpreter flushes the streams again at exit, and would print an error.
     """
     streams: tuple[TextIO | None, ...] = (sys.stdout, sys.stderr)
     for stream in streams:
@@ -69,6 +69,6 @@ def abandon_broken() -> None:
 
 
 def _write(stream: TextIO | None, line: str) -> None:
-    if stream is not None:  # closed by the caller: say nothing, as print() does
+    if stream is not None:  # closed by the parent process: do nothing, like print()
         stream.write(f"{line}\n")
         stream.flush()

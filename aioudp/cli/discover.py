@@ -1,4 +1,4 @@
-"""``aioudp discover``: ask everybody, and show who answers."""
+"""``aioudp discover``: send a request to everybody, and print the replies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .running import FAILURE, Loop, run
 def discover(
     port: PortArgument,
     text: Annotated[
-        str, typer.Argument(metavar="TEXT", help="The question.", show_default=False)
+        str, typer.Argument(metavar="TEXT", help="The request.", show_default=False)
     ],
     group: Annotated[
         str | None,
@@ -34,29 +34,30 @@ def discover(
             "--group",
             "-g",
             metavar="GROUP",
-            help="Ask this multicast group. Default: everybody, by broadcast.",
+            help="Send to this multicast group. Default: broadcast.",
         ),
     ] = None,
     timeout: Annotated[
         float,
         typer.Option(
-            "--timeout", "-t", metavar="SECONDS", help="When to end the search."
+            "--timeout", "-t", metavar="SECONDS", help="Duration of the search."
         ),
     ] = 3.0,
     repeat: Annotated[
-        int, typer.Option("--repeat", "-r", min=1, help="How often to ask.")
+        int,
+        typer.Option("--repeat", "-r", min=1, help="How many requests to send."),
     ] = 3,
     interface: InterfaceOption = None,
     hexadecimal: HexOption = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per answer.")
+        bool, typer.Option("--json", help="Print one JSON object per reply.")
     ] = False,
     loop: LoopOption = Loop.AUTO,
 ) -> None:
-    """Ask on every interface, and print each distinct answer when it comes.
+    """Send a request on every interface, and print each distinct reply.
 
-    Standard error tells at the end by which interfaces nobody could be asked, and
-    how many answered. Ends with status 1 if nobody did.
+    At the end, standard error lists the interfaces on which the request could not be
+    sent, and the number of replies. Exits with status 1 if there was no reply.
     """
     command = _discover(
         port,
@@ -82,23 +83,23 @@ async def _discover(
     interfaces: list[str | int] | None,
     form: Format,
 ) -> int:
-    question = await anext(payloads([text], hexadecimal=hexadecimal))
-    answers = 0
+    request = await anext(payloads([text], hexadecimal=hexadecimal))
+    replies = 0
     async with aioudp.discover(
-        question,
+        request,
         port,
         timeout=seconds,
         repeat=repeat,
         interfaces=interfaces,
         group=group,
-        key=lambda answer: answer,  # one device may say several things
+        key=lambda reply: reply,  # one device may send several replies
     ) as search:
-        async for answer in search:
-            answers += 1
-            console.emit(show(answer, form, time.time()))
+        async for reply in search:
+            replies += 1
+            console.emit(show(reply, form, time.time()))
     for line in show_outcomes(
         [outcome for outcome in search.outcomes if not outcome.sent], as_json=False
     ):
-        console.note(f"not asked: {line}")
-    console.note(f"{answers} answer{'' if answers == 1 else 's'}")
-    return 0 if answers else FAILURE
+        console.note(f"not sent: {line}")
+    console.note(f"{replies} {'reply' if replies == 1 else 'replies'}")
+    return 0 if replies else FAILURE

@@ -19,11 +19,11 @@ def echo(
     ipv6: IPv6Option = False,
     loop: LoopOption = Loop.AUTO,
 ) -> None:
-    """Send each datagram that comes back to its sender.
+    """Send every datagram back to its sender.
 
-    For tests, on a network you trust: two echo servers answer each other for ever.
-    The first line on standard error tells the address, the last one the statistics.
-    Ctrl-C ends it.
+    Use it for tests, on a network you trust: two echo servers answer each other
+    forever. Prints the address, and at the end the statistics, to standard error.
+    Press Ctrl-C to stop.
     """
     run(_echo(address, address_family(ipv4, ipv6)), loop=loop, interrupted=0)
 
@@ -38,8 +38,8 @@ async def _echo(address: str, family: int) -> NoReturn:
                     data, addr = await endpoint.recv()
                     await endpoint.send(data, addr)
                 except OSError:
-                    pass  # in the statistics; the next sender may well be reachable
-                except ValueError:  # from port 0, or from a UNIX socket without a name
+                    pass  # counted in the statistics; the next sender may be reachable
+                except ValueError:  # from port 0, or from an unnamed UNIX socket
                     unanswered += 1
         finally:
             console.note(summary(endpoint.stats(), unanswered=unanswered))

@@ -1,8 +1,8 @@
 r"""Datagrams as text: escaped, as a hex dump, as JSON lines.
 
-What comes from the network may hold terminal control sequences, line ends that fake
-a second entry, or letters that change the direction of writing. All of it leaves
-here as printable characters. Pure: no stream, no clock.
+Payloads may contain terminal control sequences, line breaks that fake a second entry,
+or characters that change the writing direction. All of them are escaped here. Pure: no
+stream, no clock.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Format(StrEnum):
 def show(datagram: Datagram, form: Format, time: float) -> str:
     """Return the line, or the lines, that show one datagram.
 
-    *time* is when it was received, in seconds since the epoch; only JSON has it.
+    *time* is the time of reception, in seconds since the epoch; only JSON includes it.
     """
     data, addr = datagram
     sender = printable(format_address(addr))
@@ -46,17 +46,17 @@ def show(datagram: Datagram, form: Format, time: float) -> str:
 
 
 def escape(data: bytes) -> str:
-    r"""Return UTF-8 text as it is, and whatever is not printable escaped.
+    r"""Return UTF-8 text unchanged, with unprintable characters escaped.
 
-    A byte that is not part of valid UTF-8 and an ASCII control character become
-    ``\xNN``, any other unprintable character ``\uNNNN``, and a backslash is doubled,
-    so that different payloads never look the same.
+    Bytes that aren't valid UTF-8 and ASCII control characters become ``\xNN``, other
+    unprintable characters ``\uNNNN``. Backslashes are doubled, so that different
+    payloads never look the same.
     """
     return printable(data.decode("utf-8", "surrogateescape"))
 
 
 def printable(text: str) -> str:
-    """Return *text* with everything that is not a printable character escaped."""
+    """Return *text* with unprintable characters escaped."""
     if text.isprintable() and "\\" not in text:
         return text
     return "".join(map(_escape_character, text))
@@ -87,8 +87,8 @@ def hex_dump(data: bytes) -> Iterator[str]:
 def json_line(datagram: Datagram, time: float) -> str:
     """Return one line of JSON, in ASCII: time, addr, size, and data or hex.
 
-    ``data`` is the payload as text where it is valid UTF-8; ``hex`` is its bytes
-    where it is not.
+    ``data`` is the payload as text, if it's valid UTF-8; otherwise, ``hex`` is the
+    payload in hexadecimal.
     """
     data, addr = datagram
     entry: dict[str, object] = {
@@ -100,15 +100,14 @@ def json_line(datagram: Datagram, time: float) -> str:
         entry["data"] = data.decode()
     except UnicodeDecodeError:
         entry["hex"] = data.hex()
-    # JSON lets DEL stand unescaped (RFC 8259, section 7); a terminal may act on it.
+    # JSON allows an unescaped DEL (RFC 8259, section 7); a terminal may act on it.
     return json.dumps(entry).replace("\x7f", r"\u007f")
 
 
 def summary(stats: Stats, *, unanswered: int = 0) -> str:
-    """Return the line of statistics that ends a command.
+    """Return the line of statistics that a command prints at the end.
 
-    *unanswered*: datagrams whose sender has no address to answer to; they count
-    among the errors.
+    *unanswered*: datagrams whose sender can't be answered; they count as errors.
     """
     dropped = stats.dropped_queue + stats.dropped_kernel + stats.truncated
     errors = stats.send_errors + stats.receive_errors + unanswered

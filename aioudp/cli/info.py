@@ -1,4 +1,4 @@
-"""``aioudp info``: what this machine and its kernel offer."""
+"""``aioudp info``: show what this machine and its kernel support."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _UNWRAPPED: Final = 200  # columns: wider than any line, for pipes, which have n
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A socket buffer: what is asked of the kernel, granted and possible, in bytes."""
+    """A socket buffer: the sizes requested, granted and possible, in bytes."""
 
     asked: int
     granted: int
     limit: int | None
-    """What an unprivileged process can get; ``None`` where the system does not say."""
+    """The maximum for an unprivileged process; ``None`` if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What ``aioudp info`` tells; its fields are the keys of the JSON object."""
+    """The output of ``aioudp info``; its fields are the keys of the JSON object."""
 
     aioudp: str
     python: str
@@ -64,7 +64,7 @@ def info(
     ] = False,
     loop: LoopOption = Loop.AUTO,
 ) -> None:
-    """Tell what this machine and its kernel offer."""
+    """Show what this machine and its kernel support."""
     run(_info(as_json), loop=loop)
 
 
@@ -81,7 +81,7 @@ async def _info(as_json: bool) -> int:
 
 
 async def examine() -> Report:
-    """Open an endpoint on the loopback interface and look at what it was given."""
+    """Open an endpoint on the loopback interface and inspect it."""
     offload = probe_offload()
     loop = type(asyncio.get_running_loop())
     async with aioudp.bind(("127.0.0.1", 0)) as endpoint:
@@ -106,7 +106,7 @@ async def examine() -> Report:
 
 
 def sysctl_line(receive_buffer: Buffer, send_buffer: Buffer) -> str | None:
-    """Return the command that raises the limits which cut a buffer short, if any."""
+    """Return the command that raises the limits that reduced a buffer, if any."""
     wanted = [
         f"net.core.{name}={buffer.asked}"
         for name, buffer in (("rmem_max", receive_buffer), ("wmem_max", send_buffer))
@@ -116,7 +116,7 @@ def sysctl_line(receive_buffer: Buffer, send_buffer: Buffer) -> str | None:
 
 
 def table(report: Report) -> Table:
-    """Lay the report out for people."""
+    """Format the report as a table."""
     rows = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     rows.add_column(style="bold", no_wrap=True)
     rows.add_column(overflow="fold")
@@ -144,14 +144,14 @@ def table(report: Report) -> Table:
 def _buffer(sock: socket.socket, option: int, limit: str) -> Buffer:
     granted = sock.getsockopt(socket.SOL_SOCKET, option)
     if sys.platform == "linux":
-        granted //= 2  # the kernel doubles it for its own bookkeeping: socket(7)
+        granted //= 2  # the kernel doubles it for its own overhead: socket(7)
     return Buffer(DEFAULT_BUFFER, granted, _read_limit(_SYSCTL / limit))
 
 
 def _read_limit(path: Path) -> int | None:
     try:
         return int(path.read_text())
-    except OSError:  # another system, or a network namespace that does not show it
+    except OSError:  # another system, or a network namespace without it
         return None
 
 
@@ -163,7 +163,7 @@ def _version_of(distribution: str) -> str | None:
 
 
 async def _has_ipv6() -> bool:
-    # socket.has_ipv6 only says how Python was built.
+    # socket.has_ipv6 only depends on how Python was built.
     try:
         async with aioudp.bind(("::1", 0)):
             return True

@@ -1,10 +1,10 @@
 """Lines of a file descriptor, without blocking the event loop.
 
-A reader of the event loop would not do: epoll refuses regular files, and asyncio's
-pipe transport makes the descriptor non-blocking, which it then is for every process
-that shares the terminal. So a thread reads, one chunk at a time and only when asked;
-that is also the back-pressure. It is a daemon, because nothing can wake a thread
-that waits for a terminal.
+The event loop can't read them: epoll refuses regular files, and asyncio's pipe
+transport makes the descriptor non-blocking for every process that shares the terminal.
+So a thread reads one chunk at a time, and only when asked, which also applies
+back-pressure. It's a daemon thread, because nothing can wake a thread that waits for a
+terminal.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from typing import Final
 _CHUNK: Final = 65536  # bytes of one read
 
 MAX_LINE: Final = 65536
-"""Bytes; a longer line fits in no datagram, so there is no need to collect it."""
+"""Bytes; a longer line doesn't fit in a datagram."""
 
 
 async def read_lines(fd: int) -> AsyncGenerator[bytes, None]:
-    """Yield each line without its end (LF or CR LF), until the end of the file.
+    """Yield each line without its line ending (LF or CR LF), until the end of the file.
 
     Raises:
         OSError: If the descriptor cannot be read.
         ValueError: If a line is longer than any datagram.
     """
-    rest = b""
+    partial = b""
     number = 0
     while chunk := await _read(fd):
-        *lines, rest = (rest + chunk).split(b"\n")
+        *lines, partial = (partial + chunk).split(b"\n")
         for line in lines:
             number += 1
             yield _checked(line.removesuffix(b"\r"), number)
-        _checked(rest, number + 1)
-    if rest:
-        yield rest.removesuffix(b"\r")
+        _checked(partial, number + 1)
+    if partial:
+        yield partial.removesuffix(b"\r")
 
 
 def _checked(line: bytes, number: int) -> bytes:
@@ -65,7 +65,7 @@ async def _read(fd: int) -> bytes:
             result = os.read(fd, _CHUNK)
         except OSError as exc:
             result = exc
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(deliver, result)
 
     threading.Thread(target=work, name="aioudp-stdin", daemon=True).start()

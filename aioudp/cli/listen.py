@@ -1,4 +1,4 @@
-"""``aioudp listen``: show every datagram that comes, and who sent it."""
+"""``aioudp listen``: print each received datagram with its sender."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def listen(
     ipv6: IPv6Option = False,
     loop: LoopOption = Loop.AUTO,
 ) -> None:
-    """Print each datagram that comes, and who sent it.
+    """Print each received datagram with its sender.
 
-    The first line on standard error tells the address, the last one the statistics.
-    Ctrl-C ends it.
+    Prints the address, and at the end the statistics, to standard error. Press Ctrl-C
+    to stop.
     """
     family = address_family(ipv4, ipv6)
     command = _listen(address, family, form=form, count=count, patience=timeout)

@@ -1,4 +1,4 @@
-"""``aioudp multicast``: send to a group out of each interface, or listen to one."""
+"""``aioudp multicast``: send to a group on every interface, or listen to one."""
 
 from __future__ import annotations
 
@@ -48,18 +48,21 @@ def send(
         list[str] | None,
         typer.Argument(
             metavar="TEXT",
-            help="Each is one datagram. Without any, each line of standard input is, "
-            "without its line end.",
+            help="Each TEXT is one datagram. Default: each line of standard input, "
+            "without its line ending.",
             show_default=False,
         ),
     ] = None,
     interface: InterfaceOption = None,
     ttl: Annotated[
         int,
-        typer.Option("--ttl", min=0, max=255, help="How many links it may cross."),
+        typer.Option(
+            "--ttl", min=0, max=255, help="Number of links a datagram may cross."
+        ),
     ] = 1,
     no_loopback: Annotated[
-        bool, typer.Option("--no-loopback", help="Not to listeners on this machine.")
+        bool,
+        typer.Option("--no-loopback", help="Don't deliver to listeners here."),
     ] = False,
     hexadecimal: HexOption = False,
     as_json: Annotated[
@@ -67,9 +70,9 @@ def send(
     ] = False,
     loop: LoopOption = Loop.AUTO,
 ) -> None:
-    """Send datagrams to a group, and tell for each interface whether it was sent.
+    """Send datagrams to a group, and print the outcome for each interface.
 
-    Ends with status 1 if a datagram left by no interface.
+    Exits with status 1 if a datagram could not be sent on any interface.
     """
     command = _send(
         group,
@@ -88,19 +91,17 @@ def listen(
     interface: InterfaceOption = None,
     source: Annotated[
         str | None,
-        typer.Option(
-            "--source", metavar="HOST", help="Hear only what this host sends."
-        ),
+        typer.Option("--source", metavar="HOST", help="Receive only from this host."),
     ] = None,
     form: FormatOption = Format.TEXT,
     count: CountOption = None,
     timeout: TimeoutOption = None,
     loop: LoopOption = Loop.AUTO,
 ) -> None:
-    """Join a group, and print each datagram that comes, and who sent it.
+    """Join a group, and print each received datagram with its sender.
 
-    The first line on standard error tells the address, the last one the statistics.
-    Ctrl-C ends it.
+    Prints the address, and at the end the statistics, to standard error. Press Ctrl-C
+    to stop.
     """
     command = _listen(
         group,
@@ -124,7 +125,7 @@ async def _send(
 ) -> int:
     host, port = _group_and_port(group)
     if not port:
-        raise ValueError(f"a group to send to has a port other than 0: {group!r}")
+        raise ValueError(f"cannot send to port 0: {group!r}")
     status = 0
     async with aioudp.open_multicast(
         host, port, interfaces=interfaces, ttl=ttl, loop=loopback
@@ -160,6 +161,6 @@ def _group_and_port(group: str) -> tuple[str, int]:
     addr = parse_address(group)
     if not isinstance(addr, tuple) or not addr[0]:
         raise ValueError(
-            f"a group and a port are needed, such as 239.1.2.3:5000: {group}"
+            f"expected a group and a port, such as 239.1.2.3:5000, got {group}"
         )
     return addr[0], addr[1]

@@ -14,7 +14,7 @@ LocalAddress = Annotated[
     str,
     typer.Argument(
         metavar="ADDRESS",
-        help="Where to listen: PORT or :PORT (every address of this machine), "
+        help="The address to listen on: PORT or :PORT (all addresses of this machine), "
         "HOST:PORT, [IPV6]:PORT, [IPV6%ZONE]:PORT or unix:PATH. "
         "Port 0 lets the system choose.",
         show_default=False,
@@ -24,7 +24,11 @@ LocalAddress = Annotated[
 PortArgument = Annotated[
     int,
     typer.Argument(
-        metavar="PORT", min=1, max=65535, help="Where they listen.", show_default=False
+        metavar="PORT",
+        min=1,
+        max=65535,
+        help="The destination port.",
+        show_default=False,
     ),
 ]
 
@@ -34,8 +38,8 @@ InterfaceOption = Annotated[
         "--interface",
         "-i",
         metavar="INTERFACE",
-        help="A name, an index or a local address; may be repeated. "
-        "Default: every interface that is up and can do it.",
+        help="A name, an index or a local address; repeatable. "
+        "Default: every suitable interface that is up.",
     ),
 ]
 
@@ -49,14 +53,14 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         "-f",
-        help="text: one line each, unprintable characters escaped. "
+        help="text: one line per datagram, unprintable characters escaped. "
         "hex: a hex dump. json: one JSON object per line.",
     ),
 ]
 
 CountOption = Annotated[
     int | None,
-    typer.Option("--count", "-c", min=1, help="End after this many datagrams."),
+    typer.Option("--count", "-c", min=1, help="Stop after this many datagrams."),
 ]
 
 TimeoutOption = Annotated[
@@ -66,8 +70,8 @@ TimeoutOption = Annotated[
         "-t",
         min=0,
         metavar="SECONDS",
-        help="End when nothing has come for so long; "
-        "with status 1 if --count was not reached.",
+        help="Stop after this long without a datagram; "
+        "exit with status 1 if --count wasn't reached.",
     ),
 ]
 
@@ -80,20 +84,20 @@ IPv6Option = Annotated[bool, typer.Option("-6", help="Use IPv6 only.")]
 
 
 def chosen_interfaces(names: list[str] | None) -> list[str | int] | None:
-    """Return what was asked for; a number is an index."""
+    """Return the requested interfaces; a number is an index."""
     if not names:
         return None
     return [int(name) if name.isascii() and name.isdigit() else name for name in names]
 
 
 def address_family(ipv4: bool, ipv6: bool) -> int:
-    """Return the family that the options -4 and -6 ask for; 0 is any.
+    """Return the family selected by the options -4 and -6; 0 for any.
 
     Raises:
         typer.BadParameter: If both are given.
     """
     if ipv4 and ipv6:
-        raise typer.BadParameter("-4 and -6 exclude each other")
+        raise typer.BadParameter("-4 and -6 are mutually exclusive")
     if ipv4:
         return socket.AF_INET
     return socket.AF_INET6 if ipv6 else 0

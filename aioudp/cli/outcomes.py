@@ -1,4 +1,4 @@
-"""What became of a datagram at each interface, as a table or as JSON lines. Pure."""
+"""Pure: the outcome of sending on each interface, as a table or as JSON lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .formats import printable
 
 
 def show_outcomes(outcomes: Sequence[SendOutcome], *, as_json: bool) -> Iterator[str]:
-    """Yield a line for each interface: its name, where to, and what became of it."""
+    """Yield a line per interface: its name, the destination, and the outcome."""
     if as_json:
         for one in outcomes:
             entry = {

@@ -1,4 +1,4 @@
-"""What a sending command sends: its arguments, or the lines of standard input."""
+"""The payloads that a command sends: its arguments, or lines of standard input."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from .lines import read_lines
 
 
 async def payloads(texts: list[str], *, hexadecimal: bool) -> AsyncIterator[bytes]:
-    """Yield each text as bytes; each line of standard input if there is none.
+    """Yield each text as bytes, or each line of standard input if there are no texts.
 
     Raises:
-        OSError: If standard input cannot be read.
-        ValueError: If it is closed, a line is too long, or, where *hexadecimal* is
-            asked for, something is not.
+        OSError: If standard input can't be read.
+        ValueError: If it's closed, if a line is too long, or, with *hexadecimal*, if a
+            text isn't hexadecimal.
     """
     decode = _from_hex if hexadecimal else bytes
     if texts:
-        # All are looked at before the first is sent. The bytes are those of the
+        # Check all of them before sending the first one. The bytes are those of the
         # command line, whatever its encoding.
         for payload in [decode(os.fsencode(text)) for text in texts]:
             yield payload
         return
-    if sys.stdin is None:  # closed by the caller
+    if sys.stdin is None:  # closed by the parent process
         raise ValueError("standard input is closed, and there is no TEXT")
     async for line in read_lines(sys.stdin.fileno()):
         yield decode(line)

@@ -1,4 +1,4 @@
-"""Print what an endpoint receives, until there was enough or nothing comes."""
+"""Print the datagrams that an endpoint receives, up to a count or a timeout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .running import FAILURE
 
 
 class Receiver(Protocol):
-    """What every kind of endpoint has."""
+    """The part that all kinds of endpoints have in common."""
 
     async def recv(self) -> aioudp.Datagram: ...
     def stats(self) -> aioudp.Stats: ...
@@ -24,10 +24,10 @@ class Receiver(Protocol):
 async def print_datagrams(
     endpoint: Receiver, form: Format, *, count: int | None, patience: float | None
 ) -> int:
-    """Print *count* datagrams, or all; give up after *patience* seconds of silence.
+    """Print *count* datagrams, or all; stop after *patience* seconds without any.
 
-    Ends with the statistics, also when cancelled. Returns the status of the command:
-    silence is a failure only if datagrams were counted on.
+    Prints the statistics at the end, even when cancelled. Returns the exit status: a
+    timeout is a failure only with a *count*.
     """
     try:
         for _ in itertools.count() if count is None else range(count):

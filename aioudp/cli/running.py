@@ -1,4 +1,4 @@
-"""Run one command: choose the event loop, end on a signal, report errors in a line."""
+"""Run one command: choose the event loop, stop on a signal, print errors in a line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import aioudp
 from . import console
 
 FAILURE: Final = 1
-INTERRUPTED: Final = 130  # what a shell reports of a program that SIGINT ended
+INTERRUPTED: Final = 130  # the status that shells report after SIGINT
 
 
 class Loop(StrEnum):
@@ -31,11 +31,11 @@ def run(
     loop: Loop = Loop.AUTO,
     interrupted: int = INTERRUPTED,
 ) -> NoReturn:
-    """Run *command* to its end and exit with the status it returns.
+    """Run *command* and exit with the status it returns.
 
-    SIGINT and SIGTERM cancel it; the status is *interrupted* then. An error that is
-    not a bug becomes one line on standard error, and the status 1. So does, without
-    a line, an output that nobody reads any more.
+    SIGINT and SIGTERM cancel it; then the status is *interrupted*. An expected error
+    is printed to standard error in one line; the status is 1. If the reader of the
+    output has gone, the status is 1 as well, but nothing is printed.
     """
     console.prepare()
     try:
@@ -55,10 +55,10 @@ def run(
 
 
 def loop_factory(choice: Loop) -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes the event loop; "auto" is uvloop where it is installed.
+    """Return the function that creates the loop; "auto" is uvloop if installed.
 
     Raises:
-        ValueError: If uvloop was asked for and is not installed.
+        ValueError: If uvloop was requested and isn't installed.
     """
     if choice is not Loop.ASYNCIO:
         try:

@@ -1,4 +1,4 @@
-"""``aioudp send``: send arguments or lines of standard input, and show the replies."""
+"""``aioudp send``: send arguments or lines of standard input, and print the replies."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .payloads import payloads
 from .running import Loop, run
 
 _REFUSAL_GRACE: Final = 0.05
-"""Seconds to stay after the last datagram when no reply is waited for: in most local
-networks enough for an ICMP "port unreachable" to come back. A guess."""
+"""Seconds to wait for an ICMP "port unreachable" after the last datagram, without
+``--wait``. A guess; enough on most local networks."""
 
 _Route: TypeAlias = tuple[aioudp.Endpoint, aioudp.Address | None]
-"""What to send through, and where to; ``None`` on a connected endpoint."""
+"""The endpoint and the destination; ``None`` on a connected endpoint."""
 
 
 def send(
@@ -32,8 +32,8 @@ def send(
         str,
         typer.Argument(
             metavar="ADDRESS",
-            help="Where to send: HOST:PORT, [IPV6]:PORT, [IPV6%ZONE]:PORT, unix:PATH, "
-            "or PORT on this machine (with --broadcast: 255.255.255.255).",
+            help="The destination: HOST:PORT, [IPV6]:PORT, [IPV6%ZONE]:PORT, "
+            "unix:PATH, or PORT on this machine (with --broadcast: 255.255.255.255).",
             show_default=False,
         ),
     ],
@@ -41,8 +41,8 @@ def send(
         list[str] | None,
         typer.Argument(
             metavar="TEXT",
-            help="Each is one datagram. Without any, each line of standard input is, "
-            "without its line end.",
+            help="Each TEXT is one datagram. Default: each line of standard input, "
+            "without its line ending.",
             show_default=False,
         ),
     ] = None,
@@ -53,7 +53,7 @@ def send(
             "-w",
             min=0,
             metavar="SECONDS",
-            help="Print replies, until so long after the last datagram.",
+            help="Print replies until this long after the last datagram.",
         ),
     ] = None,
     form: FormatOption = Format.TEXT,
@@ -66,16 +66,15 @@ def send(
     ] = False,
     local: Annotated[
         str | None,
-        typer.Option("--local", metavar="ADDRESS", help="Where to send from."),
+        typer.Option("--local", metavar="ADDRESS", help="Send from this address."),
     ] = None,
     ipv4: IPv4Option = False,
     ipv6: IPv6Option = False,
     loop: LoopOption = Loop.AUTO,
 ) -> None:
-    """Send datagrams: the arguments, or the lines of standard input.
+    """Send the arguments, or the lines of standard input, as datagrams.
 
-    Ends with status 1 when the peer refuses them. The statistics go to standard
-    error.
+    Exits with status 1 if the peer refuses them. Prints statistics to standard error.
     """
     command = _send(
         address,
@@ -105,7 +104,7 @@ async def _send(
         try:
             await _exchange(endpoint, peer, payloads, wait=wait, form=form)
         except ConnectionRefusedError as exc:
-            assert endpoint.remote_addr is not None  # only a connected one hears of it
+            assert endpoint.remote_addr is not None  # only connected ones get this
             refused = format_address(endpoint.remote_addr)
             reason = f"{refused}: connection refused, nobody listens there"
             raise ConnectionRefusedError(exc.errno, reason) from None
@@ -145,7 +144,7 @@ async def _exchange(
     wait: float | None,
     form: Format,
 ) -> None:
-    """Send all, while replies and refusals are looked out for."""
+    """Send all payloads while receiving replies and refusals."""
     try:
         async with asyncio.TaskGroup() as group:
             replies = group.create_task(
@@ -160,7 +159,7 @@ async def _exchange(
 
 
 async def _receive(endpoint: aioudp.Endpoint, form: Format | None) -> None:
-    """Print replies; with no *form*, only wait for the error that recv raises."""
+    """Print replies; without *form*, only wait for an error."""
     while True:
         datagram = await endpoint.recv()
         if form is not None:

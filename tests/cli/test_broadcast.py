@@ -99,7 +99,7 @@ def test_who_answers_is_shown(start: Start, loop: str, group: Any) -> None:
 
         status, lines, errors = asker.end()
 
-    assert (status, errors) == (0, ["1 answer"])
+    assert (status, errors) == (0, ["1 reply"])
     assert [line.partition(" ")[2] for line in lines] == [r"I\x1b"]
 
 
@@ -111,7 +111,7 @@ def test_json_tells_each_answer(start: Start, echo: int) -> None:
 
     status, (line,), errors = asker.end()
 
-    assert (status, errors) == (0, ["1 answer"])
+    assert (status, errors) == (0, ["1 reply"])
     entry = json.loads(line)
     assert (entry["hex"], entry["addr"]) == ("00ff", f"127.0.0.1:{echo}")
 
@@ -123,7 +123,7 @@ def test_nobody_answers(start: Start) -> None:
         port = str(mute.getsockname()[1])
         asker = start("discover", port, "who?", *LOCAL, "--timeout", "0.05")
 
-        assert asker.end() == (1, [], ["0 answers"])
+        assert asker.end() == (1, [], ["0 replies"])
 
 
 def test_nobody_could_be_asked(start: Start) -> None:

@@ -239,7 +239,7 @@ async def test_the_command_tells_a_dead_link(home: Home) -> None:
 
     assert output.decode().rstrip().endswith(f" {OTHER_DEVICE}")
     first, second = errors.decode().splitlines()
-    assert first.startswith(f"not asked: {DEVICE} ")
+    assert first.startswith(f"not sent: {DEVICE} ")
     assert "no carrier" in first
     assert second == "1 answer"
     assert process.returncode == 0

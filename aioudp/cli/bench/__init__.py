@@ -1,15 +1,15 @@
-"""``aioudp bench``: how many datagrams get from here to there, and how soon.
+"""``aioudp bench``: measure loss, latency and ordering on a path.
 
 ::
 
     command     the options, the progress display
-    server      counts what arrives, answers probes, tells the result
-    client      sends, probes, asks for the result
-    wire        what the two say to each other
+    server      counts datagrams, answers probes, reports the result
+    client      sends datagrams and probes, requests the result
+    wire        the protocol between client and server
     tracker     sequence numbers: lost, reordered, duplicated; jitter
     histogram   percentiles in bounded memory
     report      the result as a table and as JSON
 
-``wire``, ``tracker``, ``histogram`` and ``report`` have no socket, no event loop and no
-clock.
+``wire``, ``tracker``, ``histogram`` and ``report`` don't use sockets, event loops or
+clocks.
 """

@@ -1,7 +1,7 @@
-"""The client of ``aioudp bench``: sends, probes, and asks what became of it.
+"""The client of ``aioudp bench``: sends datagrams and probes, requests the result.
 
-Data goes out on an endpoint for each flow, requests and probes on one of their own.
-A request is repeated until it is answered or nobody can be expected to.
+Each flow has its own endpoint for data; requests and probes share another one. A
+request is repeated until it's answered, up to a limit.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from .report import Received, Report
 from .server import machine
 from .wire import Kind
 
-ANSWER_WITHIN: Final = 0.25  # seconds, until a request is repeated
+ANSWER_WITHIN: Final = 0.25  # seconds before a request is repeated
 ATTEMPTS: Final = 12
 PROBE_INTERVAL: Final = 0.01  # seconds
-BATCH: Final = 64  # datagrams between two turns of the event loop
+BATCH: Final = 64  # datagrams per iteration of the event loop
 _UNDER_WAY: Final = 0.2  # seconds that a datagram may take
 _TICK: Final = 0.002  # seconds between two batches at a given rate
-_TRAIN: Final = 65_000  # bytes of one send with a segment size, at most
+_TRAIN: Final = 65_000  # maximum bytes per send with a segment size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be sent."""
+    """The datagrams to send."""
 
     payload: int = 1200
-    """Bytes of each datagram."""
+    """Bytes per datagram."""
     seconds: float = 5.0
     rate: float | None = None
     """Datagrams per second over all flows; ``None``: as fast as possible."""
     flows: int = 1
     trains: bool = False
-    """Whether datagrams are sent many at a time, with a segment size."""
+    """Whether to send trains, with a segment size."""
 
 
 class Flow:
-    """Makes the numbered datagrams of one flow, and sends them."""
+    """Builds and sends the numbered datagrams of one flow."""
 
     def __init__(
         self, endpoint: aioudp.Endpoint, run: int, flow: int, plan: Plan
@@ -63,7 +63,7 @@ class Flow:
 
     @property
     def largest(self) -> int:
-        """How many datagrams one :meth:`send` takes at most."""
+        """The maximum number of datagrams per :meth:`send`."""
         return max(1, _TRAIN // self._payload) if self._trains else BATCH
 
     async def send(self, count: int) -> None:
@@ -76,7 +76,7 @@ class Flow:
             else:
                 await self._endpoint.send_many(self._singles(count))
         except (OSError, aioudp.SendManyError):
-            pass  # what was refused is in the statistics
+            pass  # counted in the statistics
         after = self._endpoint.stats()
         self.sent += after.sent - before.sent
         self.send_errors += after.send_errors - before.send_errors
@@ -91,7 +91,7 @@ class Flow:
         return buffer
 
     def _singles(self, count: int) -> Iterator[tuple[bytes, None]]:
-        rest = bytes(self._payload - wire.HEADER_SIZE)
+        padding = bytes(self._payload - wire.HEADER_SIZE)
         for number in range(self.number, self.number + count):
             header = wire.pack(
                 Kind.DATA,
@@ -100,11 +100,11 @@ class Flow:
                 number=number,
                 time=time.monotonic_ns(),
             )
-            yield header + rest, None
+            yield header + padding, None
 
 
 class Client:
-    """One run against one server. Open while it is entered."""
+    """One run against one server. Use it as a context manager."""
 
     def __init__(self, server: aioudp.Address, plan: Plan) -> None:
         self._server = server
@@ -142,10 +142,10 @@ class Client:
         return sum(flow.sent for flow in self._flows)
 
     async def start(self) -> None:
-        """Introduce the run to the server.
+        """Register the run with the server.
 
         Raises:
-            TimeoutError: If the server does not answer.
+            TimeoutError: If the server doesn't answer.
             ConnectionRefusedError: If nobody listens there.
         """
         hello = wire.pack(Kind.HELLO, self._run) + bytes(wire.TOKEN_SIZE)
@@ -155,7 +155,7 @@ class Client:
         await self._ask(header + self._token + machine(), Kind.STARTED)
 
     async def send(self) -> None:
-        """Send for as long as the plan says, and probe meanwhile."""
+        """Send for the duration of the plan, and send probes meanwhile."""
         probing = asyncio.create_task(self._probe())
         begin = time.monotonic()
         try:
@@ -168,18 +168,18 @@ class Client:
             probing.cancel()
 
     async def finish(self) -> None:
-        """Wait until what is under way should have arrived."""
+        """Wait until datagrams in flight should have arrived."""
         await asyncio.sleep(_UNDER_WAY)
 
     async def report(self) -> Report:
-        """Ask the server, and return the result; it may lack the server's part."""
+        """Request the server's counts, and return the result, with or without them."""
         received = None
         try:
             finish = wire.pack(Kind.FINISH, self._run) + self._token
             answer = await self._ask(finish, Kind.RESULT)
             received = Received.from_json(json.loads(answer[wire.HEADER_SIZE :]))
         except (OSError, ValueError):
-            pass  # it does not answer, or not sensibly
+            pass  # no answer, or an invalid one
         return Report(
             payload=self._plan.payload,
             flows=self._plan.flows,
@@ -200,23 +200,23 @@ class Client:
                     return
 
     async def _send_at(self, rate: float, begin: float) -> None:
-        """Send what is due every so often, one flow after the other."""
+        """Send the datagrams that are due, one flow after the other."""
         total = round(rate * self._plan.seconds)
-        done = turn = 0
+        done = sends = 0
         while done < total:
             due = min(total, int((time.monotonic() - begin) * rate) + 1)
             while done < due:
-                flow = self._flows[turn % len(self._flows)]
+                flow = self._flows[sends % len(self._flows)]
                 count = min(due - done, flow.largest)
                 await flow.send(count)
                 done += count
-                turn += 1
+                sends += 1
                 await asyncio.sleep(0)
             wait = begin + done / rate - time.monotonic()
             await asyncio.sleep(max(wait, _TICK) if done < total else 0)
 
     async def _ask(self, request: bytes, kind: Kind) -> bytes:
-        """Send a request until it is answered with *kind*; return the answer."""
+        """Send a request until an answer of *kind* comes; return the answer."""
         for _ in range(ATTEMPTS):
             try:
                 await self._control.send(request)
@@ -226,13 +226,13 @@ class Client:
                         if header.kind == kind:
                             return answer
             except TimeoutError:
-                # Before the server has shown itself, a refusal is to be believed.
+                # Trust a refusal only if the server has never answered.
                 if self._unanswered is not None and not self._token:
                     raise self._unanswered from None
         raise TimeoutError(f"{self._server[0]} does not answer")
 
     async def _hear(self) -> None:
-        """Sort what the server sends."""
+        """Receive probes and answers from the server."""
         while True:
             try:
                 data, _ = await self._control.recv()
@@ -251,7 +251,7 @@ class Client:
                 self._answers.put_nowait((header, data))
 
     async def _probe(self) -> None:
-        """Send a probe now and then; the server sends it back."""
+        """Send probes periodically; the server sends them back."""
         while True:
             probe = wire.pack(
                 Kind.PROBE,
@@ -263,5 +263,5 @@ class Client:
                 await self._control.send(probe)
                 self._probes += 1
             except OSError:
-                pass  # one probe less
+                pass  # skip this probe
             await asyncio.sleep(PROBE_INTERVAL)

@@ -25,64 +25,63 @@ from .client import Client, Plan
 from .report import Report
 from .server import MAX_FLOWS, Server
 
-_PATIENCE: Final = 15.0  # seconds, until the other process listens
-_REFRESH: Final = 0.1  # seconds, of the display
+_PATIENCE: Final = 15.0  # seconds to wait for the server process
+_REFRESH: Final = 0.1  # seconds between updates of the display
 
 
 def bench(
     server: Annotated[
-        bool, typer.Option("--server", help="Be the server, for clients elsewhere.")
+        bool, typer.Option("--server", help="Run the server for a remote client.")
     ] = False,
     client: Annotated[
         str | None,
-        typer.Option("--client", metavar="HOST", help="Measure the way to a server."),
+        typer.Option("--client", metavar="HOST", help="Measure the path to a server."),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Where the server listens; empty: on every address.")
+        str, typer.Option(help="The server's address; empty for all addresses.")
     ] = "",
     port: Annotated[
         int,
-        typer.Option(min=0, max=65535, help="The server's port; 0: any that is free."),
+        typer.Option(min=0, max=65535, help="The server's port; 0 for any free port."),
     ] = 0,
     rate: Annotated[
         float | None,
         typer.Option(
             min=1,
             metavar="DATAGRAMS",
-            help="Datagrams per second, over all flows. "
-            "Without it, as fast as possible.",
+            help="Datagrams per second, over all flows. Default: as fast as possible.",
         ),
     ] = None,
     payload: Annotated[
         int,
-        typer.Option(min=wire.HEADER_SIZE, max=65507, help="Bytes of each datagram."),
+        typer.Option(min=wire.HEADER_SIZE, max=65507, help="Bytes per datagram."),
     ] = 1200,
     segment_size: Annotated[
         int | None,
         typer.Option(
             min=wire.HEADER_SIZE,
             max=32500,
-            help="Send trains of datagrams of so many bytes; instead of --payload.",
+            help="Send trains of datagrams of this many bytes; replaces --payload.",
         ),
     ] = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", "-t", min=0.05, help="How long to send.")
+        float, typer.Option("--seconds", "-t", min=0.05, help="Duration of sending.")
     ] = 5.0,
     flows: Annotated[
-        int, typer.Option(min=1, max=MAX_FLOWS, help="Sockets to send from.")
+        int, typer.Option(min=1, max=MAX_FLOWS, help="Number of sending sockets.")
     ] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object.")
     ] = False,
     loop: LoopOption = Loop.AUTO,
 ) -> None:
-    """Measure how many datagrams arrive, how soon, and in what order.
+    """Measure loss, latency and ordering of datagrams.
 
     Without --server and --client, both ends run on this machine, in two processes.
-    Ctrl-C ends a measurement early, and shows what there is.
+    Ctrl-C stops sending early, and prints the results so far.
     """
     if server and client is not None:
-        raise typer.BadParameter("--server and --client exclude each other")
+        raise typer.BadParameter("--server and --client are mutually exclusive")
     if server:
         run(_serve(host, port), loop=loop, interrupted=0)
     if client is not None and not port:
@@ -122,7 +121,7 @@ async def _measure(host: str | None, port: int, plan: Plan, *, as_json: bool) ->
 
 
 async def measure(addr: aioudp.Address, plan: Plan) -> tuple[Report, int]:
-    """Measure; on Ctrl-C return what there is, and what the shell is to be told."""
+    """Return the report and the exit status; on Ctrl-C, the results so far."""
     status = 0
     async with Client(addr, plan) as client:
         try:
@@ -146,7 +145,7 @@ async def measure(addr: aioudp.Address, plan: Plan) -> tuple[Report, int]:
 
 @asynccontextmanager
 async def _display(client: Client, plan: Plan) -> AsyncIterator[None]:
-    """Show how far it is, on a terminal."""
+    """Show the progress, on a terminal."""
     progress = Progress(
         TextColumn("sending"),
         BarColumn(),
@@ -176,13 +175,13 @@ async def _display(client: Client, plan: Plan) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _server_process() -> AsyncIterator[aioudp.Address]:
-    """Run a server on loopback in a process of its own; give its address."""
+    """Run a server on loopback in a separate process; yield its address."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "aioudp", "bench", "--server", "--host", "127.0.0.1"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for this process
+        start_new_session=True,  # Ctrl-C must reach this process only
     )
     assert process.stderr is not None
     try:

@@ -1,7 +1,7 @@
 """Percentiles of durations, in bounded memory.
 
-Buckets grow with the value: each power of two is cut into 32, so a percentile is
-never more than 1/32 above the true one, from a nanosecond to hours, in a few hundred
+Buckets grow with the value: each power of two is divided into 32, so a percentile is
+never more than 1/32 above the true one, from a nanosecond to hours, with a few hundred
 integers.
 """
 
@@ -24,16 +24,13 @@ class Histogram:
         self.count: int = sum(self._counts.values())
 
     def add(self, nanoseconds: int, times: int = 1) -> None:
-        """Count a duration; one below 0 counts as 0."""
+        """Count a duration; a negative one counts as 0."""
         bucket = _bucket(max(0, nanoseconds))
         self._counts[bucket] = self._counts.get(bucket, 0) + times
         self.count += times
 
     def percentile(self, percent: float) -> float | None:
-        """Return in seconds what *percent* of the durations do not exceed.
-
-        ``None`` if there are none.
-        """
+        """Return the percentile in seconds; ``None`` if there are no durations."""
         if not self.count:
             return None
         wanted = max(1, math.ceil(self.count * percent / 100))
@@ -44,12 +41,12 @@ class Histogram:
         return _highest(bucket) / 1e9
 
     def buckets(self) -> list[tuple[int, int]]:
-        """Return what the constructor takes to make the same histogram."""
+        """Return the counts, from which the constructor makes the same histogram."""
         return sorted(self._counts.items())
 
 
 def _bucket(value: int) -> int:
-    """Return the number of the bucket: the power of two, then its 32nd part."""
+    """Return the number of a value's bucket: the power of two, then the 32nd of it."""
     excess = max(0, value.bit_length() - _BITS - 1)
     return (excess << _BITS) + (value >> excess)
 

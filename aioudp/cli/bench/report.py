@@ -1,4 +1,4 @@
-"""The result of a run: its numbers, as JSON and as a table."""
+"""The result of a run, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PERCENTILES: Final = (50, 90, 99, 99.9)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """What the server counted; it travels as JSON."""
+    """The server's counts; sent as JSON."""
 
     received: int = 0
     received_bytes: int = 0
@@ -23,21 +23,21 @@ class Received:
     reordered: int = 0
     late: int = 0
     kernel_drops: int = 0
-    """Datagrams that found the server's receive buffer full, of whatever sender. A
-    train counts as one."""
+    """Datagrams that found the server's receive buffer full, from any sender. A train
+    counts as one."""
     seconds: float = 0.0
     """Between the first and the last datagram."""
     jitter: float = 0.0
     """Seconds; the mean over the flows."""
     one_way: list[tuple[int, int]] | None = None
-    """Buckets of the one-way histogram; ``None``: the clocks are not one."""
+    """Buckets of the one-way histogram; ``None`` if the clocks differ."""
 
     @classmethod
     def from_json(cls, content: Any) -> Received:
-        """Read what a server sent.
+        """Parse the counts that a server sent.
 
         Raises:
-            ValueError: If it is not what a server sends.
+            ValueError: If *content* is invalid.
         """
         if not isinstance(content, Mapping):
             raise ValueError("not a JSON object")
@@ -55,7 +55,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A whole run, as the client knows it at the end."""
+    """The result of a whole run."""
 
     payload: int
     flows: int
@@ -65,7 +65,7 @@ class Report:
     probes: int
     round_trips: Histogram = field(default_factory=Histogram)
     received: Received | None = None
-    """``None``: the server did not tell."""
+    """``None`` if the server didn't report its counts."""
 
     @property
     def lost(self) -> int | None:
@@ -73,13 +73,13 @@ class Report:
         return None if self.received is None else self.sent - self.received.received
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for programs: seconds, bytes, datagrams."""
-        told: dict[str, Any] = {}
+        """Return the result for programs: seconds, bytes, datagrams."""
+        counts: dict[str, Any] = {}
         one_way = None
         if self.received is not None:
-            told = asdict(self.received)
-            del told["one_way"]
-            told["receiving_seconds"] = told.pop("seconds")
+            counts = asdict(self.received)
+            del counts["one_way"]
+            counts["receiving_seconds"] = counts.pop("seconds")
             one_way = self.received.one_way
         return {
             "payload": self.payload,
@@ -89,7 +89,7 @@ class Report:
             "sent_per_second": self.sent / self.seconds if self.seconds else 0.0,
             "send_errors": self.send_errors,
             "lost": self.lost,
-            **told,
+            **counts,
             "probes": self.probes,
             "probes_answered": self.round_trips.count,
             "round_trip_seconds": _percentiles(self.round_trips),
@@ -99,7 +99,7 @@ class Report:
         }
 
     def as_table(self) -> Table:
-        """Return it for people."""
+        """Return the result for people."""
         table = Table("", "", title="aioudp bench")
         table.columns[1].justify = "right"
         for name, value in self._lines():
@@ -114,31 +114,31 @@ class Report:
         ]
         if self.send_errors:
             lines.append(("refused by the system", f"{self.send_errors:,}"))
-        told = self.received
-        if told is None:
-            lines.append(("received", "the server did not tell"))
+        counts = self.received
+        if counts is None:
+            lines.append(("received", "unknown: the server sent no result"))
         else:
             share = (self.lost or 0) / max(1, self.sent)
-            each = told.received_bytes / max(1, told.received + told.duplicated)
-            rate = _rate(told.received, told.seconds, each)
+            size = counts.received_bytes / max(1, counts.received + counts.duplicated)
+            rate = _rate(counts.received, counts.seconds, size)
             lines += [
-                ("received", f"{told.received:,}"),
+                ("received", f"{counts.received:,}"),
                 ("received per second", rate),
                 ("lost", f"{self.lost:,} ({share:.2%})"),
-                ("... as the server's kernel tells", f"{told.kernel_drops:,}"),
-                ("reordered", f"{told.reordered:,}"),
-                ("duplicated", f"{told.duplicated:,}"),
+                ("... dropped by the server's kernel", f"{counts.kernel_drops:,}"),
+                ("reordered", f"{counts.reordered:,}"),
+                ("duplicated", f"{counts.duplicated:,}"),
             ]
-            if told.late:
-                lines.append(("too late to be told apart", f"{told.late:,}"))
-            lines.append(("jitter", _time(told.jitter)))
+            if counts.late:
+                lines.append(("too late to classify", f"{counts.late:,}"))
+            lines.append(("jitter", _time(counts.jitter)))
         lines += _latencies("round trip", self.round_trips)
         lines.append(("probes answered", f"{self.round_trips.count} of {self.probes}"))
-        if told is not None:
-            if told.one_way is None:
+        if counts is not None:
+            if counts.one_way is None:
                 lines.append(("one way", "unknown: two machines, two clocks"))
             else:
-                lines += _latencies("one way", Histogram(told.one_way))
+                lines += _latencies("one way", Histogram(counts.one_way))
         return lines
 
 

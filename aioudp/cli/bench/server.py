@@ -1,8 +1,8 @@
-"""The server of ``aioudp bench``: counts, answers, and remembers little.
+"""The server of ``aioudp bench``: counts datagrams and answers requests.
 
-A run is remembered from its START, whose token proves the client's address, until it
-has been silent for :data:`FORGET_AFTER` seconds; at most :data:`MAX_RUNS` at a time.
-Whatever is not understood is counted and ignored.
+A run is kept from its START, whose token proves the client's address, until it has
+been silent for :data:`FORGET_AFTER` seconds. There are at most :data:`MAX_RUNS` runs.
+Invalid datagrams are counted and ignored.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ MAX_FLOWS: Final = 1024  # of one run; each costs a window of 64 KiB
 
 
 def machine() -> bytes:
-    """Return a name of this machine since it was started; random where it has none.
+    """Return an identifier of this machine's boot; a random one if there's none.
 
-    Two ends with the same name read the same monotonic clock.
+    Two ends with the same identifier use the same monotonic clock.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
@@ -43,7 +43,7 @@ def machine() -> bytes:
 
 
 class Run:
-    """What one client has sent so far."""
+    """The datagrams received from one client so far."""
 
     def __init__(self, flows: int, *, same_clock: bool, kernel_drops: int) -> None:
         self.trackers: list[Tracker] = [Tracker() for _ in range(flows)]
@@ -90,7 +90,7 @@ class Server:
         self._machine = machine()
         self._runs: dict[int, Run] = {}
         self.ignored: int = 0
-        """Datagrams that were not understood, or of no run that is known."""
+        """Invalid datagrams, and those of unknown runs."""
 
     async def serve(self) -> NoReturn:
         """Serve until cancelled."""
@@ -98,7 +98,7 @@ class Server:
             try:
                 datagrams = await self._endpoint.recv_many()
             except OSError:
-                continue  # an earlier answer reached nobody
+                continue  # an earlier answer couldn't be delivered
             now_ns = time.monotonic_ns()
             for data, addr in datagrams:
                 if data.startswith(wire.DATA) and len(data) >= wire.HEADER_SIZE:
@@ -122,31 +122,32 @@ class Server:
             return
         try:
             await self._endpoint.send(answer, addr)
-        except (OSError, ValueError):  # who claims to be port 0 cannot be answered
+        except (OSError, ValueError):  # port 0, for example, can't be answered
             self.ignored += 1
 
     def answer_to(
         self, header: Header, data: bytes, addr: aioudp.Address
     ) -> bytes | None:
-        """Return the answer to a request; ``None`` for none.
+        """Return the answer to a request, or ``None``.
 
-        It is longer than the request only if that proves that *addr* can receive.
+        The answer is longer than the request only if the request proves that *addr*
+        can receive.
         """
         token = self._token(addr, header.run)
         if header.kind == Kind.HELLO and len(data) >= wire.HELLO_SIZE:
             return wire.pack(Kind.WELCOME, header.run) + token
         if header.kind == Kind.PROBE:
             return data
-        rest = data[wire.HEADER_SIZE :]
-        proof, rest = rest[: wire.TOKEN_SIZE], rest[wire.TOKEN_SIZE :]
+        body = data[wire.HEADER_SIZE :]
+        proof, name = body[: wire.TOKEN_SIZE], body[wire.TOKEN_SIZE :]
         if not hmac.compare_digest(proof, token):
             return None
         if header.kind == Kind.START:
-            return self._start(header, same_clock=rest == self._machine)
+            return self._start(header, same_clock=name == self._machine)
         if header.kind == Kind.FINISH and header.run in self._runs:
             result = self._runs[header.run].result(self._kernel_drops())
-            told = json.dumps(asdict(result), separators=(",", ":")).encode()
-            return wire.pack(Kind.RESULT, header.run) + told
+            body = json.dumps(asdict(result), separators=(",", ":")).encode()
+            return wire.pack(Kind.RESULT, header.run) + body
         return None
 
     def _start(self, header: Header, *, same_clock: bool) -> bytes | None:
@@ -159,7 +160,7 @@ class Server:
         return wire.pack(Kind.STARTED, header.run)
 
     def _make_room(self) -> bool:
-        """Forget who has been silent for long; return whether there is room for one."""
+        """Delete silent runs; return whether there's room for another one."""
         limit = time.monotonic_ns() - FORGET_AFTER * 1e9
         silent = [number for number, run in self._runs.items() if run.heard_ns < limit]
         for number in silent:

@@ -1,8 +1,8 @@
-"""What became of a flow of numbered datagrams.
+"""Loss, reordering, duplication and jitter of a flow of numbered datagrams.
 
-A window of the last :data:`WINDOW` numbers tells exactly which were seen. A datagram
-that comes later than that can no longer be told from a duplicate: it is counted as
-``late`` and nothing else, so that it stays among the lost.
+A window records exactly which of the last :data:`WINDOW` numbers were received. An
+older datagram can't be distinguished from a duplicate: it only counts as ``late``, and
+therefore as lost.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Final
 
 WINDOW: Final = 1 << 16
-"""Numbers that are remembered, in datagrams; a byte each."""
+"""The size of the window in datagrams; each takes a byte."""
 
 MAX_NUMBER: Final = 1 << 48
-"""A number this high is no number of ours."""
+"""Numbers from here on are invalid."""
 
 
 class Tracker:
@@ -35,18 +35,18 @@ class Tracker:
         self._next = 0  # one more than the highest number so far
         self._transit: int | None = None
         self.received: int = 0
-        """Different datagrams."""
+        """Distinct datagrams."""
         self.duplicated: int = 0
         """Datagrams that had been received before."""
         self.reordered: int = 0
-        """Of those received: how many came after one with a higher number."""
+        """Received datagrams that came after one with a higher number."""
         self.late: int = 0
-        """Datagrams that were too far behind to be told from duplicates."""
+        """Datagrams that were too old to be distinguished from duplicates."""
         self.jitter: float = 0.0
         """Seconds: the interarrival jitter of RFC 3550, section 6.4.1."""
 
     def add(self, number: int, sent_ns: int, received_ns: int) -> None:
-        """Count a datagram. The two times may be of different clocks."""
+        """Count a datagram. The two times may come from different clocks."""
         behind = self._next - number
         if behind == 0:  # as nearly always
             self._next += 1
@@ -64,13 +64,13 @@ class Tracker:
         self.received += 1
         transit = received_ns - sent_ns
         if self._transit is not None:
-            # D(i-1, i) of RFC 3550, A.8: what the time on the way has changed by.
+            # D(i-1, i) of RFC 3550, A.8: the change in transit time.
             change = abs(transit - self._transit)
             self.jitter += (change / 1e9 - self.jitter) / 16
         self._transit = transit
 
     def _make_room(self, number: int) -> None:
-        """Forget what falls out of the window when *number* is the highest."""
+        """Move the window so that *number* is the highest in it."""
         if number - self._next >= WINDOW:
             self._seen = bytearray(WINDOW)
         else:

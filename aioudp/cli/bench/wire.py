@@ -1,6 +1,6 @@
-"""What the two ends of ``aioudp bench`` say to each other.
+"""The protocol between the two ends of ``aioudp bench``.
 
-Every datagram begins with the same header, in network byte order::
+Every datagram starts with the same header, in network byte order::
 
     magic and version   4 bytes
     kind                1 byte
@@ -14,16 +14,16 @@ kind       from the client             from the server
 =========  ==========================  ============================================
 HELLO      padded to the size of the   WELCOME with a token: a MAC of the client's
            answer                      address and the run
-START      with the token              STARTED: the run is counted from now on
+START      with the token              STARTED: counting starts now
 DATA       payload of a flow           nothing
-PROBE      anything                    the same, back
+PROBE      anything                    the same datagram
 FINISH     with the token              RESULT with JSON
 =========  ==========================  ============================================
 
-Whoever echoes the token can receive at the address it claims, and only then does the
-server send more than it got. Before that, an answer is never longer than the question.
-The idea is that of RFC 9000, section 8.1. Requests may get lost and may be repeated:
-the answers are the same.
+A client that returns the token can receive at its claimed address. Only then does the
+server send more than it received; until then, an answer is never longer than the
+request, as in RFC 9000, section 8.1. Requests may get lost and may be repeated: the
+answers are the same.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from typing import Final, NamedTuple
 
 MAGIC: Final = b"aUB\x01"
 TOKEN_SIZE: Final = 16  # bytes
-MACHINE_SIZE: Final = 16  # bytes that name the machine's clock, after the token
+MACHINE_SIZE: Final = 16  # bytes that identify the machine's clock, after the token
 
 _HEADER: Final = struct.Struct("!4sBHQQQ")
 _AFTER_KIND: Final = struct.Struct("!HQQQ")
@@ -43,7 +43,7 @@ HELLO_SIZE: Final = HEADER_SIZE + TOKEN_SIZE
 
 
 class Kind(IntEnum):
-    """What a datagram is."""
+    """The kind of a datagram."""
 
     HELLO = 1
     WELCOME = 2
@@ -80,21 +80,21 @@ def pack_into(
 
 
 DATA: Final = MAGIC + bytes([Kind.DATA])
-"""What a DATA datagram begins with."""
+"""The first bytes of a DATA datagram."""
 
 
 def unpack_data(datagram: bytes) -> tuple[int, int, int, int]:
-    """Return flow, run, number and time of what begins with :data:`DATA`.
+    """Return flow, run, number and time of a datagram that starts with :data:`DATA`.
 
     Raises:
-        struct.error: If it is shorter than a header.
+        struct.error: If the datagram is shorter than a header.
     """
     flow, run, number, sent_ns = _AFTER_KIND.unpack_from(datagram, len(DATA))
     return flow, run, number, sent_ns
 
 
 def parse(datagram: bytes) -> Header | None:
-    """Return the header of a datagram; ``None`` if it is not one of ours."""
+    """Return the header of a datagram, or ``None`` if it's invalid."""
     if len(datagram) < HEADER_SIZE:
         return None
     magic, kind, flow, run, number, time = _HEADER.unpack_from(datagram)
