@@ -1,8 +1,8 @@
-"""Broadcast: an endpoint that hears everybody, and is heard on every interface.
+"""Broadcast: an endpoint that sends and receives broadcasts on every interface.
 
-One socket, bound to every address, since on most systems one that is bound to a
-single address hears no broadcast. It is never connected: answers come from addresses
-that nobody has named. Which interfaces there are is looked at for each send.
+It has one socket, bound to every address, because on most systems a socket bound to a
+single address doesn't receive broadcasts. The socket is never connected, because
+replies come from unknown addresses. Each send looks up the current interfaces.
 """
 
 from __future__ import annotations
@@ -34,29 +34,28 @@ def open_broadcast(
     receive_own: bool = True,
     **options: Unpack[Options],
 ) -> Opening[BroadcastEndpoint]:
-    """Open an endpoint that sends to everybody on the local networks, and hears them.
+    """Open an endpoint that sends broadcasts to the local networks and receives them.
 
     The port is shared: any number of endpoints and other programs on this machine
-    get each datagram that is broadcast to it. What is sent to one address of this
-    machine and to that port goes to only one of them. There is broadcast over IPv4
-    only.
+    get each datagram that is broadcast to it. A datagram sent to one of the machine's
+    own addresses on that port reaches only one of them. Only IPv4 has broadcast.
 
     Args:
-        port: The port to hear, and to send to; 0 lets the system choose.
-        interfaces: Where to send out of: names, indexes or local addresses. Default:
-            every interface that is up, knows broadcast and has an IPv4 address; the
-            loopback interface if there is none. What is heard does not depend on it.
-        receive_own: Whether to hear what is sent from this port of this machine,
-            which is what this endpoint sends, and other programs that share the port.
+        port: The port to receive on, and to send to; 0 lets the system choose.
+        interfaces: The interfaces to send on: names, indexes or local addresses.
+            Default: every interface that is up, supports broadcast and has an IPv4
+            address; the loopback interface if there is none. Doesn't affect receiving.
+        receive_own: Whether to receive datagrams sent from this port on this machine,
+            that is, by this endpoint and by other programs that share the port.
         options: See :class:`aioudp.Options`. ``broadcast`` is always on.
 
     Raises:
-        OSError: If the system refuses; the message says why. ENODEV: an interface is
-            not there.
-        TypeError: If an argument is of a wrong type, or an option is unknown.
-        ValueError: If a number is out of range, or an option asks for what is not
-            broadcast; with ``receive_own=False``, if this system does not tell the
-            addresses of its interfaces.
+        OSError: If the system refuses; the message gives the reason. ENODEV: an
+            interface doesn't exist.
+        TypeError: If an argument has the wrong type, or an option is unknown.
+        ValueError: If a number is out of range, or an option contradicts broadcast;
+            with ``receive_own=False``, if the addresses of the interfaces are unknown
+            on this system.
     """
     check_number("port", port, 0, 0xFFFF)
     wanted = check_interfaces(interfaces)
@@ -64,9 +63,9 @@ def open_broadcast(
         raise TypeError(f"receive_own must be a bool, got {receive_own!r}")
     settings = check(options)
     if settings.family not in (0, socket.AF_INET):
-        raise ValueError("family mismatch: there is broadcast over IPv4 only")
+        raise ValueError("family mismatch: only IPv4 has broadcast")
     if not options.get("broadcast", True):
-        raise ValueError("broadcast=False: a broadcast endpoint has it on")
+        raise ValueError("broadcast endpoints don't support broadcast=False")
     rest = {key: options[key] for key in options if key not in _DECIDED}  # type: ignore[literal-required]
 
     async def open_() -> BroadcastEndpoint:
@@ -91,10 +90,10 @@ _DECIDED = ("broadcast", "family", "reuse_port")  # by the socket, once it is th
 
 
 def check_interfaces(interfaces: Interfaces) -> Interfaces:
-    """Return a copy of what may be given as *interfaces*.
+    """Return a copy of the argument *interfaces*.
 
     Raises:
-        TypeError: If it is one interface, and no sequence of them.
+        TypeError: If it's a single interface instead of a sequence.
     """
     if isinstance(interfaces, (str, int)):
         raise TypeError(f"interfaces must be a sequence, got {interfaces!r}")
@@ -102,11 +101,11 @@ def check_interfaces(interfaces: Interfaces) -> Interfaces:
 
 
 class BroadcastEndpoint(FanoutEndpoint):
-    """An endpoint that broadcasts. Made by :func:`aioudp.open_broadcast`.
+    """An endpoint for broadcast, created by :func:`aioudp.open_broadcast`.
 
-    It receives what is broadcast to its port, and what is sent to its own address and
-    port, such as answers. Receiving, closing and looking are those of an
-    :class:`~aioudp.Endpoint`.
+    It receives broadcasts to its port, and datagrams sent to its own address and port,
+    such as replies. Methods that receive, close or return information behave like those
+    of :class:`~aioudp.Endpoint`.
     """
 
     __slots__ = ("_interfaces", "_own", "_port", "_receive_own", "_served")
@@ -118,7 +117,7 @@ class BroadcastEndpoint(FanoutEndpoint):
         self._interfaces = interfaces
         self._port = int(endpoint.local_addr[1])
         self._receive_own = receive_own
-        self._served: set[int] = set()  # by index, of those that nobody named
+        self._served: set[int] = set()  # indexes of interfaces used by default
         self._own: frozenset[Address] = frozenset()
         if receive_own:
             return
@@ -129,26 +128,26 @@ class BroadcastEndpoint(FanoutEndpoint):
     # -- sending
 
     async def send(self, data: Payload, port: int | None = None) -> list[SendOutcome]:
-        """Send one datagram to everybody, out of each interface.
+        """Broadcast one datagram on every interface.
 
-        It goes to the directed broadcast address of each network that an interface is
-        on, and to 255.255.255.255 where there is none. The interfaces are those that
-        the endpoint was opened with, as they are now. Waiting and cancelling are as in
+        Sends to the directed broadcast address of each of an interface's networks, or
+        to 255.255.255.255 if it has none. Uses the interfaces that the endpoint was
+        opened with, in their current state. Waits and can be cancelled like
         :meth:`Endpoint.send`, for each address.
 
         Args:
             data: The payload.
-            port: Default: the endpoint's own port.
+            port: The destination port. Default: the endpoint's own port.
 
         Returns:
-            One outcome for each address, in the order of the indexes of the interfaces
-            or of *interfaces*. An interface that is down or gone is among them, with
-            its error, and the others have been served.
+            One outcome per address, in the order of the interfaces' indexes or of
+            *interfaces*. If an interface is down or gone, its outcome contains the
+            error; the datagram is still sent on the others.
 
         Raises:
             EndpointClosedError: If the endpoint is closed, before or during the call.
-            TypeError: If *data* is not bytes-like, or *port* not an int.
-            ValueError: If *port* is not from 1 to 65535.
+            TypeError: If *data* isn't bytes-like, or *port* isn't an int.
+            ValueError: If *port* isn't from 1 to 65535.
         """
         port = self._port if port is None else port
         check_number("port", port, 1, 0xFFFF)
@@ -179,9 +178,9 @@ class BroadcastEndpoint(FanoutEndpoint):
         return send
 
     def _destinations(self) -> list[tuple[str, Interface | OSError]]:
-        """Return where to send to now, each interface once.
+        """Return the interfaces to send on, each once, by name.
 
-        One that cannot be used is there with its error.
+        An unusable interface is replaced by its error.
         """
         present = system_interfaces.interfaces()
         if not self._receive_own:
@@ -192,7 +191,7 @@ class BroadcastEndpoint(FanoutEndpoint):
 
     def _suitable(self, present: list[Interface]) -> list[Interface]:
         serving = {link.index for link in present if broadcasts.serves(link)}
-        # What was served before and is down now is told, not forgotten.
+        # Keep interfaces that went down, so that their outcome contains the error.
         self._served = serving | self._served & {link.index for link in present}
         return (
             [link for link in present if link.index in self._served]
@@ -203,14 +202,14 @@ class BroadcastEndpoint(FanoutEndpoint):
     # -- receiving
 
     async def recv(self) -> Datagram:
-        """Wait for the next datagram, as :meth:`Endpoint.recv` does."""
+        """Wait for the next datagram, like :meth:`Endpoint.recv`."""
         while self._is_own(datagram := await self._endpoint.recv()):
             pass
         return datagram
 
     async def recv_many(self, max_datagrams: int | None = None) -> list[Datagram]:
-        """Wait for one datagram and return all that are there, as
-        :meth:`Endpoint.recv_many` does.
+        """Wait for one datagram and return all available ones, like
+        :meth:`Endpoint.recv_many`.
         """
         while True:
             datagrams = await self._endpoint.recv_many(max_datagrams)
@@ -218,25 +217,25 @@ class BroadcastEndpoint(FanoutEndpoint):
                 return heard
 
     def recv_nowait(self) -> Datagram:
-        """Return the next datagram without waiting, as :meth:`Endpoint.recv_nowait`
-        does.
+        """Return the next datagram without waiting, like
+        :meth:`Endpoint.recv_nowait`.
         """
         while self._is_own(datagram := self._endpoint.recv_nowait()):
             pass
         return datagram
 
     async def recv_message(self) -> Message:
-        """Wait for the next datagram, as :meth:`Endpoint.recv_message` does.
+        """Wait for the next message, like :meth:`Endpoint.recv_message`.
 
-        Among what the kernel tells is the interface that it came by.
+        It includes the interface on which the datagram arrived.
         """
         while self._is_own(message := await self._endpoint.recv_message()):
             pass
         return message
 
     async def recv_messages(self, max_messages: int | None = None) -> list[Message]:
-        """Wait for one datagram and return all that are there, as
-        :meth:`Endpoint.recv_messages` does.
+        """Wait for one message and return all available ones, like
+        :meth:`Endpoint.recv_messages`.
         """
         while True:
             messages = await self._endpoint.recv_messages(max_messages)
@@ -252,7 +251,7 @@ class BroadcastEndpoint(FanoutEndpoint):
         return not self._receive_own and datagram.addr in self._own
 
     def _note_own(self, present: list[Interface]) -> None:
-        """Keep the addresses that this machine sends from, as they are now."""
+        """Store this machine's current addresses."""
         self._own = frozenset(
             (host, self._port) for link in present for host in link.addresses
         )

@@ -1,10 +1,11 @@
-"""Discovery: ask everybody on the local networks, and collect who answers.
+"""Discovery: send a request on the local networks, and collect the replies.
 
-The one who asks has a port alone: of programs that share one, only one would get the
-answer. So this opens an ordinary endpoint, and lends it to what knows how to send out
-of every interface. To ask a group one need not be in it.
+A search uses its own port, because only one of several programs that share a port gets
+a reply. So this module opens an ordinary endpoint, and wraps it in a broadcast or
+multicast endpoint to send on every interface. Sending to a group doesn't require
+joining it.
 
-There is no task in the background. Asking again and waiting for answers both happen
+There is no background task. Repeating the request and waiting for replies both happen
 while the caller waits for the next reply, so nothing is left behind when it stops.
 """
 
@@ -36,10 +37,10 @@ _Send: TypeAlias = Callable[[bytes], Coroutine[Any, Any, list[SendOutcome]]]
 _Opened: TypeAlias = tuple[FanoutEndpoint, _Send]
 
 _MAX_KNOWN: Final = 65_536
-"""Replies to remember, so that a forger of senders cannot fill the memory. A guess."""
+"""Replies to remember, so that forged senders can't fill the memory. A guess."""
 
-_MAX_REST: Final = 1024
-"""Replies to take at the deadline: as many as the queue of an endpoint holds."""
+_MAX_LATE: Final = 1024
+"""Replies to take at the deadline: as many as an endpoint's queue holds."""
 
 
 def discover(
@@ -52,35 +53,37 @@ def discover(
     group: GroupAddress | None = None,
     key: Callable[[Datagram], Hashable] | None = None,
 ) -> Discovery:
-    """Ask on every interface, and iterate over the distinct replies.
+    """Send a request on every interface, and iterate over the distinct replies.
 
     ::
 
         async for data, addr in aioudp.discover(b"who is there?", 9999, timeout=2):
             ...
 
-    Nothing happens until the iteration begins. What comes back is whatever anybody
-    sends to the port that the question left from: check that it is an answer.
+    Nothing happens until the iteration starts. Anybody can send datagrams to the port
+    that the request was sent from: check that each one is a reply.
 
     Args:
-        data: The question.
-        port: Where those who are to answer listen.
-        timeout: Seconds from the first question to the end.
-        repeat: How often to ask, because datagrams get lost. The questions are spread
-            evenly: the first at once, the last while there is time to answer it.
-        interfaces: Where to ask: names, indexes or local addresses. Default: as for
-            :func:`aioudp.open_broadcast`, or with *group* for
+        data: The payload of the request.
+        port: The port responders listen on.
+        timeout: Seconds from the first request to the end of the search.
+        repeat: How many times to send the request, because datagrams get lost. The
+            requests are spread evenly: the first is sent at once, the last one early
+            enough to be answered.
+        interfaces: The interfaces to send on: names, indexes or local addresses.
+            Default: as in :func:`aioudp.open_broadcast` or, with *group*,
             :func:`aioudp.open_multicast`.
-        group: Ask this multicast group, within one link. Default: broadcast.
-        key: What makes a reply distinct; default: its sender's address. Called with
-            each reply. Of replies with equal keys, the first is handed over.
+        group: Send to this multicast group, within one link. Default: broadcast.
+        key: A function that returns what makes a reply distinct; default: its sender's
+            address. Called with each reply. Of replies with equal keys, only the first
+            is returned.
 
     Raises:
-        TypeError: If an argument is of a wrong type.
-        ValueError: If a number is out of range, *interfaces* is empty, or *group* is
-            no multicast address.
+        TypeError: If an argument has the wrong type.
+        ValueError: If a number is out of range, *interfaces* is empty, or *group*
+            isn't a multicast address.
     """
-    question = bytes(memoryview(data))
+    request = bytes(memoryview(data))
     check_number("port", port, 1, 0xFFFF)
     if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
         raise TypeError(f"timeout must be a number of seconds, got {timeout!r}")
@@ -91,25 +94,25 @@ def discover(
         raise TypeError(f"key must be callable, got {key!r}")
     wanted = check_interfaces(interfaces)
     if wanted is not None and not wanted:
-        raise ValueError("interfaces is empty: there is nowhere to ask")
+        raise ValueError("interfaces must not be empty")
     if group is None:
         open_ = partial(_open_broadcast, port, wanted)
     else:
         open_ = partial(_open_group, port, parse_group(group, wanted, None))
-    return Discovery(open_, question, timeout=timeout, repeat=repeat, key=key)
+    return Discovery(open_, request, timeout=timeout, repeat=repeat, key=key)
 
 
 class Discovery(ClosedAtTheEnd):
-    """A search, and an asynchronous iterator. Made by :func:`aioudp.discover`.
+    """A search: an asynchronous iterator created by :func:`aioudp.discover`.
 
-    For one task. It ends at the deadline, also while nobody waits: then what has
-    arrived by the next call is still handed over. While the body of the loop is busy,
-    nothing is asked again.
+    Only one task may use it. The search ends at the deadline, even while no call
+    waits; replies that have arrived by the next call are still returned. While the
+    body of the loop runs, the request isn't repeated.
 
-    Leaving the loop, by ``break`` or by an exception, closes the socket; so does
-    cancelling a call, which ends the search. To be sure of it wherever objects are
-    not freed at once (PyPy, or when something else still refers to this one), use
-    ``async with`` or :meth:`aclose`.
+    Leaving the loop, with ``break`` or an exception, closes the socket; so does
+    cancelling a call, which ends the search. Where objects aren't freed at once (on
+    PyPy, or if something else still refers to this one), use ``async with`` or
+    :meth:`aclose` to be sure.
     """
 
     __slots__ = (
@@ -118,10 +121,10 @@ class Discovery(ClosedAtTheEnd):
         "_interval",
         "_key",
         "_known",
+        "_late",
         "_open",
-        "_question",
         "_repeat",
-        "_rest",
+        "_request",
         "_send",
         "_started",
         "_timeout",
@@ -132,14 +135,14 @@ class Discovery(ClosedAtTheEnd):
     def __init__(
         self,
         open_: Callable[[], Coroutine[Any, Any, _Opened]],
-        question: bytes,
+        request: bytes,
         *,
         timeout: float,
         repeat: int,
         key: Callable[[Datagram], Hashable] | None,
     ) -> None:
         self._open = open_
-        self._question = question
+        self._request = request
         self._timeout = timeout
         self._repeat = repeat
         self._key = key
@@ -148,22 +151,22 @@ class Discovery(ClosedAtTheEnd):
         self._send: _Send | None = None
         self._deadline = 0.0
         self._interval = timeout / repeat
-        self._times = 0  # how many questions have been due
+        self._times = 0  # number of requests that were due so far
         self._known: dict[Hashable, None] = {}
-        self._rest: deque[Datagram] = deque()
+        self._late: deque[Datagram] = deque()  # taken at the deadline
         self.outcomes: list[SendOutcome] = []
-        """What became of the last question at each interface."""
+        """The outcome of the last request on each interface."""
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Datagram:
-        """Wait for the next reply that is not known yet.
+        """Wait for the next distinct reply.
 
         Raises:
             OSError: If the system refuses to open the socket, or, at the deadline, if
-                no question left by any interface: the error of the first of them.
-                ENODEV: an interface is not there.
+                no request could be sent on any interface: the error of the first one.
+                ENODEV: an interface doesn't exist.
             StopAsyncIteration: At the deadline, or after :meth:`aclose`.
         """
         try:
@@ -185,52 +188,52 @@ class Discovery(ClosedAtTheEnd):
             if now >= self._deadline:
                 self._finish(endpoint)
                 break
-            if now >= self._next_question():
-                await self._ask(now)
+            if now >= self._next_request():
+                await self._send_request(now)
                 continue
             try:
-                until = min(self._next_question(), self._deadline)
+                until = min(self._next_request(), self._deadline)
                 async with asyncio.timeout_at(until):
                     return await endpoint.recv()
             except EndpointClosedError:
                 break
             except OSError:
-                # Not only the TimeoutError: what the network says of one question
-                # must not end the search.
+                # A TimeoutError, or an error that the network reports about one
+                # request, which must not end the search.
                 continue
-        return self._rest.popleft() if self._rest else None
+        return self._late.popleft() if self._late else None
 
     async def _start(self) -> None:
         self._started = True
         self._deadline = asyncio.get_running_loop().time() + self._timeout
         self._endpoint, self._send = await self._open()
 
-    def _next_question(self) -> float:
-        """Return when the next question is due; never after the last one."""
+    def _next_request(self) -> float:
+        """Return when the next request is due; infinity after the last one."""
         if self._times == self._repeat:
             return math.inf
         start = self._deadline - self._timeout
         return start + self._times * self._interval
 
-    async def _ask(self, now: float) -> None:
-        assert self._send is not None  # it came with the endpoint
-        while self._next_question() <= now:  # those that were missed are one
+    async def _send_request(self, now: float) -> None:
+        assert self._send is not None  # set with the endpoint
+        while self._next_request() <= now:  # send one for all that were missed
             self._times += 1
         try:
             async with asyncio.timeout_at(self._deadline):
-                self.outcomes = await self._send(self._question)
+                self.outcomes = await self._send(self._request)
         except (TimeoutError, EndpointClosedError):
             pass
 
     def _finish(self, endpoint: FanoutEndpoint) -> None:
-        """Take what has arrived, and end the search.
+        """Take the replies that have arrived, and end the search.
 
         Raises:
-            OSError: If nobody was asked.
+            OSError: If no request was sent.
         """
-        for _ in range(_MAX_REST):
+        for _ in range(_MAX_LATE):
             try:
-                self._rest.append(endpoint.recv_nowait())
+                self._late.append(endpoint.recv_nowait())
             except BlockingIOError:
                 break
             except OSError:
@@ -242,10 +245,10 @@ class Discovery(ClosedAtTheEnd):
     def _failure(self) -> OSError:
         for outcome in self.outcomes:
             if outcome.error is not None:
-                doing = f"asking {outcome.addr!r} by interface {outcome.interface}"
+                doing = f"sending to {outcome.addr!r} on interface {outcome.interface}"
                 return with_context(outcome.error, doing)
         reason = os.strerror(errno.ENETUNREACH)
-        return OSError(errno.ENETUNREACH, f"{reason} (no interface took the question)")
+        return OSError(errno.ENETUNREACH, f"{reason} (no interface sent the request)")
 
     def _is_new(self, datagram: Datagram) -> bool:
         key = datagram.addr if self._key is None else self._key(datagram)
@@ -268,7 +271,7 @@ class Discovery(ClosedAtTheEnd):
         """End the search, and close the socket. Idempotent."""
         endpoint = self._endpoint
         self._close()
-        self._rest.clear()
+        self._late.clear()
         if endpoint is not None:
             await endpoint.aclose()
 
@@ -279,14 +282,14 @@ class Discovery(ClosedAtTheEnd):
             return
 
     def __repr__(self) -> str:
-        state = "not begun"
+        state = "not started"
         if self._started:
-            state = "ended" if self._endpoint is None else "under way"
+            state = "ended" if self._endpoint is None else "running"
         return f"<Discovery {state}>"
 
 
-class _GroupAsker(MulticastEndpoint):
-    """Sends to a group that it is not in, and to the port of those who are."""
+class _GroupSender(MulticastEndpoint):
+    """Sends to a group without joining it, and to another port than its own."""
 
     __slots__ = ()
 
@@ -300,11 +303,11 @@ async def _open_broadcast(port: int, interfaces: Interfaces) -> _Opened:
         choose(interfaces)
     endpoint = await bind(("0.0.0.0", 0), broadcast=True)
     try:
-        asker = BroadcastEndpoint(endpoint, interfaces)
+        sender = BroadcastEndpoint(endpoint, interfaces)
     except BaseException:
         endpoint.close()
         raise
-    return asker, lambda data: asker.send(data, port)
+    return sender, lambda data: sender.send(data, port)
 
 
 async def _open_group(port: int, target: Target) -> _Opened:
@@ -313,8 +316,8 @@ async def _open_group(port: int, target: Target) -> _Opened:
     endpoint = await bind(("", 0), family=target.family)
     try:
         groups.set_up(endpoint.get_extra_info("socket"), ttl=1, loop=True)
-        asker = _GroupAsker(endpoint, target, port)
+        sender = _GroupSender(endpoint, target, port)
     except BaseException:
         endpoint.close()
         raise
-    return asker, asker.send
+    return sender, sender.send

@@ -1,12 +1,12 @@
-"""Multicast: an endpoint that is in groups, and sends to them out of each interface.
+"""Multicast: an endpoint that joins groups, and sends to them on every interface.
 
-One socket, bound to every address and not to the group: a socket that is bound to a
-group is in no second one, and never hears the answers to what it asked, which come to
-its own address. It hears only the groups that it has joined itself, because
-``groups`` switches off what lets a Linux socket hear those of others.
+It has one socket, bound to every address rather than to the group: a socket bound to a
+group can't receive a second one, and never gets replies, which go to its own address.
+It receives only the groups that it has joined itself, because ``groups`` clears the
+option that lets a Linux socket receive other sockets' groups.
 
-A group is joined on interfaces, not on the machine, and those come and go. So each
-membership keeps what the caller asked for, and every send looks at what there is now.
+A group is joined on interfaces, which come and go. So each membership stores the
+interfaces that the caller requested, and every send looks up the current ones.
 """
 
 from __future__ import annotations
@@ -48,31 +48,33 @@ def open_multicast(
     loop: bool = True,
     **options: Unpack[Options],
 ) -> Opening[MulticastEndpoint]:
-    """Open an endpoint that is in a group, and sends to it.
+    """Open an endpoint that joins a multicast group and can send to it.
 
     The port is shared: any number of endpoints and other programs on this machine
-    get each datagram that is sent to the group. What is sent to one address of this
-    machine and to that port goes to only one of them.
+    get each datagram that is sent to the group. A datagram sent to one of the machine's
+    own addresses on that port reaches only one of them.
 
     Args:
-        group: A multicast address. An IPv6 one may name its interface, as in
+        group: A multicast address. An IPv6 one may include its interface, as in
             ``"ff02::1234%eth0"``.
-        port: The port of the group; 0 lets the system choose.
-        interfaces: Where to join, and to send out of: names, indexes or local
-            addresses. Default: every interface that is up, can multicast and has an
-            address of the group's family; the loopback interface if there is none.
-        source: Hear only what this address sends (source-specific, RFC 4607).
-        ttl: How many links a datagram may cross, 0 to 255; 1 is this network only.
-        loop: Whether sockets on this machine, this one included, get what this
-            endpoint sends. On Windows: whether this one gets what others here send.
+        port: The group's port; 0 lets the system choose.
+        interfaces: The interfaces to join and send on: names, indexes or local
+            addresses. Default: every interface that is up, supports multicast and has
+            an address of the group's family; the loopback interface if there is none.
+        source: Receive only datagrams from this address (source-specific, RFC 4607).
+        ttl: The number of links a datagram may cross, 0 to 255; 1 is the local
+            network.
+        loop: Whether sockets on this machine, including this one, receive this
+            endpoint's datagrams. On Windows: whether this endpoint receives datagrams
+            from this machine.
         options: See :class:`aioudp.Options`. ``family`` is the group's.
 
     Raises:
-        OSError: If the system refuses; the message says what to do. ENODEV: an
-            interface is not there.
-        TypeError: If an argument is of a wrong type, or an option is unknown.
-        ValueError: If *group* is no multicast address, *source* none of the same
-            family, or a number is out of range.
+        OSError: If the system refuses; the message explains what to do. ENODEV: an
+            interface doesn't exist.
+        TypeError: If an argument has the wrong type, or an option is unknown.
+        ValueError: If *group* isn't a multicast address, *source* isn't an address of
+            the same family, or a number is out of range.
     """
     target = parse_group(group, interfaces, source)
     check_number("port", port, 0, 0xFFFF)
@@ -108,19 +110,19 @@ _DECIDED = ("family", "reuse_port")  # by the socket, once it is there
 
 @dataclass(slots=True)
 class _Membership:
-    """One group, from everybody or from one source."""
+    """One group, from all sources or from one."""
 
-    wanted: list[Interfaces] = field(default_factory=list)  # one item for each join
-    joined: set[int] = field(default_factory=set)  # interfaces, by index
-    left: set[int] = field(default_factory=set)  # by name, so not to be joined again
+    wanted: list[Interfaces] = field(default_factory=list)  # one item per join
+    joined: set[int] = field(default_factory=set)  # indexes of interfaces
+    left: set[int] = field(default_factory=set)  # left explicitly: don't join again
 
 
 class MulticastEndpoint(FanoutEndpoint):
-    """An endpoint that is in multicast groups. Made by :func:`aioudp.open_multicast`.
+    """An endpoint for multicast, created by :func:`aioudp.open_multicast`.
 
-    It receives what is sent to its groups, and what is sent to its own address and
-    port, such as answers. Receiving, closing and looking are those of an
-    :class:`~aioudp.Endpoint`. Closing leaves the groups.
+    It receives datagrams sent to its groups, and to its own address and port, such as
+    replies. Methods that receive, close or return information behave like those of
+    :class:`~aioudp.Endpoint`. Closing it leaves the groups.
     """
 
     __slots__ = ("_memberships", "_port", "_target")
@@ -142,21 +144,21 @@ class MulticastEndpoint(FanoutEndpoint):
     ) -> None:
         """Join another group, or a group on more interfaces or from more sources.
 
-        It is joined on all the interfaces, or on none. With ``interfaces=None``, those
-        that come later are joined when something is sent.
+        Joins on all the interfaces, or on none. With ``interfaces=None``, interfaces
+        that appear later are joined by the next send.
 
         Args:
-            group: As for :func:`aioudp.open_multicast`, of the same family.
-            source: Hear only what this address sends, and other sources joined.
+            group: As in :func:`aioudp.open_multicast`, of the same family.
+            source: Receive only from this address, and from other joined sources.
             interfaces: Default: those that the endpoint was opened with.
 
         Raises:
             EndpointClosedError: If the endpoint is closed.
-            OSError: EADDRINUSE if it is joined already, ENODEV if an interface is
-                not there, ENOBUFS if the socket is in as many groups as the system
-                allows.
-            TypeError: If an argument is of a wrong type.
-            ValueError: As :func:`aioudp.open_multicast`.
+            OSError: EADDRINUSE if the group is already joined, ENODEV if an interface
+                doesn't exist, ENOBUFS if the socket has joined as many groups as the
+                system allows.
+            TypeError: If an argument has the wrong type.
+            ValueError: As in :func:`aioudp.open_multicast`.
         """
         self._join_all(self._parse(group, source, interfaces))
 
@@ -168,11 +170,11 @@ class MulticastEndpoint(FanoutEndpoint):
                     self._join(target, link)
                 except OSError as exc:
                     if target.interfaces is None and exc.errno == errno.ENODEV:
-                        continue  # gone since it was listed; nobody named it
+                        continue  # gone since it was listed, and not requested by name
                     raise
                 joined.append(link.index)
             if not joined:
-                raise OSError(errno.ENODEV, "there is no interface to join a group on")
+                raise OSError(errno.ENODEV, "no interface to join a group on")
         except OSError:
             for index in joined:
                 groups.leave(self._socket, target.host, index, target.source)
@@ -190,19 +192,19 @@ class MulticastEndpoint(FanoutEndpoint):
         source: str | None = None,
         interfaces: Interfaces = None,
     ) -> None:
-        """Leave a group, as it was joined: with the same source, or without one.
+        """Leave a group, with the same source (or none) with which it was joined.
 
         Args:
-            group: As for :meth:`join`.
+            group: As in :meth:`join`.
             source: The source that was joined.
-            interfaces: Leave it on these. Default: wherever it is joined.
+            interfaces: Leave the group on these. Default: wherever it's joined.
 
         Raises:
             EndpointClosedError: If the endpoint is closed.
-            OSError: EADDRNOTAVAIL if it is not joined, ENODEV if an interface is not
-                there.
-            TypeError: If an argument is of a wrong type.
-            ValueError: As :func:`aioudp.open_multicast`.
+            OSError: EADDRNOTAVAIL if the group isn't joined, ENODEV if an interface
+                doesn't exist.
+            TypeError: If an argument has the wrong type.
+            ValueError: As in :func:`aioudp.open_multicast`.
         """
         target = self._parse(group, source, interfaces, inherit=False)
         key = target.host, target.source
@@ -226,26 +228,27 @@ class MulticastEndpoint(FanoutEndpoint):
     async def send(
         self, data: Payload, *, group: GroupAddress | None = None
     ) -> list[SendOutcome]:
-        """Send one datagram to a group, out of each interface.
+        """Send one datagram to a group, on every interface.
 
-        The interfaces are those that the endpoint was opened with, as they are now:
-        one that has come since is used, and its groups are joined. Waiting and
-        cancelling are as in :meth:`Endpoint.send`, for each interface.
+        Uses the interfaces that the endpoint was opened with, in their current state:
+        new ones are used, and the groups are joined on them. Waits and can be cancelled
+        like :meth:`Endpoint.send`, for each interface.
 
         Args:
             data: The payload.
-            group: Default: the group that the endpoint was opened with. Another one
-                need not be joined. The port is the same.
+            group: Default: the group that the endpoint was opened with. Another group
+                doesn't need to be joined. The port is the same.
 
         Returns:
-            One outcome for each interface, in the order of their indexes or of
-            *interfaces*. An interface that is down or gone is among them, with its
-            error, and the others have been served. Empty if there is no interface.
+            One outcome per interface, in the order of their indexes or of
+            *interfaces*. If an interface is down or gone, its outcome contains the
+            error; the datagram is still sent on the others. Empty if there are no
+            interfaces.
 
         Raises:
             EndpointClosedError: If the endpoint is closed, before or during the call.
-            TypeError: If *data* is not bytes-like.
-            ValueError: If *group* is no multicast address of the same family.
+            TypeError: If *data* isn't bytes-like.
+            ValueError: If *group* isn't a multicast address of the same family.
         """
         target = self._target if group is None else self._parse(group, None, None)
         payload = data if type(data) is bytes else bytes(memoryview(data))
@@ -261,12 +264,13 @@ class MulticastEndpoint(FanoutEndpoint):
         return outcomes
 
     async def send_to(self, data: Payload, addr: Address) -> None:
-        """Send one datagram to one address, as :meth:`Endpoint.send` does.
+        """Send one datagram to one address, like :meth:`Endpoint.send`.
 
-        This is how to answer only the one who asked.
+        Use it to answer a single peer.
 
         Raises:
-            ValueError: If *addr* is a group: :meth:`send` chooses the interfaces.
+            ValueError: If *addr* is a group: use :meth:`send`, which chooses the
+                interfaces.
         """
         if isinstance(addr, tuple) and addr and is_group(addr[0]):
             raise ValueError(f"{addr!r} is a group; use send() with group=")
@@ -277,7 +281,7 @@ class MulticastEndpoint(FanoutEndpoint):
 
         def send() -> None:
             self._check_open()
-            # Set and used in one step, so that no other send comes in between.
+            # Set and used in one step, so no other send can come in between.
             groups.send_through(self._socket, index)
             self.transport.try_send_many(prepared)
 
@@ -286,16 +290,16 @@ class MulticastEndpoint(FanoutEndpoint):
     # -- interfaces
 
     def _refreshed(self, target: Target) -> list[tuple[str, Interface | OSError]]:
-        """Return where to send to now, once the groups are joined where they can be.
+        """Join the groups on new interfaces; return the interfaces to send on, by name.
 
-        An interface that cannot be used is in the list with its error.
+        An unusable interface is replaced by its error.
         """
         self._check_open()
         links = system_interfaces.interfaces()
         present = {link.index: link for link in links}
         for (host, source), membership in self._memberships.items():
             for index in membership.joined - present.keys():
-                with contextlib.suppress(OSError):  # or it would count for ever
+                with contextlib.suppress(OSError):  # or it counts against the limit
                     groups.leave(self._socket, host, index, source)
             membership.joined &= present.keys()
             membership.left &= present.keys()
@@ -307,7 +311,7 @@ class MulticastEndpoint(FanoutEndpoint):
         known = {link.index: link for link in _links(target, links)}
         for (host, _), membership in self._memberships.items():
             if host == target.host:
-                # What was served before and is down now is told, not forgotten.
+                # Keep interfaces that went down, so that their outcome has the error.
                 known |= {index: present[index] for index in membership.joined}
         return [system_interfaces.usable(known[index]) for index in sorted(known)]
 
@@ -316,7 +320,7 @@ class MulticastEndpoint(FanoutEndpoint):
     ) -> None:
         try:
             links = _links(target, present)
-        except OSError:  # one that was named is away; the outcome of the send says so
+        except OSError:  # a requested one is gone; its outcome contains the error
             return
         for link in links:
             if link.index not in membership.joined | membership.left:
@@ -325,20 +329,20 @@ class MulticastEndpoint(FanoutEndpoint):
                     membership.joined.add(link.index)
 
     def _join(self, target: Target, link: Interface) -> None:
-        """Join on one interface, unless the group is joined there from everybody.
+        """Join on one interface, unless the group is joined there from all sources.
 
-        Linux would go over to hearing the one source alone, without a word.
+        In that case, Linux would silently switch to receiving from one source only.
         """
         everybody = self._memberships.get((target.host, None))
         if target.source and everybody and link.index in everybody.joined:
             raise OSError(
                 errno.EADDRINUSE,
-                f"{target.host} is joined on {link.name} from everybody; leave it "
+                f"{target.host} is joined on {link.name} from all sources; leave it "
                 f"before joining it from {target.source}",
             )
         groups.join(self._socket, target.host, link.index, target.source)
 
-    # -- small things
+    # -- helpers
 
     @property
     def _socket(self) -> socket.socket:
@@ -361,8 +365,8 @@ class MulticastEndpoint(FanoutEndpoint):
         target = parse_group(group, interfaces, source)
         if target.family != self._target.family:
             raise ValueError(
-                f"family mismatch: {target.host} and {self._target.host} are not of "
-                "one family"
+                f"family mismatch: {target.host} and {self._target.host} are of "
+                "different families"
             )
         self._check_open()
         if inherit and target.interfaces is None:
@@ -371,7 +375,7 @@ class MulticastEndpoint(FanoutEndpoint):
 
 
 def _links(target: Target, present: Sequence[Interface]) -> list[Interface]:
-    """Return the interfaces asked for, or all that are suitable."""
+    """Return the requested interfaces, or all suitable ones."""
     if target.interfaces is not None:
         return system_interfaces.choose(target.interfaces, present)
     links = [link for link in present if _serves(link, target.family)]
@@ -379,8 +383,8 @@ def _links(target: Target, present: Sequence[Interface]) -> list[Interface]:
 
 
 def _serves(link: Interface, family: int) -> bool:
-    """Tell whether multicast of *family* can go out of an interface."""
-    # Linux' loopback interface can, though it does not say so.
+    """Return whether an interface can send multicast of *family*."""
+    # Linux' loopback interface can, although it doesn't have the flag.
     can = "up" in link.flags and ("multicast" in link.flags or "loopback" in link.flags)
     return can and any(
         (":" in addr) == (family == socket.AF_INET6) for addr in link.addresses

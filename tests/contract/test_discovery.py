@@ -111,13 +111,13 @@ async def test_outcomes(devices: Devices) -> None:
     await devices.add()
     search = devices.search()
     assert search.outcomes == []
-    assert repr(search) == "<Discovery not begun>"
+    assert repr(search) == "<Discovery not started>"
 
     async with search:
         await anext(search)
         (told,) = search.outcomes
         assert (told.interface, told.sent, told.addr[1]) == ("lo", True, devices.port)
-        assert repr(search) == "<Discovery under way>"
+        assert repr(search) == "<Discovery running>"
 
     assert repr(search) == "<Discovery ended>"
 
@@ -301,7 +301,7 @@ async def test_nobody_could_be_asked(
         _QUESTION, 9, timeout=_SHORT, interfaces=["gone0"], group=group
     )
 
-    with pytest.raises(OSError, match=r"asking .* by interface gone0"):
+    with pytest.raises(OSError, match=r"sending to .* on interface gone0"):
         await anext(search)
 
     assert descriptors() == before
@@ -317,7 +317,7 @@ async def test_no_room_until_the_deadline(
     Gate(monkeypatch)
     before = descriptors()
 
-    with pytest.raises(OSError, match="no interface took the question") as caught:
+    with pytest.raises(OSError, match="no interface sent the request") as caught:
         await anext(devices.search(timeout=_SHORT))
 
     assert caught.value.errno == errno.ENETUNREACH
@@ -367,7 +367,7 @@ async def test_a_failed_start_leaves_no_socket(
     group: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever fails after the socket was opened."""
-    for name in ("BroadcastEndpoint", "_GroupAsker"):
+    for name in ("BroadcastEndpoint", "_GroupSender"):
         monkeypatch.setattr(discovery, name, lambda *_: 1 / 0)
     before = descriptors()
 
