@@ -1,4 +1,4 @@
-"""The asyncio UDP library: ``await endpoint.recv()``, ``await endpoint.send()``.
+"""UDP for asyncio: ``await endpoint.recv()``, ``await endpoint.send()``.
 
 ::
 

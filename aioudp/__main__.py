@@ -18,7 +18,7 @@ def main() -> None:
         if missing not in ("typer", "rich"):
             raise
         sys.exit(
-            f"aioudp: the command line needs {missing}, which isn't installed; "
+            f"aioudp: the command line needs {missing}, which is not installed; "
             "run: pip install 'aioudp-endpoint[cli]'"
         )
     app(prog_name="aioudp")

@@ -1,15 +1,14 @@
-"""The errors of the library's own.
+"""The library's own exceptions.
 
 ::
 
     UDPError
-     +-- EndpointClosedError    you closed it
-     +-- SendManyError          the system refused some datagrams of several
-     +-- TruncatedError         a datagram was longer than you allow
+     +-- EndpointClosedError    the endpoint was closed
+     +-- SendManyError          the system refused some of several datagrams
+     +-- TruncatedError         a datagram was longer than allowed
 
-Everything the system refuses is raised as the system's own :class:`OSError`
-subclass, everything a caller gets wrong as :class:`TypeError` or
-:class:`ValueError`.
+System errors are raised as the system's own :class:`OSError` subclass, and invalid
+arguments as :class:`TypeError` or :class:`ValueError`.
 """
 
 from __future__ import annotations
@@ -49,23 +48,23 @@ class TruncatedError(UDPError):
     def __init__(self, message: Message) -> None:
         super().__init__(message)
         self.message: Message = message
-        """What is known of it, as :meth:`Endpoint.recv_message` would return it."""
+        """The datagram, as :meth:`Endpoint.recv_message` returns it."""
         self.data: bytes = message.data
-        """Its beginning."""
+        """The beginning of its payload."""
         self.addr: Address = message.addr
-        """Who sent it."""
+        """The sender's address."""
         self.length: int | None = message.full_length
-        """The length in bytes that it had."""
+        """Its original length in bytes."""
 
     def __str__(self) -> str:
         return (
             f"a datagram of {self.length} bytes from {self.addr!r} "
-            f"was cut off after {len(self.data)} (max_datagram_size)"
+            f"was truncated to {len(self.data)} (max_datagram_size)"
         )
 
 
 def with_context(error: OSError, doing: str) -> OSError:
-    """Return the same error, same class and ``errno``, that also says what failed."""
-    if error.errno is None:  # from the socket module, before it asked the system
+    """Return an error of the same class and ``errno``, with the failed operation."""
+    if error.errno is None:  # raised by the socket module, without a system call
         return OSError(f"{error} ({doing})")
     return OSError(error.errno, f"{error.strerror} ({doing})")

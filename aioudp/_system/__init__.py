@@ -1,1 +1,1 @@
-"""What the operating system is told, and what it tells. No event loop."""
+"""The interface to the operating system. No event loop."""

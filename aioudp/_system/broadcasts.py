@@ -1,8 +1,8 @@
-"""Broadcast on one socket: the addresses, and the way out. No event loop.
+"""Broadcast on one socket: the addresses, and the outgoing interface. No event loop.
 
-A broadcast address does not say by which interface to leave: the routes choose one,
-for 255.255.255.255 as for a network that two interfaces are on. So the interface is
-set on the socket for each datagram, and taken back, or answers would be bound to it.
+A broadcast address doesn't determine the outgoing interface: the routing table chooses
+one, for 255.255.255.255 as well as for a network with two interfaces. So the interface
+is set on the socket for each datagram, and reset, so that answers don't use it too.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Final
 from .interfaces import Interface
 
 LIMITED: Final = "255.255.255.255"
-"""Everybody on the link, whatever their network is (RFC 919)."""
+"""Reaches everybody on the link, on any network (RFC 919)."""
 
 _OF_LOOPBACK: Final = "127.255.255.255"  # of 127.0.0.0/8; no system lists it
 
 # include/uapi/linux/in.h, Linux 3.3; ws2ipdef.h; bsd/netinet/in.h of macOS. The other
-# BSDs have no such option: there the routes choose.
+# BSDs don't have such an option; there, the routing table chooses.
 _IP_UNICAST_IF: Final = {"linux": 50, "win32": 31}.get(sys.platform)
 _IP_BOUND_IF: Final = {"darwin": 25}.get(sys.platform)
 
 
 @contextlib.contextmanager
 def leaving_by(sock: socket.socket, index: int) -> Iterator[None]:
-    """Have what is sent in the block leave by the interface *index*.
+    """Send on the interface *index* inside the block.
 
-    Nothing must be awaited in the block. With index 0 the routes choose.
+    Don't await anything in the block. With index 0, the routing table chooses.
     """
     _leave_by(sock, index)
     try:
@@ -49,10 +49,10 @@ def _leave_by(sock: socket.socket, index: int) -> None:
 
 
 def addresses_of(link: Interface) -> list[str]:
-    """Return where to send to so that everybody on the interface's networks hears it.
+    """Return the addresses that reach everybody on the interface's networks.
 
-    The directed broadcast address of each network; where there is none, the limited
-    one.
+    These are the directed broadcast addresses of its networks or, if there are none,
+    the limited one.
     """
     if link.broadcast_addresses:
         return list(dict.fromkeys(link.broadcast_addresses))
@@ -62,7 +62,7 @@ def addresses_of(link: Interface) -> list[str]:
 
 
 def serves(link: Interface) -> bool:
-    """Tell whether an interface is up, and on a network that has broadcast."""
+    """Return whether an interface is up and on a network that supports broadcast."""
     return link.flags >= {"up", "broadcast"} and any(
         ":" not in addr for addr in link.addresses
     )

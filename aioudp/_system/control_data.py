@@ -1,14 +1,13 @@
-"""Pure: control data, what the kernel says beside a received datagram.
+"""Pure: control data, the packet info that comes with a received datagram.
 
-Control messages (cmsg(3), RFC 3542) are triples of level, type and bytes. Received,
-they become the fields of a :class:`~aioudp.Message`; ``send_options`` makes those to
-send.
+Control messages (cmsg(3), RFC 3542) are triples of level, type and bytes. This module
+parses received ones into the fields of a :class:`~aioudp.Message`; ``send_options``
+builds those to send.
 
-An IPv6 socket that also serves IPv4 gets the messages of both families for one IPv4
-datagram.
+An IPv6 socket that also serves IPv4 gets the control messages of both families for an
+IPv4 datagram.
 
-What comes from the kernel is believed no further than its length: a message that is
-too short is passed over, as is one of an unknown kind.
+Control messages that are too short or of an unknown type are ignored.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from .addresses import (
 )
 
 Info: TypeAlias = tuple[Any, ...]
-"""What a :class:`~aioudp.Message` says beside payload and sender, in its order."""
+"""The fields of a :class:`~aioudp.Message` after payload and sender, in its order."""
 
 # Plain ints: comparing the socket module's enums takes longer.
 _IP: Final = int(IPPROTO_IP)
@@ -44,7 +43,7 @@ _UDP: Final = int(IPPROTO_UDP)
 _SOCKET: Final = int(SOL_SOCKET)
 
 # include/uapi/linux/in.h, in6.h, udp.h and include/uapi/asm-generic/socket.h. The
-# socket module names too few of them. Other systems have other numbers, and messages.
+# socket module lacks most of them. Other systems have other numbers and messages.
 IP_TOS: Final = 1
 IP_TTL: Final = 2
 IP_PKTINFO: Final = 8
@@ -64,14 +63,14 @@ _INT: Final = struct.Struct("=i")
 IN_PKTINFO: Final = struct.Struct("=I4s4s")  # interface, local address, destination
 IN6_PKTINFO: Final = struct.Struct("=16sI")  # address, interface
 _TIMESPEC: Final = struct.Struct("@ll")  # seconds, nanoseconds
-_TIMESTAMPING: Final = struct.Struct("@6l")  # by software, unused, by hardware
+_TIMESTAMPING: Final = struct.Struct("@6l")  # software, unused, hardware
 
 _MAX_SECONDS: Final = 2**33  # so that nanoseconds fit in 64 bits, until the year 2242
-_FIRST_GROUP: Final = 224  # the first byte of every IPv4 group, and of 255.255.255.255
+_FIRST_GROUP: Final = 224  # the lowest first byte of IPv4 groups and of broadcast
 
 
 class Place(NamedTuple):
-    """What packet information says: where a datagram was sent to, and came in."""
+    """The destination and the interface of a datagram, from IP_PKTINFO."""
 
     local_addr: Address
     interface: int | None
@@ -80,12 +79,13 @@ class Place(NamedTuple):
 
 @lru_cache(maxsize=MAX_KNOWN)
 def ipv4_place(value: bytes, port: int) -> Place | None:
-    """Read a ``struct in_pktinfo``; ``None`` if it is too short."""
+    """Read a ``struct in_pktinfo``; ``None`` if it's too short."""
     if len(value) < IN_PKTINFO.size:
         return None
     interface, local, destination = IN_PKTINFO.unpack_from(value)
-    # The kernel names the address to answer from: another one for broadcast and groups,
-    # and none for a datagram that came before it was told to keep such things.
+    # The kernel reports the address to answer from. It differs from the destination for
+    # broadcast and groups, and is empty for a datagram that arrived before the option
+    # was set.
     unicast: bool | None = local == destination
     if not any(local):
         unicast = None if destination[0] < _FIRST_GROUP else False
@@ -94,13 +94,13 @@ def ipv4_place(value: bytes, port: int) -> Place | None:
 
 @lru_cache(maxsize=MAX_KNOWN)
 def ipv6_place(value: bytes, port: int) -> Place | None:
-    """Read a ``struct in6_pktinfo`` (RFC 3542, 6.2); ``None`` if it is too short."""
+    """Read a ``struct in6_pktinfo`` (RFC 3542, 6.2); ``None`` if it's too short."""
     if len(value) < IN6_PKTINFO.size:
         return None
     packed, interface = IN6_PKTINFO.unpack_from(value)
     host = inet_ntop(AF_INET6, packed)
     parsed = ip_address(packed)
-    # The same on every link, or on every interface: scopes 2 and 1 (RFC 4291, 2.7).
+    # These groups exist once per link or interface: scopes 2 and 1 (RFC 4291, 2.7).
     repeated = parsed.is_multicast and packed[1] & 0x0F in (1, 2)
     scope = interface if parsed.is_link_local or repeated else 0
     addr = public_address((host, port, 0, scope))
@@ -108,12 +108,12 @@ def ipv6_place(value: bytes, port: int) -> Place | None:
 
 
 def parse(control: Iterable[tuple[int, int, bytes]], port: int) -> tuple[int, Info]:
-    """Read the control messages of one received message.
+    """Parse the control messages of one msghdr.
 
-    *port* is the endpoint's, which the kernel does not repeat.
+    *port* is the endpoint's port, which the kernel doesn't include.
 
     Returns:
-        The size of the segments of a train, 0 if it is none; and the rest.
+        The segment size of a train, or 0; and the other fields.
     """
     segment_size = 0
     place: Place | None = None
@@ -127,7 +127,7 @@ def parse(control: Iterable[tuple[int, int, bytes]], port: int) -> tuple[int, In
             elif kind == IP_TTL:
                 hop_limit = _number(value, hop_limit)
         elif level == _IPV6:
-            if kind == IPV6_PKTINFO:  # of IPv4, the other message says more
+            if kind == IPV6_PKTINFO:  # for IPv4, IP_PKTINFO contains more
                 place = place or ipv6_place(value, port)
             elif kind == IPV6_TCLASS:
                 tos = _number(value, tos)
@@ -162,12 +162,12 @@ def _number(value: bytes, otherwise: int | None) -> int | None:
 
 def _nanoseconds(kind: int, value: bytes, otherwise: int | None) -> int | None:
     if kind == SO_TIMESTAMPNS and len(value) >= _TIMESPEC.size:
-        seconds, rest = _TIMESPEC.unpack_from(value)
+        seconds, nanos = _TIMESPEC.unpack_from(value)
     elif kind == SO_TIMESTAMPING and len(value) >= _TIMESTAMPING.size:
-        seconds, rest = _TIMESTAMPING.unpack_from(value)[4:]
+        seconds, nanos = _TIMESTAMPING.unpack_from(value)[4:]
     else:
         return otherwise
-    # A device that has no clock leaves the place empty.
-    if not (0 < seconds < _MAX_SECONDS and 0 <= rest < 1_000_000_000):
+    # The field is empty if the device has no clock.
+    if not (0 < seconds < _MAX_SECONDS and 0 <= nanos < 1_000_000_000):
         return otherwise
-    return int(seconds * 1_000_000_000 + rest)
+    return int(seconds * 1_000_000_000 + nanos)

@@ -1,12 +1,12 @@
-"""The error queue of a Linux socket: what ICMP said, and of which datagram.
+"""The error queue of a Linux socket: ICMP errors, with the datagrams they're about.
 
-With IP_RECVERR and IPV6_RECVERR the kernel keeps each ICMP error of a socket in a
-queue of its own, beside the datagrams: the error, who sent the message, where our
-datagram was going, and as much of it as came back (ip(7), ipv6(7), recvmsg(2)). As long
-as one is there, the socket is ready with EPOLLERR, so the queue has to be emptied.
+With IP_RECVERR and IPV6_RECVERR, the kernel keeps a socket's ICMP errors in a separate
+queue: the error, the host that reported it, our datagram's destination, and as much of
+its payload as was returned (ip(7), ipv6(7), recvmsg(2)). While the queue holds an
+error, the socket is ready with EPOLLERR, so the queue must be emptied.
 
-:func:`parse` is a pure function over what recvmsg gives. :class:`ErrorQueue` borrows a
-socket and empties its queue; it never waits. Knows no event loop.
+:func:`parse` is a pure function on the result of recvmsg. :class:`ErrorQueue` borrows a
+socket and empties its queue; it never waits. No event loop.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ MSG_CTRUNC: Final = 0x8  # include/linux/socket.h; named here for every system
 MSG_ERRQUEUE: Final = 0x2000
 
 MAX_READS: Final = 64
-"""Errors of one :meth:`ErrorQueue.read`: many must leave the loop its turns."""
+"""Maximum errors per :meth:`ErrorQueue.read`, so that the event loop keeps running."""
 
-# include/uapi/linux/errqueue.h: struct sock_extended_err. After it comes the address of
-# the offender, aligned as the structure itself is.
+# include/uapi/linux/errqueue.h: struct sock_extended_err. It's followed by the
+# offender's address, with the same alignment.
 _EXTENDED_ERROR: Final = struct.Struct("=IBBBxII")
 _ORIGIN_ICMP: Final = 2  # SO_EE_ORIGIN_ICMP
 _ORIGIN_ICMP6: Final = 3  # SO_EE_ORIGIN_ICMP6
 
-# SOL_IP and SOL_IPV6: the numbers of the protocols.
+# SOL_IP and SOL_IPV6 are the protocol numbers.
 _LEVELS: Final = {
     (int(socket.IPPROTO_IP), sockets.IP_RECVERR),
     (int(socket.IPPROTO_IPV6), sockets.IPV6_RECVERR),
 }
 
 # "Fragmentation needed" (RFC 1191) and "packet too big" (RFC 4443), as origin, type and
-# code. Their info is the MTU of the next hop; routers older than RFC 1191 send 0.
+# code. Their info field is the MTU of the next hop; routers older than RFC 1191 send 0.
 _TOO_BIG: Final = {(_ORIGIN_ICMP, 3, 4), (_ORIGIN_ICMP6, 2, 0)}
 
-# include/uapi/linux/in.h and in6.h: struct sockaddr_in and sockaddr_in6. The numbers of
-# the families are those of Linux, whatever this runs on.
+# include/uapi/linux/in.h and in6.h: struct sockaddr_in and sockaddr_in6. The family
+# numbers are those of Linux, on every system.
 _AF_INET: Final = 2
 _AF_INET6: Final = 10
 _FAMILY: Final = struct.Struct("=H")
 _SOCKADDR_IN: Final = struct.Struct("=HH4s")
 _SOCKADDR_IN6: Final = struct.Struct("=HHI16sI")
 
-# Room for the error (44 bytes) and for whatever else was switched on for the socket.
+# Room for the error (44 bytes) and for other control messages enabled on the socket.
 _CONTROL_SPACE: Final = 512
 
 
@@ -61,21 +61,22 @@ def parse(
     flags: int,
     addr: SocketAddress,
 ) -> NetworkError | None:
-    """Make a :class:`~aioudp.NetworkError` of what recvmsg(2) read from an error queue.
+    """Parse an entry that recvmsg(2) read from an error queue.
 
     Returns:
-        The error; ``None`` for what did not come over the network: the kernel's own
-        refusals, which the send has raised, and timestamps.
+        The error; ``None`` for entries that didn't come from the network: the kernel's
+        own refusals, which the send has raised, and timestamps.
 
     Raises:
-        ValueError: If there is no error in the control data, or if it was cut off.
+        ValueError: If the control data contains no error, or was truncated.
     """
     for level, kind, value in control:
         if (level, kind) in _LEVELS and len(value) >= _EXTENDED_ERROR.size:
             break
     else:
-        cut = "the control data was cut off" if flags & MSG_CTRUNC else "no error in it"
-        raise ValueError(f"an entry of the error queue cannot be read: {cut}")
+        truncated = flags & MSG_CTRUNC
+        reason = "truncated control data" if truncated else "it contains no error"
+        raise ValueError(f"invalid entry in the error queue: {reason}")
     number, origin, icmp_type, icmp_code, info, _ = _EXTENDED_ERROR.unpack_from(value)
     if origin not in (_ORIGIN_ICMP, _ORIGIN_ICMP6):
         return None
@@ -92,7 +93,7 @@ def parse(
 
 
 def _offender(name: bytes) -> str | None:
-    """Return the host in a socket address; ``None`` if there is none."""
+    """Return the host of a socket address, or ``None``."""
     family = _FAMILY.unpack_from(name)[0] if len(name) >= _FAMILY.size else 0
     if family == _AF_INET and len(name) >= _SOCKADDR_IN.size:
         return socket.inet_ntop(socket.AF_INET, _SOCKADDR_IN.unpack_from(name)[2])
@@ -105,10 +106,10 @@ def _offender(name: bytes) -> str | None:
 
 
 def enable(sock: socket.socket) -> None:
-    """Have the kernel keep the errors of *sock*, of every IP version that it serves.
+    """Enable the error queue of *sock*, for each IP version that it serves.
 
-    With the queue it also tells with ENOBUFS of a datagram that a full device queue has
-    thrown away (ip_send_skb() in net/ipv4/ip_output.c).
+    With this option, a send also raises ENOBUFS if a full device queue dropped the
+    datagram (ip_send_skb() in net/ipv4/ip_output.c).
     """
     sock.setsockopt(socket.IPPROTO_IP, sockets.IP_RECVERR, 1)
     if sock.family == socket.AF_INET6:
@@ -116,7 +117,7 @@ def enable(sock: socket.socket) -> None:
 
 
 class ErrorQueue:
-    """The reading end of one socket's error queue. The socket is borrowed."""
+    """Reads one socket's error queue. The socket is borrowed."""
 
     __slots__ = ("_recvmsg", "_sock", "unreadable")
 
@@ -124,16 +125,16 @@ class ErrorQueue:
         self._sock = sock
         self._recvmsg: Any = getattr(sock, "recvmsg")  # noqa: B009 - not on Windows
         self.unreadable = 0
-        """Entries that were thrown away because they could not be read."""
+        """Entries that were dropped because they were invalid."""
 
     def read(self) -> list[NetworkError]:
-        """Return the errors that are there, oldest first, at most :data:`MAX_READS`.
+        """Return the queued errors, oldest first, at most :data:`MAX_READS`.
 
-        Also forgets the error that is pending on the socket itself: it is the same one
-        again, and would keep the socket ready.
+        Also clears the socket's own pending error: it's one of these errors, and would
+        keep the socket ready.
 
         Raises:
-            OSError: If the system does not let us read.
+            OSError: If reading fails.
         """
         errors: list[NetworkError] = []
         try:

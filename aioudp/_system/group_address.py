@@ -1,4 +1,4 @@
-"""Pure: multicast groups as callers write them."""
+"""Pure: multicast groups, as written by callers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from socket import AF_INET, AF_INET6
 from typing import Any, NamedTuple, TypeAlias
 
 GroupAddress: TypeAlias = str | tuple[str, int, int, int]
-"""A group: ``"239.1.2.3"``, ``"ff15::1234"``; with the one interface to use
+"""A group: ``"239.1.2.3"``, ``"ff15::1234"``; with a single interface,
 ``"ff02::1234%eth0"`` or ``("ff02::1234", 0, 0, 2)``, whose port is ignored."""
 
 Interfaces: TypeAlias = Sequence[str | int] | None
@@ -16,7 +16,7 @@ Interfaces: TypeAlias = Sequence[str | int] | None
 
 
 class Target(NamedTuple):
-    """A group, the interfaces for it, and whom to hear."""
+    """A group, its interfaces, and the source to receive from."""
 
     family: int
     host: str
@@ -27,12 +27,13 @@ class Target(NamedTuple):
 def parse_group(
     group: GroupAddress, interfaces: Interfaces, source: str | None
 ) -> Target:
-    """Check a group and what belongs to it; take the interface out of its scope.
+    """Check a group, its interfaces and source; the group's scope is an interface.
 
     Raises:
-        TypeError: If an argument is of a wrong type.
-        ValueError: If *group* is no multicast address, or names its interface beside
-            those of *interfaces*; if *source* is no host's address of its family.
+        TypeError: If an argument has the wrong type.
+        ValueError: If *group* isn't a multicast address, or includes an interface in
+            addition to *interfaces*; if *source* isn't the address of a host in the
+            same family.
     """
     host: Any = group
     scope: str | int = ""
@@ -57,7 +58,7 @@ def parse_group(
         raise TypeError(f"interfaces must be a sequence, got {interfaces!r}")
     if scope:
         if interfaces is not None:
-            raise ValueError(f"{group!r} names its interface; leave out interfaces=")
+            raise ValueError(f"{group!r} includes an interface; omit interfaces=")
         numeric = isinstance(scope, str) and scope.isascii() and scope.isdigit()
         interfaces = [int(scope) if numeric else scope]
     family = AF_INET6 if parsed.version == 6 else AF_INET
@@ -66,7 +67,7 @@ def parse_group(
 
 
 def is_group(host: object) -> bool:
-    """Tell whether *host* is a multicast address."""
+    """Return whether *host* is a multicast address."""
     try:
         return ip_address(str(host).partition("%")[0]).is_multicast
     except ValueError:
@@ -74,7 +75,7 @@ def is_group(host: object) -> bool:
 
 
 def _parse_source(source: str | None, family: int) -> str | None:
-    """Return the address of a sender of the group's family, in its usual spelling."""
+    """Return the source's address in its canonical form."""
     if source is None:
         return None
     if not isinstance(source, str):

@@ -1,11 +1,11 @@
 """Multicast on one socket: options, memberships, errors. No event loop.
 
-Memberships are those of RFC 3678, section 5.1: one set of options for IPv4 and IPv6,
-which name the interface by its index. The socket module does not know them; the
-values are those of include/uapi/linux/in.h on Linux, bsd/netinet/in.h on macOS and
-the BSDs, ws2ipdef.h on Windows.
+Memberships use the options of RFC 3678, section 5.1, which are the same for IPv4 and
+IPv6 and take the index of the interface. The socket module lacks them; the values are
+from include/uapi/linux/in.h on Linux, bsd/netinet/in.h on macOS and the BSDs, and
+ws2ipdef.h on Windows.
 
-What a closed socket was in, the kernel leaves.
+When a socket is closed, the kernel leaves its groups.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ elif sys.platform == "win32":
 else:
     _JOIN, _LEAVE, _JOIN_SOURCE, _LEAVE_SOURCE = 80, 81, 82, 83
 
-# The index of struct group_req, and what aligns the sockaddr_storage behind it.
+# The index in struct group_req, and the padding before the sockaddr_storage.
 _INDEX: Final = struct.Struct(
     {"linux": "@I0P", "darwin": "@I"}.get(sys.platform, "@I0q")
 )
@@ -42,10 +42,10 @@ _LEVEL: Final = {
 
 
 def set_up(sock: socket.socket, *, ttl: int, loop: bool) -> None:
-    """Set the hop limit and the loop of what is sent, and hear only what was joined.
+    """Set the hop limit and loopback for sending, and receive joined groups only.
 
-    By default a Linux socket that is bound to every address also hears the groups
-    that any other socket of the machine has joined (IP_MULTICAST_ALL, ip(7)).
+    By default, a Linux socket that is bound to every address also receives the groups
+    that any other socket on the machine has joined (IP_MULTICAST_ALL, ip(7)).
     """
     level = _LEVEL[socket.AddressFamily(sock.family)]
     if sock.family == socket.AF_INET6:
@@ -61,11 +61,11 @@ def set_up(sock: socket.socket, *, ttl: int, loop: bool) -> None:
 
 
 def send_through(sock: socket.socket, index: int) -> None:
-    """Have what is sent to groups from now on leave by the interface *index*."""
+    """Send to groups on the interface *index* from now on."""
     level = _LEVEL[socket.AddressFamily(sock.family)]
     if sock.family == socket.AF_INET6:
         sock.setsockopt(level, socket.IPV6_MULTICAST_IF, index)
-    elif sys.platform == "win32":  # 0.x.x.x stands for an index
+    elif sys.platform == "win32":  # 0.x.x.x means an index
         sock.setsockopt(level, socket.IP_MULTICAST_IF, struct.pack("!I", index))
     else:  # struct ip_mreqn
         request = struct.pack("@4s4si", bytes(4), bytes(4), index)
@@ -73,50 +73,50 @@ def send_through(sock: socket.socket, index: int) -> None:
 
 
 def join(sock: socket.socket, group: str, index: int, source: str | None) -> None:
-    """Join *group* on one interface, from every sender or from *source* alone.
+    """Join *group* on one interface, from all sources or from *source* only.
 
     Raises:
-        OSError: As :func:`_explained` words it. EADDRINUSE: joined already.
+        OSError: With advice from :func:`_explained`. EADDRINUSE: already joined.
     """
     try:
         _request(sock, _JOIN if source is None else _JOIN_SOURCE, group, index, source)
     except OSError as exc:
         number = exc.errno
         if source is not None and number == errno.EADDRNOTAVAIL:
-            number = errno.EADDRINUSE  # Linux, of a source that is listed already
+            number = errno.EADDRINUSE  # Linux, for a source that is already joined
         raise _explained(number, "joining", sock, group, index, source) from None
 
 
 def leave(sock: socket.socket, group: str, index: int, source: str | None) -> None:
-    """Leave *group* on one interface, where it was joined with the same *source*.
+    """Leave *group* on one interface, on which it was joined with the same *source*.
 
     Raises:
-        OSError: EADDRNOTAVAIL if it was not.
+        OSError: EADDRNOTAVAIL if it wasn't.
     """
     option = _LEAVE if source is None else _LEAVE_SOURCE
     try:
         _request(sock, option, group, index, source)
     except OSError as exc:
         number = exc.errno
-        if number == errno.EINVAL:  # Linux, where no source of the group was joined
+        if number == errno.EINVAL:  # Linux, if no source of the group was joined
             number = errno.EADDRNOTAVAIL
         raise _explained(number, "leaving", sock, group, index, source) from None
 
 
 def not_joined(group: str, source: str | None) -> OSError:
-    """Return the error of leaving a group that is joined nowhere."""
+    """Return the error for leaving a group that isn't joined on any interface."""
     what = f"{group} from {source}" if source else group
     reason = os.strerror(errno.EADDRNOTAVAIL)
     return OSError(
         errno.EADDRNOTAVAIL,
-        f"{reason} (leaving {what}: it is not joined, or with another source)",
+        f"{reason} (leaving {what}: it isn't joined, or has another source)",
     )
 
 
 def _request(
     sock: socket.socket, option: int, group: str, index: int, source: str | None
 ) -> None:
-    """Make a request of RFC 3678: struct group_req, or group_source_req."""
+    """Set an option of RFC 3678: struct group_req, or group_source_req."""
     value = _INDEX.pack(index) + _socket_address(sock.family, group)
     if source is not None:
         value += _socket_address(sock.family, source)
@@ -145,14 +145,14 @@ def _explained(
     index: int,
     source: str | None,
 ) -> OSError:
-    """Return the error with what was being done, and what to do about it."""
+    """Return the error with the operation that failed, and advice."""
     ipv6 = sock.family == socket.AF_INET6
     what = f"{group} from {source}" if source else group
     advice = {
-        errno.EADDRINUSE: "it is joined there already; leave it before joining anew",
-        errno.EADDRNOTAVAIL: "it is not joined there, or with another source",
+        errno.EADDRINUSE: "it's already joined there; leave it before joining again",
+        errno.EADDRNOTAVAIL: "it isn't joined there, or has another source",
         errno.ENODEV: f"the interface is gone, or has no {'IPv6' if ipv6 else 'IPv4'}",
-        errno.ENOBUFS: "the socket has as many as the system allows; raise "
+        errno.ENOBUFS: "the socket has reached the system's limit; raise "
         + (
             "net.core.optmem_max or net.ipv6.mld_max_msf"
             if ipv6

@@ -1,8 +1,8 @@
-"""What the system tells of network interfaces: their flags and their addresses.
+"""The flags and addresses of network interfaces, as reported by the system.
 
-Two readers with one result. getifaddrs(3) is in the C library of Linux, macOS and the
-BSDs. Windows has no such call; there psutil is asked, if it is installed. It runs
-everywhere, so that the tests can compare the two. Neither knows indexes.
+There are two readers with the same result. getifaddrs(3) is in the C library of Linux,
+macOS and the BSDs. Windows doesn't have it; there, psutil is used if it's installed.
+psutil works everywhere, so the tests can compare the two. Neither provides indexes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from ipaddress import IPv4Interface, ip_address
 from typing import Any, Final, NamedTuple
 
-# include/uapi/linux/if.h; net/if.h of the BSDs has other values for the last two. Linux
-# puts IFF_RUNNING off for up to a second after the carrier went, not IFF_LOWER_UP.
+# include/uapi/linux/if.h; net/if.h of the BSDs has other values for the last two. When
+# the carrier is lost, Linux clears IFF_LOWER_UP at once, but IFF_RUNNING up to a second
+# later.
 _FLAGS: Final = {
     "up": 0x1,
     "broadcast": 0x2,
@@ -27,11 +28,11 @@ _FLAGS: Final = {
 }
 
 _MAX_ENTRIES: Final = 100_000
-"""Of one list; a longer one is taken for a broken one."""
+"""Maximum length of a list; a longer one is considered corrupt."""
 
 
 class Entry(NamedTuple):
-    """An interface with one of its addresses, or with none."""
+    """An interface with one of its addresses, or without any."""
 
     name: str
     flags: frozenset[str]
@@ -43,12 +44,12 @@ class Entry(NamedTuple):
 
 
 def by_getifaddrs() -> Iterator[Entry]:
-    """Yield an entry for each address that there is, and for each interface.
+    """Yield an entry for each address and for each interface.
 
     Raises:
-        OSError: If the system does not tell.
+        OSError: If the call fails.
     """
-    import ctypes  # only here: importing it takes longer than the library itself
+    import ctypes  # imported here, because that takes longer than the whole library
 
     library = _library()
     head = ctypes.POINTER(_entry_type())()
@@ -82,7 +83,7 @@ def _library() -> Any:
     return ctypes.CDLL(None, use_errno=True)
 
 
-@functools.cache  # ctypes keeps each type for which there was a pointer
+@functools.cache  # ctypes never frees a type that has a pointer type
 def _entry_type() -> Any:
     import ctypes
 
@@ -102,12 +103,12 @@ def _entry_type() -> Any:
 
 
 def _host(pointer: int | None, read: Any) -> str | None:
-    """Return the host of the sockaddr that the system has there; ``None`` for none."""
+    """Return the host of the sockaddr at *pointer*, or ``None``."""
     if not pointer:
         return None
     if sys.platform == "linux":
         (family,) = struct.unpack("=H", read(pointer, 2))
-    else:  # its length stands first
+    else:  # the length comes first
         family = read(pointer, 2)[1]
     if family == socket.AF_INET:
         return socket.inet_ntop(socket.AF_INET, read(pointer + 4, 4))
@@ -115,14 +116,14 @@ def _host(pointer: int | None, read: Any) -> str | None:
         return None
     packed = bytearray(read(pointer + 8, 16))
     if sys.platform != "linux" and packed[:2] == b"\xfe\x80":
-        packed[2:4] = bytes(2)  # where the BSDs keep the zone
+        packed[2:4] = bytes(2)  # the BSDs store the zone here
     return socket.inet_ntop(socket.AF_INET6, packed)
 
 
 def _interface_of(name: str) -> str:
-    """Return the name without the label that Linux can give to an IPv4 address.
+    """Return the name without the label that an IPv4 address can have on Linux.
 
-    ``"eth0:1"`` is an address of eth0; no interface of Linux has a colon in its name.
+    ``"eth0:1"`` is an address of eth0; names of Linux interfaces contain no colon.
     """
     return name.partition(":")[0] if sys.platform == "linux" else name
 
@@ -131,11 +132,11 @@ def _interface_of(name: str) -> str:
 
 
 def by_psutil() -> Iterator[Entry]:
-    """Yield an entry for each address that there is, and for each interface.
+    """Yield an entry for each address and for each interface.
 
     Raises:
-        ImportError: If psutil is not installed.
-        OSError: If the system does not tell.
+        ImportError: If psutil isn't installed.
+        OSError: If the system call fails.
     """
     import psutil
 
@@ -154,10 +155,10 @@ def by_psutil() -> Iterator[Entry]:
 
 
 def _broadcast_of(item: Any) -> str | None:
-    """Return the broadcast address of the network; on Windows psutil tells none."""
+    """Return the broadcast address of the network; psutil has none on Windows."""
     if sys.platform != "win32" or item.family != socket.AF_INET or not item.netmask:
-        told: str | None = item.broadcast
-        return told
+        broadcast: str | None = item.broadcast
+        return broadcast
     link = IPv4Interface(f"{item.address}/{item.netmask}")
     if link.ip.is_loopback or link.network.num_addresses <= 2:  # RFC 3021
         return None
@@ -165,9 +166,9 @@ def _broadcast_of(item: Any) -> str | None:
 
 
 def _flags_of(stats: Any, found: list[tuple[str, str | None]]) -> frozenset[str]:
-    """Return the flags; on Windows psutil tells only whether an interface is up.
+    """Return the flags. On Windows, psutil only reports whether an interface is up.
 
-    Of some it tells nothing at all, so they are taken to be up.
+    It has no entry for some interfaces, which are assumed to be up.
     """
     if stats is not None and stats.flags:
         return frozenset(_FLAGS) & frozenset(stats.flags.split(","))

@@ -1,6 +1,6 @@
-"""The network interfaces of this machine, with their addresses and their state.
+"""The network interfaces of this machine, with their addresses and flags.
 
-The socket module knows names and indexes alone; the rest is told by ``ifaddrs``.
+The socket module provides names and indexes only; ``ifaddrs`` provides the others.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from .ifaddrs import Entry, by_getifaddrs, by_psutil
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A network interface, as it was when it was asked for."""
+    """A network interface, at the time of the call to :func:`interfaces`."""
 
     name: str
     """As in ``"eth0"``."""
 
     index: int
-    """The number that the system knows it by; the scope id of its IPv6 addresses."""
+    """The system's number for it; the scope id of its IPv6 addresses."""
 
     addresses: tuple[str, ...]
     """Its own addresses, IPv4 and IPv6, without a zone."""
 
     broadcast_addresses: tuple[str, ...]
-    """Those that reach everybody on its networks (IPv4)."""
+    """The broadcast addresses of its networks (IPv4)."""
 
     flags: frozenset[str]
-    """Of ``"up"``, ``"running"`` (there is a carrier), ``"loopback"``,
-    ``"broadcast"`` and ``"multicast"`` those that hold."""
+    """A subset of ``"up"``, ``"running"`` (there is a carrier), ``"loopback"``,
+    ``"broadcast"`` and ``"multicast"``."""
 
 
 def interfaces() -> list[Interface]:
     """Return the interfaces of this machine, in the order of their indexes.
 
-    On Windows their addresses and flags are known if psutil is installed, and their
-    names are then those that Windows shows, as in ``"Wi-Fi"``.
+    On Windows, addresses and flags require psutil (the extra ``lan``); with it, names
+    are those shown by Windows, such as ``"Wi-Fi"``.
 
     Raises:
-        OSError: If the system does not tell.
+        OSError: If the system call fails.
     """
     names = dict(socket.if_nameindex())
     indexes = {name: index for index, name in names.items()}
     entries: dict[int, list[Entry]] = {index: [] for index in names}
     for entry in _entries():
         index = indexes.get(entry.name) or _index_of_alias(entry.name)
-        if index in entries:  # or it came since
+        if index in entries:  # otherwise, it has just been added
             entries[index].append(entry)
             names[index] = entry.name
     return [
@@ -59,7 +59,7 @@ def interfaces() -> list[Interface]:
             names[index],
             index,
             tuple(one.addr for one in entries[index] if one.addr),
-            # glibc tells the address itself where there is no broadcast address.
+            # Without a broadcast address, glibc repeats the address itself.
             tuple(
                 one.broadcast
                 for one in entries[index]
@@ -81,9 +81,9 @@ def _entries() -> Iterable[Entry]:
 
 
 def _index_of_alias(name: str) -> int:
-    """Return the index of an interface by the name that Windows shows; 0 for none.
+    """Return the index of an interface from the name shown by Windows, or 0.
 
-    The socket module knows it by another name.
+    The socket module uses other names.
     """
     if sys.platform == "win32":
         import ctypes
@@ -101,12 +101,12 @@ def _index_of_alias(name: str) -> int:
 def choose(
     wanted: Sequence[str | int], present: Sequence[Interface] | None = None
 ) -> list[Interface]:
-    """Return interfaces by name, by index or by one of their addresses; each once.
+    """Return interfaces by name, index or address; each once.
 
-    They are looked for among those that are *present*; default: as they are now.
+    Searches those in *present*; default: the current interfaces.
 
     Raises:
-        OSError: ENODEV if there is no such interface; the message names it.
+        OSError: ENODEV if an interface doesn't exist; the message names it.
         TypeError: If an item is neither a str nor an int.
     """
     present = interfaces() if present is None else present
@@ -121,14 +121,14 @@ def choose(
                 break
         else:
             reason = os.strerror(errno.ENODEV)
-            raise OSError(errno.ENODEV, f"{reason} (there is no interface {item!r})")
+            raise OSError(errno.ENODEV, f"{reason} (no interface {item!r})")
     return list(chosen.values())
 
 
 def look(
     wanted: Sequence[str | int], present: Sequence[Interface]
 ) -> list[tuple[str, Interface | OSError]]:
-    """Return interfaces, each once, with their names; or why one cannot be used."""
+    """Return interfaces with their names, each once; unusable ones as errors."""
     found: dict[str, Interface | OSError] = {}
     for item in wanted:
         try:
@@ -140,9 +140,10 @@ def look(
 
 
 def usable(link: Interface) -> tuple[str, Interface | OSError]:
-    """Return an interface and its name, or ENETDOWN for one that would lose it all.
+    """Return an interface's name, and the interface or an error if it's unusable.
 
-    The kernel takes what is sent to an interface without a carrier, and drops it.
+    The error is ENETDOWN if there's no carrier: the kernel would accept datagrams on
+    such an interface, and drop them.
     """
     if "up" in link.flags and "running" not in link.flags:
         reason = f"{os.strerror(errno.ENETDOWN)} ({link.name} has no carrier)"

@@ -1,9 +1,9 @@
-"""The path MTU: how long a datagram may be on the way to somebody.
+"""The path MTU: the longest packet that reaches a peer without fragmentation.
 
-Forbid that datagrams are cut into fragments, and ask the system what it knows of the
-path. Nothing is sent to find out: what is known comes from the interface, from the
-routes, and from the ICMP messages of routers (RFC 1191, RFC 8201). The MTU counts the
-whole packet, IP and UDP headers included.
+This module forbids fragmentation, and gets the path MTU from the system. It sends
+nothing: the system knows the MTU from the interface, the routing table, and the ICMP
+messages of routers (RFC 1191, RFC 8201). The MTU is the size of the whole packet,
+including IP and UDP headers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LONGEST: Final = {socket.AF_INET: 65507, socket.AF_INET6: 65527}
 
 
 class _Option(NamedTuple):
-    """How a system is told not to cut datagrams into fragments."""
+    """The socket options that forbid fragmentation."""
 
     ipv4: int
     ipv6: int
@@ -44,14 +44,14 @@ _OPTIONS: Final = {
 
 
 def can_forbid_fragments() -> bool:
-    """Tell whether this system knows how."""
+    """Return whether this system supports it."""
     return sys.platform in _OPTIONS
 
 
 def forbid_fragments(sock: socket.socket) -> None:
-    """Have each datagram leave in one piece, or be refused with EMSGSIZE.
+    """Send each datagram unfragmented, or refuse it with EMSGSIZE.
 
-    On a socket that serves both IP versions this is about both.
+    On a dual-stack socket, this applies to both IP versions.
     """
     option = _OPTIONS[sys.platform]
     if sock.family == socket.AF_INET6:
@@ -61,40 +61,40 @@ def forbid_fragments(sock: socket.socket) -> None:
 
 
 def known_mtu(sock: socket.socket, peer: SocketAddress) -> int | None:
-    """Return the MTU that the system knows of the path from *sock* to *peer*.
+    """Return the path MTU from *sock* to *peer*, as known to the system.
 
-    *peer* is in the form that the socket takes, ``None`` the one it is connected to.
+    *peer* is in the socket's form; ``None`` means the peer that it's connected to.
 
     Returns:
-        Bytes of a whole packet; ``None`` if the system does not tell.
+        Bytes of a whole packet; ``None`` if the system doesn't provide it.
 
     Raises:
-        OSError: If no way leads there; the message names the address.
+        OSError: If there is no route to *peer*; the message names the address.
     """
     if sys.platform != "linux" or sock.family not in _INET:
         return None
     if peer is None:
         try:
-            return _ask(sock)
-        except OSError:  # the route was removed, and no new one looked up yet
+            return _path_mtu(sock)
+        except OSError:  # the route was removed, and not looked up again yet
             peer = sock.getpeername()
     with socket.socket(sock.family, socket.SOCK_DGRAM) as probe:
         try:
-            # Or a broadcast address is refused. Nothing is sent by connecting.
+            # Without this, broadcast addresses are refused. Connecting sends nothing.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
             host, _, *rest = sock.getsockname()
             probe.bind((host, 0, *rest))
             probe.connect(peer)
-            return _ask(probe)
+            return _path_mtu(probe)
         except OSError as exc:
-            doing = f"looking for the way to {public_address(peer)!r}"
+            doing = f"looking up the route to {public_address(peer)!r}"
             raise with_context(exc, doing) from None
 
 
 def advice_on(
     sock: socket.socket, error: OSError, size: int, peer: SocketAddress
 ) -> str:
-    """Return the MTU as a part of a message, if *size* was refused because of it."""
+    """Return a clause with the MTU, if *size* was refused because of it."""
     if error.errno != errno.EMSGSIZE or sock.family not in _INET or not peer:
         return ""
     longest = socket.AF_INET if "." in peer[0] else socket.AF_INET6
@@ -107,8 +107,8 @@ def advice_on(
     return "" if mtu is None else f"; the path MTU is {mtu} bytes, headers included"
 
 
-def _ask(sock: socket.socket) -> int:
-    """Return the MTU of the path of a connected socket."""
+def _path_mtu(sock: socket.socket) -> int:
+    """Return the path MTU of a connected socket."""
     if sock.family == socket.AF_INET:
         return sock.getsockopt(socket.IPPROTO_IP, IP_MTU)
     return sock.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU)

@@ -1,8 +1,8 @@
-"""Pure: the options of one send. Where it leaves from, by which interface, and how.
+"""Pure: per-send options: source address, interface, traffic class and hop limit.
 
-They become control messages (ip(7), RFC 3542) that go with the one datagram; nothing
-of them sticks to the socket. An IPv6 socket sends to IPv4 with those of IPv4. A new
-option is a field of :class:`SendOptions` and a line of :func:`_compose`.
+They become control messages (ip(7), RFC 3542) for one datagram, and don't change the
+socket. To send to IPv4, an IPv6 socket uses those of IPv4. A new option is a field of
+:class:`SendOptions` and a line of :func:`_compose`.
 """
 
 from __future__ import annotations
@@ -38,27 +38,28 @@ _NO_HOST: Final = bytes(16)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOptions:
-    """How one datagram is to leave. ``None`` leaves it to the socket and the routes.
+    """Options for sending one datagram. ``None`` means the socket's or the system's
+    default.
 
     Raises:
-        TypeError: If a value is of a wrong type.
-        ValueError: If a value is out of range, *local_addr* is no numeric address, or
-            there is no interface of that name.
+        TypeError: If a value has the wrong type.
+        ValueError: If a value is out of range, *local_addr* isn't a numeric address, or
+            an interface of that name doesn't exist.
     """
 
     local_addr: str | Address | None = None
-    """The local address to send from, a host or an address whose port is ignored."""
+    """The local address to send from: a host, or an address whose port is ignored."""
 
     interface: int | str | None = None
-    """The interface to leave by, its index or its name; the name is looked up once,
-    when the options are made."""
+    """The index or name of the interface to send on. A name is looked up once, when
+    the options are created."""
 
     tos: int | None = None
-    """The type of service or traffic class, from 0 to 255; the lower two bits are
-    ECN."""
+    """The type of service (IPv4) or traffic class (IPv6), from 0 to 255; the lower two
+    bits are ECN."""
 
     hop_limit: int | None = None
-    """The time to live or hop limit, from 1 to 255."""
+    """The time to live (IPv4) or hop limit (IPv6), from 1 to 255."""
 
     def __post_init__(self) -> None:
         if isinstance(self.interface, str):
@@ -75,7 +76,7 @@ class SendOptions:
                 check_number(name, value, low, high)
 
     def _set_local(self, addr: object) -> None:
-        """Keep the host alone; the zone of it is the interface, if none is given."""
+        """Store the host only; its zone is the default for the interface."""
         parts = addr if isinstance(addr, tuple) else (addr,)
         if not parts or not isinstance(parts[0], str):
             raise TypeError(f"local_addr must be a host or an address, got {addr!r}")
@@ -87,7 +88,7 @@ class SendOptions:
 
 
 class Steered(NamedTuple):
-    """A destination, as the socket takes it, with what to tell the kernel about it."""
+    """A destination in the socket's form, with the control messages for the kernel."""
 
     addr: SocketAddress
     control: Control
@@ -97,11 +98,11 @@ class Steered(NamedTuple):
 def steer(addr: SocketAddress, options: SendOptions, *, ipv6: bool) -> Steered:
     """Return the destination of a datagram with options.
 
-    *ipv6* says whether it leaves as IPv6.
+    *ipv6*: whether the datagram is sent as IPv6.
 
     Raises:
-        ValueError: If *local_addr* is of the other family, or if this system cannot
-            be told such things.
+        ValueError: If *local_addr* is of the other family, or if this system doesn't
+            support per-send options.
     """
     return Steered(addr, _compose(options, ipv6=ipv6), options)
 
@@ -109,13 +110,13 @@ def steer(addr: SocketAddress, options: SendOptions, *, ipv6: bool) -> Steered:
 @lru_cache(maxsize=MAX_KNOWN)
 def _compose(options: SendOptions, *, ipv6: bool) -> Control:
     if sys.platform != "linux":
-        raise ValueError(f"options of one send are not supported on {sys.platform}")
+        raise ValueError(f"per-send options aren't supported on {sys.platform}")
     host = options.local_addr
-    assert host is None or isinstance(host, str)  # made so when it was checked
+    assert host is None or isinstance(host, str)  # by _set_local
     interface = options.interface
     if host is not None and (":" in host) != ipv6:
         theirs = "IPv6" if ipv6 else "IPv4"
-        raise ValueError(f"family mismatch: {host!r} cannot send to {theirs}")
+        raise ValueError(f"family mismatch: can't send from {host!r} to {theirs}")
     control = []
     if host is not None or interface is not None:
         if ipv6:

@@ -1,7 +1,7 @@
-"""A port that several sockets share, for what every one of them gets a copy of.
+"""Sockets that share a port, for broadcast and multicast.
 
-That is broadcast and multicast. What is sent to one address goes to one socket only,
-so nothing else is opened here, see ``sockets``.
+Each of them gets a copy of broadcast and multicast datagrams. A datagram sent to one
+address goes to only one socket, so all other endpoints use ``sockets``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from .sockets import SO_REUSEPORT
 
 
 def open_shared(family: int, port: int, *, reuse_port: bool = False) -> socket.socket:
-    """Return a non-blocking socket on *port* of every address, shared with others.
+    """Return a non-blocking socket that shares *port* on every address.
 
-    An IPv6 socket leaves out IPv4. The BSDs ask for SO_REUSEPORT where Linux and
-    Windows ask for SO_REUSEADDR.
+    An IPv6 socket doesn't serve IPv4. The BSDs need SO_REUSEPORT for what SO_REUSEADDR
+    does on Linux and Windows.
 
     Raises:
         OSError: If the system refuses; the message names the port.
@@ -38,13 +38,13 @@ def _bind_shared(sock: socket.socket, port: int, reuse_port: bool) -> None:
     sock.setblocking(False)
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    # For who shares, Linux may choose a port of others who share. Elsewhere it never
-    # does, and on Windows an option that is set later has no effect.
-    chosen_alone = sys.platform == "linux" and not port
-    if chosen_alone:
+    # If the option is set, Linux may choose a port that others share. Other systems
+    # don't, and on Windows, an option that is set later has no effect.
+    bind_first = sys.platform == "linux" and not port
+    if bind_first:
         sock.bind(("", 0))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if SO_REUSEPORT is not None and (reuse_port or sys.platform != "linux"):
         sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
-    if not chosen_alone:
+    if not bind_first:
         sock.bind(("", port))

@@ -205,7 +205,7 @@ class ExactTransport(DeliveringTransport):
         if not isinstance(options, SendOptions):
             raise TypeError(f"SendOptions are required, not {options!r}")
         if self._family == sockets.AF_UNIX:
-            raise ValueError("a UNIX datagram socket has no options of one send")
+            raise ValueError("per-send options aren't supported on UNIX sockets")
         peer = self._peer if known is None else known
         mapped = len(addresses.public_address(peer)) == 2
         ipv6 = self._family == socket.AF_INET6 and not mapped

@@ -44,7 +44,7 @@ TEXTS: Final[list[tuple[UDPError, str]]] = [
         TruncatedError(CUT_OFF),
         (
             "a datagram of 1000 bytes from ('192.0.2.1', 9) "
-            "was cut off after 5 (max_datagram_size)"
+            "was truncated to 5 (max_datagram_size)"
         ),
     ),
 ]

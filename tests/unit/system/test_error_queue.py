@@ -142,10 +142,10 @@ def test_other_control_data_is_passed_over() -> None:
 @pytest.mark.parametrize(
     ("control", "flags", "text"),
     [
-        ([], 0, "no error in it"),
-        ([], MSG_CTRUNC, "was cut off"),
-        ([(*IP, REFUSED[2][:15])], MSG_CTRUNC, "was cut off"),
-        ([(1, 11, REFUSED[2])], 0, "no error in it"),
+        ([], 0, "contains no error"),
+        ([], MSG_CTRUNC, "truncated control data"),
+        ([(*IP, REFUSED[2][:15])], MSG_CTRUNC, "truncated control data"),
+        ([(1, 11, REFUSED[2])], 0, "contains no error"),
     ],
 )
 def test_what_cannot_be_read(
