@@ -199,7 +199,7 @@ async def test_all_links_are_dead(home: Home) -> None:
         far.ip(f"link set {device} down")
     search = home.search(timeout=0.05)
 
-    with pytest.raises(OSError, match=f"by interface {DEVICE}") as caught:
+    with pytest.raises(OSError, match=f"on interface {DEVICE}") as caught:
         await anext(search)
 
     assert caught.value.errno == errno.ENETDOWN

@@ -121,7 +121,7 @@ async def test_the_mtu_of_no_way_at_all(
     """It is the system's error, and names the address; nothing is sent."""
     endpoint = await endpoints.bind()
 
-    with pytest.raises(OSError, match=f"the way to .*{ELSEWHERE[family]}") as caught:
+    with pytest.raises(OSError, match=f"the route to .*{ELSEWHERE[family]}") as caught:
         endpoint.mtu((ELSEWHERE[family], _DEAF))
 
     assert caught.value.errno == errno.ENETUNREACH
