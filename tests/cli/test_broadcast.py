@@ -127,13 +127,13 @@ def test_nobody_answers(start: Start) -> None:
 
 
 def test_nobody_could_be_asked(start: Start) -> None:
-    """The reason is told; here that the question is too long for any datagram."""
+    """The error gives the reason: the request is too long for a datagram."""
     asker = start("discover", "9", LONG_LINE, *LOCAL, "--timeout", "0.05")
 
     status, lines, errors = asker.end()
 
     assert (status, lines, len(errors)) == (1, [], 1)
-    assert "asking" in errors[0]
+    assert "sending to" in errors[0]
     assert "interface lo" in errors[0]
 
 

@@ -241,5 +241,5 @@ async def test_the_command_tells_a_dead_link(home: Home) -> None:
     first, second = errors.decode().splitlines()
     assert first.startswith(f"not sent: {DEVICE} ")
     assert "no carrier" in first
-    assert second == "1 answer"
+    assert second == "1 reply"
     assert process.returncode == 0

@@ -260,5 +260,5 @@ def test_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     send_options._compose.cache_clear()
     monkeypatch.setattr(sys, "platform", "win32")
 
-    with pytest.raises(ValueError, match="aren.t supported on win32"):
+    with pytest.raises(ValueError, match="aren't supported on win32"):
         steer(PEER, SendOptions(tos=77), ipv6=False)
