@@ -83,7 +83,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, LoopFactory]:
-    """Tell pytest-asyncio to run each test on each of these."""
+    """Return the loops on which pytest-asyncio runs each test."""
     return LOOPS
 
 

@@ -29,7 +29,7 @@ LONG_LINE: Final = b"x" * 65_530
 
 
 def test_everybody_gets_it(start: Start, loop: str) -> None:
-    """Each listener on the port; the sender tells each interface."""
+    """Each listener on the port gets it; the sender prints each interface."""
     listener = start("listen", ":0", "--count", "2", "--loop", loop)
     port = listener.port()
 
@@ -41,7 +41,7 @@ def test_everybody_gets_it(start: Start, loop: str) -> None:
     assert [line.rpartition(" ")[2] for line in lines] == ["one", "two"]
 
 
-def test_json_tells_each_interface(start: Start) -> None:
+def test_json_has_each_interface(start: Start) -> None:
     """Each line is an object."""
     listener = start("listen", ":0", "--count", "1", "--format", "json")
     port = listener.port()
@@ -103,7 +103,7 @@ def test_who_answers_is_shown(start: Start, loop: str, group: Any) -> None:
     assert [line.partition(" ")[2] for line in lines] == [r"I\x1b"]
 
 
-def test_json_tells_each_answer(start: Start, echo: int) -> None:
+def test_json_has_each_reply(start: Start, echo: int) -> None:
     """As ``listen`` does."""
     asker = start(
         "discover", str(echo), "00 ff", "--hex", "--json", "-r", "1", *LOCAL, *BRIEF
@@ -147,7 +147,7 @@ def test_nobody_could_be_asked(start: Start) -> None:
         (["discover", "9", "text", "--timeout", "0"], "timeout"),
     ],
 )
-def test_mistakes_are_told_in_a_line(
+def test_mistakes_are_reported_in_one_line(
     start: Start, arguments: list[str], message: str
 ) -> None:
     """And end with status 1."""

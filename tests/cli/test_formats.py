@@ -62,7 +62,7 @@ def test_escape(data: bytes, shown: str) -> None:
 
 @given(payloads)
 @settings(deadline=None)
-def test_escaped_text_is_printable_and_tells_every_byte(data: bytes) -> None:
+def test_escaped_text_is_printable_and_shows_every_byte(data: bytes) -> None:
     """No control character comes out, and different payloads look different."""
     text = escape(data)
 
@@ -72,7 +72,7 @@ def test_escaped_text_is_printable_and_tells_every_byte(data: bytes) -> None:
 
 @given(payloads)
 @settings(deadline=None)
-def test_hex_dump_is_printable_and_tells_every_byte(data: bytes) -> None:
+def test_hex_dump_is_printable_and_shows_every_byte(data: bytes) -> None:
     """The digits of a dump are the payload; the rest of it is printable ASCII."""
     lines = list(hex_dump(data))
 
@@ -92,7 +92,7 @@ def test_hex_dump_columns() -> None:
 @given(payloads, st.just(PEER) | paths, st.floats(0, 2**32))
 @example(b"\x7f", PEER, 0.0)
 @settings(deadline=None)
-def test_json_line_is_one_line_and_tells_everything(
+def test_json_line_is_one_line_and_has_everything(
     data: bytes, addr: tuple[str, int] | str, time: float
 ) -> None:
     """A JSON line is printable ASCII, and holds time, sender and payload."""

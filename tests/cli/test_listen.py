@@ -155,7 +155,7 @@ def test_unix_path(start: Start, tmp_path: Path) -> None:
 def test_an_output_that_nobody_reads_ends_it(
     start: Start, sender: socket.socket
 ) -> None:
-    """A broken pipe is no reason for a traceback, and the statistics are still told."""
+    """A broken pipe causes no traceback, and the statistics are still printed."""
     program = start("listen", "127.0.0.1:0")
     port = program.port()
     assert program.process.stdout is not None

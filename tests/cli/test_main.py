@@ -52,7 +52,7 @@ def fresh_cli(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fresh_cli")
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 @pytest.mark.parametrize("arguments", COMMANDS)
-def test_what_is_missing_is_said_in_one_line(
+def test_missing_packages_are_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, missing: str, arguments: list[str]
 ) -> None:
     """Without the extra, every use says what to install."""

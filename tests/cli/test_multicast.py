@@ -24,7 +24,7 @@ LOCAL: Final = ("--interface", "127.0.0.1")
 
 
 def test_send_and_listen(start: Start, loop: str) -> None:
-    """The listener shows what is sent; the sender tells each interface."""
+    """The listener prints the datagram; the sender prints each interface."""
     arguments = (*LOCAL, "--count", "2", "--loop", loop)
     listener = start("multicast", "listen", f"{GROUP}:0", *arguments)
     port = listener.port()
@@ -62,7 +62,7 @@ def test_json(start: Start) -> None:
 
 
 def test_lines_of_standard_input(start: Start) -> None:
-    """Each is one datagram; one that is too long is told, and ends in status 1."""
+    """Each is one datagram; one that is too long is reported, and the status is 1."""
     text = b"short\n" + bytes(65_600).replace(b"\0", b"x")[:65_530] + b"\n"
     sender = start("multicast", "send", f"{GROUP}:9", *LOCAL)
 
@@ -94,7 +94,7 @@ def test_silence(start: Start) -> None:
         (["send", f"{GROUP}:9", "-i", "4294967295", "text"], "4294967295"),
     ],
 )
-def test_mistakes_are_told_in_a_line(
+def test_mistakes_are_reported_in_one_line(
     start: Start, arguments: list[str], message: str
 ) -> None:
     """And end with status 1."""

@@ -99,7 +99,7 @@ def test_lines_of_a_terminal(start: Start, receiver: socket.socket, loop: str) -
 def test_a_signal_ends_the_wait_for_a_line(
     start: Start, receiver: socket.socket, loop: str, signum: signal.Signals
 ) -> None:
-    """The statistics are told, and the status is that of a program interrupted."""
+    """The statistics are printed, and the status is that of an interrupted program."""
     program = start("send", "--loop", loop, port_of(receiver))
     program.type(b"hello\n")
     assert take(receiver, 1) == [b"hello"]
@@ -184,7 +184,7 @@ def test_local_address(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("input_", ["arguments", "lines"])
-def test_a_refusal_is_told(
+def test_a_refusal_is_reported(
     start: Start, free_port: str, loop: str, input_: str
 ) -> None:
     """A peer that nobody listens at ends the program, even in the middle of input."""
@@ -260,7 +260,7 @@ def test_ipv6(start: Start) -> None:
         assert program.end()[0] == 0
 
 
-def test_a_datagram_too_long_is_told(start: Start, receiver: socket.socket) -> None:
+def test_a_datagram_too_long_is_reported(start: Start, receiver: socket.socket) -> None:
     """The error says how long it was and where it was to go."""
     program = start("send", port_of(receiver))
 
@@ -271,7 +271,7 @@ def test_a_datagram_too_long_is_told(start: Start, receiver: socket.socket) -> N
     assert "65530 bytes" in errors[-1]
 
 
-def test_a_closed_standard_input_is_told(start: Start, loop: str) -> None:
+def test_a_closed_standard_input_is_reported(start: Start, loop: str) -> None:
     """Its number must not go to a socket, which would be read as lines."""
     program = start("send", "--loop", loop, "9", redirect="<&-")
 

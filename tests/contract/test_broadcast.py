@@ -64,7 +64,7 @@ WAYS_TO_GET_MESSAGES: Final[Any] = {
 
 
 async def test_everybody_on_the_port_gets_it(options: Any) -> None:
-    """Each has its copy, the sender too; the result tells where it went."""
+    """Each gets a copy, including the sender; the outcome has the destination."""
     async with (
         aioudp.open_broadcast(0, **options) as one,
         aioudp.open_broadcast(port_of(one), **options) as two,
@@ -84,12 +84,12 @@ async def test_to_another_port(options: Any) -> None:
         aioudp.open_broadcast(0, **options) as asker,
     ):
         assert port_of(device) != port_of(asker)
-        (told,) = await asker.send(b"who?", port_of(device))
+        (report,) = await asker.send(b"who?", port_of(device))
         data, addr = await device.recv()
         await device.send_to(b"I", addr)
 
         assert data == b"who?"
-        assert told.addr == (_EVERYBODY, port_of(device))
+        assert report.addr == (_EVERYBODY, port_of(device))
         assert await take(asker) == b"I"
 
 
@@ -132,7 +132,7 @@ async def test_own_datagrams_can_be_left_out(options: Any, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS_TO_GET_MESSAGES)
 async def test_messages(options: Any, way: str) -> None:
-    """Own ones can be left out of them, too. What they tell is in ``network``."""
+    """Own datagrams can be ignored in these, too. ``network`` tests their contents."""
     received: Any = WAYS_TO_GET_MESSAGES[way]
     options |= {"packet_info": True}
     with plain_socket("127.0.0.1") as other:
@@ -171,7 +171,7 @@ async def test_each_interface_is_used_once(options: Any) -> None:
 
 
 async def test_no_interface(options: Any) -> None:
-    """Then nothing is sent, and nothing is told."""
+    """Then nothing is sent, and there are no outcomes."""
     async with aioudp.open_broadcast(0, **options | {"interfaces": []}) as endpoint:
         assert await endpoint.send(b"") == []
 
@@ -182,11 +182,11 @@ async def test_a_system_that_lists_no_interface(
     """The system chooses, and says so if it cannot."""
     monkeypatch.setattr(interfaces, "interfaces", list)
     async with aioudp.open_broadcast(0, transport=transport) as endpoint:
-        (told,) = await endpoint.send(bytes(70_000))
+        (report,) = await endpoint.send(bytes(70_000))
 
-        assert (told.interface, told.addr[0]) == ("", "255.255.255.255")
-        assert told.error is not None
-        assert told.error.errno in (errno.EMSGSIZE, errno.ENETUNREACH)
+        assert (report.interface, report.addr[0]) == ("", "255.255.255.255")
+        assert report.error is not None
+        assert report.error.errno in (errno.EMSGSIZE, errno.ENETUNREACH)
 
     with pytest.raises(ValueError, match="receive_own"):
         await aioudp.open_broadcast(0, receive_own=False, transport=transport)
@@ -258,7 +258,7 @@ async def test_an_interface_that_is_not_there(
 async def test_an_interface_that_is_gone(
     monkeypatch: pytest.MonkeyPatch, options: Any
 ) -> None:
-    """It is told, and the rest is served."""
+    """It's reported, and the others are served."""
     loopback, *_ = interfaces.choose(["lo"])
     gone = aioudp.Interface("gone0", 9999, (), (), frozenset({"up", "running"}))
     monkeypatch.setattr(interfaces, "interfaces", lambda: [loopback, gone])
@@ -316,13 +316,13 @@ async def test_a_port_that_nothing_can_be_sent_to(options: Any, port: int) -> No
 
 
 async def test_a_datagram_that_is_too_long(options: Any) -> None:
-    """Each interface tells why it was not sent."""
+    """Each outcome contains the reason."""
     async with aioudp.open_broadcast(0, **options) as endpoint:
-        (told,) = await endpoint.send(bytes(70_000))
+        (report,) = await endpoint.send(bytes(70_000))
 
-        assert not told.sent
-        assert told.error is not None
-        assert told.error.errno == errno.EMSGSIZE
+        assert not report.sent
+        assert report.error is not None
+        assert report.error.errno == errno.EMSGSIZE
         assert endpoint.stats().send_errors == 1
 
 
@@ -361,9 +361,9 @@ async def test_waiting_for_room(
         assert isinstance(await outcome(sending), asyncio.CancelledError)
 
         gate.grants = [1]
-        (told,) = await endpoint.send(b"at last")
+        (report,) = await endpoint.send(b"at last")
 
-        assert told.sent
+        assert report.sent
         assert await take(endpoint) == b"at last"
 
 

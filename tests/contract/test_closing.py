@@ -54,7 +54,7 @@ Close = Callable[[aioudp.Endpoint], Awaitable[None]]
 
 
 class Noting(asyncio.DatagramProtocol):
-    """Notes what it is told, and acts when it is given a datagram."""
+    """Records calls, and acts when it gets a datagram."""
 
     def __init__(
         self, transport: Any, on_datagram: Callable[[], None] = lambda: None
@@ -71,7 +71,7 @@ class Noting(asyncio.DatagramProtocol):
         self.events.append("lost" if exc is None else exc)
 
 
-# -- who waits is told
+# -- waiting tasks are woken
 
 
 @EVERY_CLOSE
@@ -111,7 +111,7 @@ async def test_close_ends_an_iteration(
 async def test_close_wakes_everybody(
     endpoints: Endpoints, until_blocked: UntilBlocked
 ) -> None:
-    """All tasks that wait are told, however many and in whatever call (B220)."""
+    """All waiting tasks are woken, in every kind of call (B220)."""
     endpoint = await endpoints.bind()
     waits: list[Wait] = [recv, recv_many, following] * 10
     waiting = [asyncio.ensure_future(wait(endpoint)) for wait in waits]
@@ -128,7 +128,7 @@ async def test_close_wakes_everybody(
 async def test_close_as_a_datagram_arrives(
     endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked, turn: int
 ) -> None:
-    """In whatever turn it is closed, who waits gets the datagram or is told (B220)."""
+    """Whenever it is closed, a waiter gets the datagram or the error (B220)."""
     endpoint = await endpoints.bind()
     waiting = [asyncio.create_task(endpoint.recv()) for _ in range(2)]
     await until_blocked(*waiting)
@@ -357,7 +357,7 @@ async def test_close_in_an_iteration(endpoints: Endpoints, peer: socket.socket) 
 async def test_close_by_the_task_that_was_served(
     endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
 ) -> None:
-    """Closed by a receiver, the endpoint tells the others in the same turn (B227)."""
+    """When a receiver closes it, the others are woken in the same iteration (B227)."""
     endpoint = await endpoints.bind()
 
     async def receive_and_close() -> bytes:

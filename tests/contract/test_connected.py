@@ -64,7 +64,7 @@ def before_connecting(
 
 
 async def test_send_needs_no_address(endpoints: Endpoints, peer: socket.socket) -> None:
-    """A connected endpoint sends to its peer without being told where (B040)."""
+    """A connected endpoint sends to its peer without an address (B040)."""
     endpoint = await endpoints.connect(peer.getsockname())
 
     await endpoint.send(b"hello")
@@ -233,7 +233,7 @@ async def test_broadcast_peer(transport: aioudp.TransportKind) -> None:
 async def test_the_peers_address_is_allowed(
     endpoints: Endpoints, peer: socket.socket
 ) -> None:
-    """A connected endpoint may be told the address of its peer (B041)."""
+    """A connected endpoint accepts the address of its peer (B041)."""
     endpoint = await endpoints.connect(peer.getsockname())
 
     await endpoint.send(b"one", peer.getsockname())

@@ -107,7 +107,7 @@ async def test_questions_that_were_missed_are_one(devices: Devices) -> None:
 
 
 async def test_outcomes(devices: Devices) -> None:
-    """They tell where the question went."""
+    """They contain the request's destination."""
     await devices.add()
     search = devices.search()
     assert search.outcomes == []
@@ -115,8 +115,12 @@ async def test_outcomes(devices: Devices) -> None:
 
     async with search:
         await anext(search)
-        (told,) = search.outcomes
-        assert (told.interface, told.sent, told.addr[1]) == ("lo", True, devices.port)
+        (report,) = search.outcomes
+        assert (report.interface, report.sent, report.addr[1]) == (
+            "lo",
+            True,
+            devices.port,
+        )
         assert repr(search) == "<Discovery running>"
 
     assert repr(search) == "<Discovery ended>"

@@ -293,7 +293,7 @@ async def test_protocol_closes_when_it_hears_of_it(
 
 
 class Noting(asyncio.DatagramProtocol):
-    """Notes what it is told, and acts when it is told of an error."""
+    """Records calls, and acts when it gets an error."""
 
     def __init__(self, on_error: Callable[[], None] = lambda: None) -> None:
         self.events: list[Any] = []

@@ -60,7 +60,7 @@ async def sender(
 ) -> AsyncIterator[Sender]:
     """Return an endpoint to send to the full peer with.
 
-    A connected one is told by the kernel when there is room, an unconnected one not.
+    The kernel notifies a connected one when there is room, but not an unconnected one.
     """
     if request.param == "connected":
         async with aioudp.connect(full_peer.path, transport=transport) as endpoint:
@@ -375,7 +375,7 @@ async def test_wait_for_room(
 
 
 class FlowControlled(asyncio.DatagramProtocol):
-    """Notes when it is told to pause and to resume."""
+    """Records calls to pause and resume."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []

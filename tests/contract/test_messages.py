@@ -72,7 +72,7 @@ def mark(sock: socket.socket, *, tos: int, hop_limit: int) -> None:
 @linux_only
 @SELECTOR
 @EVERY_WAY
-async def test_everything_is_told(
+async def test_all_packet_info(
     endpoints: Endpoints, peer: socket.socket, receive: Receive
 ) -> None:
     """Address, interface, traffic class, hop limit, time (B126) (B170) (B171)."""
@@ -98,10 +98,10 @@ async def test_everything_is_told(
 @SELECTOR
 @OFFLOAD
 @EVERY_WAY
-async def test_every_datagram_of_a_train_is_told_about(
+async def test_every_datagram_of_a_train_has_packet_info(
     endpoints: Endpoints, offload: bool, receive: Receive
 ) -> None:
-    """What the kernel tells once holds for all of them (B169)."""
+    """The kernel's packet info applies to all of them (B169)."""
     endpoint = await endpoints.bind(offload=offload)
     sender = await endpoints.bind()
     payload = bytes(range(250)) * 10
@@ -172,7 +172,7 @@ async def test_every_message_of_a_batch_has_its_own(
 @needs_ipv6
 @OFFLOAD
 async def test_dual_stack(offload: bool) -> None:
-    """An IPv4 datagram is told about in terms of IPv4 (B190)."""
+    """An IPv4 datagram has IPv4 packet info (B190)."""
     async with aioudp.bind(("", 0), packet_info=True, offload=offload) as endpoint:
         port = port_of(endpoint)
         for host, local_addr in (
@@ -215,7 +215,7 @@ async def test_sent_by_broadcast() -> None:
 
 @pytest.mark.parametrize("transport", ["loop"])
 @EVERY_WAY
-async def test_what_the_loop_does_not_tell_is_none(
+async def test_fields_that_the_loop_lacks_are_none(
     endpoints: Endpoints, peer: socket.socket, receive: Receive
 ) -> None:
     """Its own transports know payload and sender alone."""
@@ -291,7 +291,7 @@ async def test_adopted_socket_with_timestamps_of_its_own(
 
 @linux_only
 async def test_together_with_the_error_queue() -> None:
-    """What is told does not depend on how errors are heard."""
+    """Packet info doesn't depend on how errors are received."""
     async with (
         aioudp.bind(("127.0.0.1", 0), packet_info=True, icmp_errors=True) as endpoint,
         aioudp.connect(endpoint.local_addr) as peer,
@@ -308,7 +308,7 @@ async def test_together_with_the_error_queue() -> None:
 async def test_hardware_timestamps_where_there_are_none(
     endpoints: Endpoints, peer: socket.socket
 ) -> None:
-    """A device without a clock gives no time; the rest is told."""
+    """A device without a clock gives no timestamp; the other fields are set."""
     endpoint = await endpoints.bind(timestamps="hardware")
 
     peer.sendto(b"x", endpoint.local_addr)

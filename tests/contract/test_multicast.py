@@ -99,7 +99,7 @@ async def test_every_kind_of_payload(
 
 
 async def test_several_groups(groups: list[str], options: Any) -> None:
-    """One endpoint is in all of them, and sends to whichever it is told."""
+    """One endpoint joins all of them, and sends to any of them."""
     async with (
         aioudp.open_multicast(groups[0], 0, **options) as endpoint,
         aioudp.open_multicast(groups[9], port_of(endpoint), **options) as other,
@@ -355,7 +355,7 @@ async def test_a_port_that_is_not_shared(groups: list[str], options: Any) -> Non
 
 
 async def test_a_datagram_that_is_too_long(groups: list[str], options: Any) -> None:
-    """Each interface tells why it was not sent."""
+    """Each outcome contains the reason."""
     async with aioudp.open_multicast(groups[0], 0, **options) as endpoint:
         (outcome,) = await endpoint.send(bytes(70_000))
 
@@ -380,9 +380,9 @@ async def test_waiting_for_room(
         assert isinstance(await outcome(sending), asyncio.CancelledError)
 
         gate.grants = [1]
-        (told,) = await endpoint.send(b"at last")
+        (report,) = await endpoint.send(b"at last")
 
-        assert told.sent
+        assert report.sent
         assert await take(endpoint) == b"at last"
 
 

@@ -155,9 +155,9 @@ async def test_an_adopted_socket_hears_of_errors(dead: Any, host: str) -> None:
 
         async with aioudp.adopt(sock, icmp_errors=True) as endpoint:
             await endpoint.send(b"after", dead)
-            told = await errors_of(endpoint, 2)
+            errors = await errors_of(endpoint, 2)
 
-    assert [error.data for error in told] == [b"before", b"after"]
+    assert [error.data for error in errors] == [b"before", b"after"]
 
 
 async def test_endpoints_for_broadcast_and_groups_hear_of_errors() -> None:

@@ -77,10 +77,10 @@ async def heard(endpoint: aioudp.Endpoint, count: int) -> None:
     await turns_until(lambda: endpoint.stats().receive_errors >= count)
 
 
-# -- what an error tells
+# -- the contents of an error
 
 
-async def test_an_error_tells_of_its_datagram(
+async def test_an_error_describes_its_datagram(
     hearing: aioudp.Endpoint, dead: Any, host: str
 ) -> None:
     """Where it was going, why it failed, who says so, and what was in it (B134)."""
@@ -182,7 +182,7 @@ async def test_an_error_does_not_disturb_receiving(
     await errors_of(hearing, 3)
 
 
-async def test_a_connected_endpoint_tells_instead_of_raising(
+async def test_a_connected_endpoint_reports_instead_of_raising(
     endpoints: Endpoints, dead: Any, until_blocked: UntilBlocked
 ) -> None:
     """One of both, not both: recv goes on waiting for a datagram (B142)."""
@@ -205,7 +205,7 @@ async def test_a_connected_endpoint_tells_instead_of_raising(
 async def test_an_error_of_the_datagram_itself_is_raised_by_its_send(
     hearing: aioudp.Endpoint, dead: Any, live: socket.socket
 ) -> None:
-    """Not told once more; and the errors of others do not hide it."""
+    """It's reported once; other errors don't hide it."""
     await hearing.send(b"lost", dead)
 
     with pytest.raises(OSError, match="sending 70000 bytes") as caught:
@@ -251,8 +251,8 @@ async def test_tasks_are_served_first_come_first_served(
         await hearing.send(b"%d" % number, dead)
 
     async with asyncio.timeout(5):
-        told = await asyncio.gather(*waiting)
-    assert [error.data for error in told] == [b"0", b"1", b"2"]
+        errors = await asyncio.gather(*waiting)
+    assert [error.data for error in errors] == [b"0", b"1", b"2"]
 
 
 @pytest.mark.parametrize("pause", range(6))
@@ -269,8 +269,8 @@ async def test_cancelling_loses_nothing(
     await turns(pause)
     first.cancel()
 
-    told = [await outcome(first), await outcome(second)]
-    data = [error.data for error in told if isinstance(error, aioudp.NetworkError)]
+    errors = [await outcome(first), await outcome(second)]
+    data = [error.data for error in errors if isinstance(error, aioudp.NetworkError)]
     missing = {b"0", b"1"} - set(data)
     data += [error.data for error in await errors_of(hearing, len(missing))]
     assert data == [b"0", b"1"]
@@ -280,17 +280,17 @@ async def test_iterating_over_errors_ends_at_close(
     hearing: aioudp.Endpoint, dead: Any
 ) -> None:
     """And not before."""
-    told = []
+    errors = []
     for number in range(3):
         await hearing.send(b"%d" % number, dead)
 
     async with asyncio.timeout(5):
         async for error in hearing.errors():
-            told.append(error.data)
-            if len(told) == 3:
+            errors.append(error.data)
+            if len(errors) == 3:
                 hearing.close()
 
-    assert told == [b"0", b"1", b"2"]
+    assert errors == [b"0", b"1", b"2"]
 
 
 async def test_closing_wakes_every_task(
@@ -360,9 +360,9 @@ async def test_the_newest_errors_are_kept(endpoints: Endpoints, dead: Any) -> No
         await endpoint.send(b"%d" % number, dead)
     await heard(endpoint, 12)
 
-    told = await errors_of(endpoint, 5)
+    errors = await errors_of(endpoint, 5)
 
-    assert [error.data for error in told] == [b"%d" % n for n in range(7, 12)]
+    assert [error.data for error in errors] == [b"%d" % n for n in range(7, 12)]
     assert endpoint.stats().receive_errors == 12
     assert endpoint.stats().dropped_errors == 7
 

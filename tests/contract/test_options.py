@@ -255,11 +255,11 @@ async def test_broadcast_without_the_option(
 ) -> None:
     """Without the option a broadcast is refused by the system (B050) (B197).
 
-    The message tells both ways to allow it.
+    The message gives both ways to allow it.
     """
-    told = r"255\.255\.255.*broadcast=True.*open_broadcast"
+    advice = r"255\.255\.255.*broadcast=True.*open_broadcast"
     async with aioudp.bind(("127.0.0.1", 0), transport=transport) as endpoint:
-        with pytest.raises(PermissionError, match=told):
+        with pytest.raises(PermissionError, match=advice):
             await endpoint.send(b"refused", (host, 9))
         with pytest.raises(PermissionError, match="broadcast=True"):
             await aioudp.connect(("255.255.255.255", 9), transport=transport)

@@ -116,7 +116,7 @@ IPV6 = (socket.IPPROTO_IPV6, 23, 2)  # IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO
 
 
 def forbids(endpoint: aioudp.Endpoint, option: tuple[int, int, int]) -> bool:
-    """Tell whether the option has been set."""
+    """Return whether the option has been set."""
     level, name, value = option
     sock: socket.socket = endpoint.get_extra_info("socket")
     return sock.getsockopt(level, name) == value

@@ -38,7 +38,7 @@ def skip_if_it_cannot_pause(endpoint: aioudp.Endpoint) -> None:
 
 
 class Collector(asyncio.DatagramProtocol):
-    """Keeps what it gets; pauses after each datagram if it is told to."""
+    """Stores datagrams; pauses after each one on request."""
 
     def __init__(self, transport: Any, *, pausing: bool = False) -> None:
         self.transport = transport
@@ -113,7 +113,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
 
 
 class FlowControlled(asyncio.DatagramProtocol):
-    """Notes when it is told to pause and to resume, and what errors there are."""
+    """Records calls to pause and resume, and errors."""
 
     def __init__(self, transport: Any) -> None:
         self.events: list[Any] = []

@@ -416,7 +416,7 @@ async def test_sendto_checks_after_close(endpoints: Endpoints) -> None:
 
 
 class ErrorRecorder(asyncio.DatagramProtocol):
-    """Keeps the errors it is told of."""
+    """Stores the errors it receives."""
 
     def __init__(self) -> None:
         self.errors: list[Exception] = []

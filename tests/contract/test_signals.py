@@ -1,4 +1,4 @@
-"""Signals: the body is told once, nothing is cancelled, and handlers come back."""
+"""Signals: the body is notified once, nothing is cancelled, handlers are restored."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def previous() -> Iterator[Previous]:
         signal.signal(number, original)
 
 
-async def test_the_body_is_told(previous: Previous) -> None:
+async def test_the_body_is_notified(previous: Previous) -> None:
     """The event is set, the function called first, and the body goes on."""
     order = []
     async with aioudp.until_signal(ONE, call=lambda: order.append("call")) as stop:
@@ -146,7 +146,7 @@ async def test_the_loops_own_handler() -> None:
 
 
 async def test_nested() -> None:
-    """A signal tells every block that is open for it."""
+    """A signal notifies every open block that waits for it."""
     async with (
         aioudp.until_signal(ONE, OTHER) as outer,
         aioudp.until_signal(ONE) as inner,
@@ -192,7 +192,7 @@ async def test_blocks_that_end_in_another_order() -> None:
 
 
 async def test_a_call_that_raises() -> None:
-    """What it raises goes to the loop's exception handler; the body is told."""
+    """What it raises goes to the loop's exception handler; the body is notified."""
     loop = asyncio.get_running_loop()
     contexts: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda loop, context: contexts.append(context))

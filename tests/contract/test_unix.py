@@ -129,7 +129,7 @@ async def test_connect_from_a_path(
 async def test_explicit_path_of_the_peer(
     transport: aioudp.TransportKind, own_path: Path, peer: socket.socket
 ) -> None:
-    """A connected endpoint may be told its peer's path, and no other (B041) (B042)."""
+    """A connected endpoint accepts its peer's path, and no other (B041) (B042)."""
     async with aioudp.connect(peer.getsockname(), transport=transport) as endpoint:
         await endpoint.send(b"hello", peer.getsockname())
         with pytest.raises(ValueError, match="connected"):

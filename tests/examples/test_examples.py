@@ -87,7 +87,7 @@ def serving(
 
 
 linux_only = pytest.mark.skipif(
-    sys.platform != "linux", reason="cannot: linux: other systems tell less"
+    sys.platform != "linux", reason="cannot: linux: other systems report less"
 )
 
 

@@ -26,7 +26,7 @@ _HEADER: Final = struct.Struct("@Nii")  # struct cmsghdr: cmsg_len, level, type
 _GRO: Final = (17, 104)  # SOL_UDP, UDP_GRO
 _PORT: Final = 9
 
-# Level and type of what a socket may be told, and how long it is.
+# Level, type and length of each control message that a socket may get.
 KINDS: Final = {
     _GRO: 4,
     (0, 1): 1,  # IP_TOS

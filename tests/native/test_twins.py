@@ -213,7 +213,7 @@ sendings = st.lists(
 def test_the_same_messages_arrive(
     speedups: ModuleType, host: str, offload: bool, sendings: list[Sent]
 ) -> None:
-    """Either twin tells of every datagram what either twin sent it with."""
+    """Either twin receives the packet info that either twin sent."""
     loopback = socket.if_nametoindex("lo")
     with ExitStack() as stack:
         for sending in (batchio, speedups):

@@ -77,7 +77,7 @@ class Link:
         self._wait_until_ready(end, [host])
 
     def add_far_host(self, host: str) -> None:
-        """Give the far end another address, and tell the near end whose it is."""
+        """Give the far end another address, and add it to the near end's neighbours."""
         self.add_address(self.far, host)
         neighbour = f"{host} lladdr {_FAR_MAC} dev {self._device}"
         self.near.ip(f"neighbour replace {neighbour} nud permanent")
@@ -214,7 +214,7 @@ class Path:
 
 
 class SilentHost:
-    """A host at the far end whose hardware address nobody tells the near end.
+    """A host at the far end whose hardware address the near end can't resolve.
 
     What is sent to it waits in the kernel, and keeps its place in the sender's buffer,
     for as long as the near end asks for that address (arp(7)). That is minutes here,

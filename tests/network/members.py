@@ -102,7 +102,7 @@ async def take(endpoint: aioudp.MulticastEndpoint) -> aioudp.Datagram:
         return await endpoint.recv()
 
 
-def told(outcomes: list[aioudp.SendOutcome]) -> dict[str, int | None]:
+def errno_by(outcomes: list[aioudp.SendOutcome]) -> dict[str, int | None]:
     """Return the number of each interface's error, ``None`` where there is none."""
     return {
         one.interface: None if one.error is None else one.error.errno

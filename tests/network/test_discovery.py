@@ -90,7 +90,7 @@ async def home(
         yield home
 
 
-def told(outcomes: list[aioudp.SendOutcome]) -> dict[str, int | None]:
+def errno_by(outcomes: list[aioudp.SendOutcome]) -> dict[str, int | None]:
     """Return the number of each interface's error, ``None`` where there is none."""
     return {
         one.interface: None if one.error is None else one.error.errno
@@ -105,7 +105,7 @@ async def test_both_are_found(home: Home) -> None:
     found = [data async for data, _ in search]
 
     assert sorted(found) == [DEVICE.encode(), OTHER_DEVICE.encode()]
-    assert told(search.outcomes) == {DEVICE: None, OTHER_DEVICE: None}
+    assert errno_by(search.outcomes) == {DEVICE: None, OTHER_DEVICE: None}
     assert [device.asked for device in home.devices.values()] == [3, 3]
 
 
@@ -128,13 +128,13 @@ async def test_one_interface_alone(home: Home, device: str) -> None:
         search = home.search(interfaces=[way])
 
         assert [data async for data, _ in search] == [device.encode()]
-        assert told(search.outcomes) == {device: None}
+        assert errno_by(search.outcomes) == {device: None}
     (other,) = home.devices.keys() - {device}
     assert home.devices[other].asked == 0
 
 
 async def test_two_devices_with_one_address(home: Home) -> None:
-    """One search for each interface, at once, tells them apart."""
+    """Concurrent searches, one per interface, distinguish them."""
     near = home.links.near
     for device, far in home.links.far.items():
         for end, host in ((near, 1), (far, 2)):
@@ -163,22 +163,22 @@ async def test_a_host_without_ipv4(home: Home) -> None:
         assert found == {device.encode() for device in home.devices}
     else:
         assert found == set()
-        assert told(search.outcomes) == {"lo": None}
+        assert errno_by(search.outcomes) == {"lo": None}
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["all", "named"])
-async def test_a_dead_link_is_told(home: Home, named: bool) -> None:
+async def test_a_dead_link_is_reported(home: Home, named: bool) -> None:
     """And the device behind the other one is found."""
     home.links.far[DEVICE].ip(f"link set {DEVICE} down")
     interfaces = [DEVICE, OTHER_DEVICE] if named else None
     search = home.search(interfaces=interfaces)
 
     assert [data async for data, _ in search] == [OTHER_DEVICE.encode()]
-    assert told(search.outcomes) == {DEVICE: errno.ENETDOWN, OTHER_DEVICE: None}
+    assert errno_by(search.outcomes) == {DEVICE: errno.ENETDOWN, OTHER_DEVICE: None}
 
 
 async def test_a_link_that_is_switched_off(home: Home) -> None:
-    """Named, it is told; where all are meant, it is none of them."""
+    """If named, it's reported; otherwise, it isn't used."""
     home.links.near.ip(f"link set {DEVICE} down")
     for interfaces, expected in (
         ([DEVICE, OTHER_DEVICE], [DEVICE, OTHER_DEVICE]),
@@ -187,7 +187,7 @@ async def test_a_link_that_is_switched_off(home: Home) -> None:
         search = home.search(interfaces=interfaces)
 
         assert [data async for data, _ in search] == [OTHER_DEVICE.encode()]
-        result = told(search.outcomes)
+        result = errno_by(search.outcomes)
         assert list(result) == expected
         assert result.pop(OTHER_DEVICE) is None
         assert all(result.values())
@@ -215,10 +215,10 @@ async def test_an_interface_comes_during_the_search(home: Home) -> None:
         far.ip(*[lost] * HAS_IPV6, f"link set {OTHER_DEVICE} up")
 
         assert (await anext(search)).data == OTHER_DEVICE.encode()
-        assert told(search.outcomes) == {DEVICE: None, OTHER_DEVICE: None}
+        assert errno_by(search.outcomes) == {DEVICE: None, OTHER_DEVICE: None}
 
 
-async def test_the_command_tells_a_dead_link(home: Home) -> None:
+async def test_the_command_reports_a_dead_link(home: Home) -> None:
     """After the answers of the other one."""
     pytest.importorskip("typer", reason="cannot: typer: it is not installed")
     home.links.far[DEVICE].ip(f"link set {DEVICE} down")

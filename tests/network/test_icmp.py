@@ -150,7 +150,7 @@ async def test_a_smaller_mtu_on_the_way_does_not_stop_the_next_send(
 ) -> None:
     """The router asks for smaller pieces; that is no error of a small datagram.
 
-    A connected IPv4 socket looks for the smallest MTU on the way unless told not to,
+    A connected IPv4 socket discovers the path MTU unless that's disabled,
     and so hears of it (IP_MTU_DISCOVER in ip(7)). From then on the kernel sends what
     is too long for the way in fragments.
     """

@@ -1,4 +1,4 @@
-"""Interfaces of every make: what is told of them, and by whom."""
+"""Interfaces of every kind, as reported by each reader."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def many_kinds(two_links: TwoLinks) -> TwoLinks:
     return two_links
 
 
-def test_what_is_told(many_kinds: TwoLinks, reader: Reader) -> None:
+def test_flags_and_addresses(many_kinds: TwoLinks, reader: Reader) -> None:
     """Every address of every interface; a label of Linux is no interface."""
     found = {one.name: one for one in aioudp.interfaces()}
 

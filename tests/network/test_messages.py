@@ -103,7 +103,7 @@ async def test_a_host_with_two_interfaces(two_links: TwoLinks, device: str) -> N
 @needs_ipv6
 @pytest.mark.parametrize("device", [DEVICE, OTHER_DEVICE])
 async def test_equal_link_local_addresses(two_links: TwoLinks, device: str) -> None:
-    """Which of two equal addresses was asked is told by the scope of ``local_addr``."""
+    """The scope of ``local_addr`` distinguishes two equal addresses."""
     index = two_links.near.index(device)
     async with aioudp.bind(("::", 0), packet_info=True) as endpoint:
         port = endpoint.local_addr[1]
@@ -125,7 +125,7 @@ async def test_equal_link_local_addresses(two_links: TwoLinks, device: str) -> N
 
 
 async def test_sent_to_a_group(link: Link, family: AddressFamily) -> None:
-    """The group is told; the answer comes from an address of the interface."""
+    """The answer to a group comes from an address of the interface."""
     async with aioudp.bind((NEAR_HOST[family], 0), packet_info=True) as endpoint:
         port = endpoint.local_addr[1]
         join(endpoint, GROUP[family], link.near.index(DEVICE))

@@ -13,7 +13,7 @@ import aioudp
 from aioudp._system import interfaces as system_interfaces
 
 from .links import DEVICE, FAR, Link
-from .members import _GROUP, _OTHER_GROUP, Members, joined, port_of, take, told
+from .members import _GROUP, _OTHER_GROUP, Members, errno_by, joined, port_of, take
 from .namespaces import Namespace
 from .traffic import END
 
@@ -31,7 +31,7 @@ async def test_to_and_from_another_host(
     async with aioudp.open_multicast(group, 0, transport=transport) as endpoint:
         far = members(link.far, family, port_of(endpoint), group)
 
-        assert told(await endpoint.send(b"question")) == {DEVICE: None}
+        assert errno_by(await endpoint.send(b"question")) == {DEVICE: None}
         data, addr = await far.recvfrom()
         far.socket.sendto(b"answer", addr)
         mine, answer = await take(endpoint), await take(endpoint)
@@ -223,7 +223,7 @@ async def test_no_interface() -> None:
     """ENODEV; with only the loopback interface up, that one is used."""
     with Namespace() as bare, bare.entered():
         async with aioudp.open_multicast(_GROUP[AF_INET], 0) as endpoint:
-            assert told(await endpoint.send(END)) == {"lo": None}
+            assert errno_by(await endpoint.send(END)) == {"lo": None}
             assert (await take(endpoint)).data == END
 
         bare.ip("link set lo down")

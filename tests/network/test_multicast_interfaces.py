@@ -12,7 +12,7 @@ import pytest
 import aioudp
 
 from .links import DEVICE, FAR_LOCAL, HAS_IPV6, Link
-from .members import _GROUP, _OTHER_GROUP, Members, joined, port_of, take, told
+from .members import _GROUP, _OTHER_GROUP, Members, errno_by, joined, port_of, take
 from .namespaces import Namespace
 from .traffic import END
 
@@ -60,7 +60,7 @@ async def test_every_interface_is_used(
 
         outcomes = await endpoint.send(b"hello")
 
-        assert told(outcomes) == dict.fromkeys(far)
+        assert errno_by(outcomes) == dict.fromkeys(far)
         for member in far.values():
             data, addr = await member.recvfrom()
             assert data == b"hello"
@@ -86,7 +86,7 @@ async def test_one_interface_alone(
                 for device, where in office.far.items()
             }
 
-            assert told(await endpoint.send(b"hello")) == {_OTHER_DEVICE: None}
+            assert errno_by(await endpoint.send(b"hello")) == {_OTHER_DEVICE: None}
             assert await far[_OTHER_DEVICE].recv() == b"hello"
             far[DEVICE].socket.sendto(b"not joined here", (group, port))
             # Loopback-fast as a veth is, it has arrived, or never will, by now.
@@ -95,7 +95,7 @@ async def test_one_interface_alone(
 
 
 @pytest.mark.parametrize("how", ["switched off", "unplugged"])
-async def test_a_dead_link_is_told(
+async def test_a_dead_link_is_reported(
     office: Office, members: Members, family: AddressFamily, transport: Any, how: str
 ) -> None:
     """And the other one is served."""
@@ -113,7 +113,7 @@ async def test_a_dead_link_is_told(
 
         outcomes = await endpoint.send(b"hello")
 
-        result = told(outcomes)
+        result = errno_by(outcomes)
         assert list(result) == [DEVICE, _OTHER_DEVICE]
         assert result[DEVICE] in (errno.ENETDOWN, errno.ENETUNREACH)
         assert result[_OTHER_DEVICE] is None
@@ -132,7 +132,7 @@ async def test_interfaces_come_and_go(
             group, 0, interfaces=[DEVICE], loop=False, transport=transport
         ) as chosen,
     ):
-        assert told(await endpoint.send(b"alone")) == {DEVICE: None}
+        assert errno_by(await endpoint.send(b"alone")) == {DEVICE: None}
 
         where = office.far[_OTHER_DEVICE]
         Link(office.near, where, _OTHER_DEVICE)
@@ -141,14 +141,17 @@ async def test_interfaces_come_and_go(
         port = port_of(endpoint)
         far = members(where, family, port, group, device=_OTHER_DEVICE)
 
-        assert told(await endpoint.send(b"both")) == {DEVICE: None, _OTHER_DEVICE: None}
+        assert errno_by(await endpoint.send(b"both")) == {
+            DEVICE: None,
+            _OTHER_DEVICE: None,
+        }
         assert await far.recv() == b"both"
         far.socket.sendto(b"welcome", (group, port))
         assert (await take(endpoint)).data == b"welcome"
 
         office.near.ip(f"link delete {DEVICE}")
-        assert told(await endpoint.send(b"one left")) == {_OTHER_DEVICE: None}
-        assert told(await chosen.send(b"none left")) == {DEVICE: errno.ENODEV}
+        assert errno_by(await endpoint.send(b"one left")) == {_OTHER_DEVICE: None}
+        assert errno_by(await chosen.send(b"none left")) == {DEVICE: errno.ENODEV}
 
 
 async def test_leaving_one_interface(office: Office, members: Members) -> None:
@@ -162,7 +165,7 @@ async def test_leaving_one_interface(office: Office, members: Members) -> None:
         }
         endpoint.leave(group, interfaces=[_OTHER_DEVICE])
 
-        assert told(await endpoint.send(b"hello")) == dict.fromkeys(far)
+        assert errno_by(await endpoint.send(b"hello")) == dict.fromkeys(far)
         for member in far.values():
             assert await member.recv() == b"hello"
         far[_OTHER_DEVICE].socket.sendto(b"left", (group, port))
@@ -180,8 +183,11 @@ async def test_each_group_has_its_own_interfaces(office: Office) -> None:
     async with aioudp.open_multicast(group, 0) as endpoint:
         endpoint.join(other, interfaces=["lo"])
         both = {DEVICE: None, _OTHER_DEVICE: None}
-        assert told(await endpoint.send(b"hello")) == both
-        assert told(await endpoint.send(b"hello", group=other)) == {**both, "lo": None}
+        assert errno_by(await endpoint.send(b"hello")) == both
+        assert errno_by(await endpoint.send(b"hello", group=other)) == {
+            **both,
+            "lo": None,
+        }
 
         endpoint.join(other, interfaces=[_OTHER_DEVICE])
         with pytest.raises(OSError, match=_OTHER_DEVICE) as caught:

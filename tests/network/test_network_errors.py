@@ -134,7 +134,7 @@ async def test_an_unreachable_host_does_not_disturb_a_reachable_one(
 async def test_a_route_of_our_own_is_raised_by_the_send(
     endpoint: aioudp.Endpoint, path: Path, family: AddressFamily, number: str
 ) -> None:
-    """The same number that routers cause, but it is this datagram's: not told twice."""
+    """The same number as from routers, but for this datagram: reported once."""
     kind = {"EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}[number]
     elsewhere = "2001:db8:e::1" if family != AF_INET else "198.18.0.1"
     path.near.ip(f"route add {kind} {elsewhere}")
@@ -154,7 +154,7 @@ async def test_a_route_of_our_own_is_raised_by_the_send(
 async def test_a_full_device_queue_is_raised_by_the_send(
     link: Link, family: AddressFamily
 ) -> None:
-    """It is this datagram that was thrown away, and only with the option it is told."""
+    """This datagram was dropped; only the option reports it."""
     link.near.run(
         *("tc", "qdisc", "replace", "dev", "veth0", "root", "tbf"),
         *("rate", "80kbit", "burst", "2000", "limit", "3000"),

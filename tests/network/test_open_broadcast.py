@@ -42,7 +42,7 @@ async def take(endpoint: aioudp.BroadcastEndpoint) -> aioudp.Datagram:
         return await endpoint.recv()
 
 
-def told(outcomes: list[aioudp.SendOutcome]) -> dict[str, int | None]:
+def errno_by(outcomes: list[aioudp.SendOutcome]) -> dict[str, int | None]:
     """Return the number of each interface's error, ``None`` where there is none."""
     return {
         one.interface: None if one.error is None else one.error.errno
@@ -90,7 +90,7 @@ async def test_one_interface_alone(
             0, interfaces=[way], transport=transport
         ) as endpoint:
             outcomes = await endpoint.send(b"hello", port_of(sinks))
-            assert told(outcomes) == {OTHER_DEVICE: None}
+            assert errno_by(outcomes) == {OTHER_DEVICE: None}
             assert await sinks[OTHER_DEVICE].recv() == b"hello"
 
             await endpoint.send_to(END, (two_links.host(DEVICE), port_of(sinks)))
@@ -98,7 +98,7 @@ async def test_one_interface_alone(
 
 
 @pytest.mark.parametrize("how", ["switched off", "unplugged"])
-async def test_a_dead_link_is_told(
+async def test_a_dead_link_is_reported(
     two_links: TwoLinks, sinks: Sinks, transport: Any, how: str
 ) -> None:
     """And the other one is served, also when the dead one was named."""
@@ -109,12 +109,12 @@ async def test_a_dead_link_is_told(
             0, interfaces=[DEVICE, OTHER_DEVICE], transport=transport
         ) as choosy,
     ):
-        assert told(await endpoint.send(b"before", port)) == dict.fromkeys(sinks)
+        assert errno_by(await endpoint.send(b"before", port)) == dict.fromkeys(sinks)
         end = two_links.near if how == "switched off" else two_links.far[DEVICE]
         end.ip(f"link set {DEVICE} down")
 
         for sender in (endpoint, choosy):
-            result = told(await sender.send(b"after", port))
+            result = errno_by(await sender.send(b"after", port))
             assert list(result) == [DEVICE, OTHER_DEVICE]
             assert result[DEVICE] in (errno.ENETDOWN, errno.ENETUNREACH)
             assert result[OTHER_DEVICE] is None
@@ -134,19 +134,19 @@ async def test_interfaces_come_and_go(two_links: TwoLinks, transport: Any) -> No
                 0, interfaces=[DEVICE], transport=transport
             ) as choosy,
         ):
-            assert told(await endpoint.send(b"one", sink.port)) == {DEVICE: None}
+            assert errno_by(await endpoint.send(b"one", sink.port)) == {DEVICE: None}
 
             Link(two_links.near, where, OTHER_DEVICE)
             two_links.near.ip(f"address add 203.0.113.1/24 brd + dev {OTHER_DEVICE}")
             where.ip(f"address add 203.0.113.2/24 brd + dev {OTHER_DEVICE}")
             both = {DEVICE: None, OTHER_DEVICE: None}
-            assert told(await endpoint.send(b"both", sink.port)) == both
+            assert errno_by(await endpoint.send(b"both", sink.port)) == both
             assert await sink.recv() == b"both"
 
             two_links.near.ip(f"link delete {DEVICE}")
-            left = told(await endpoint.send(b"left", sink.port))
+            left = errno_by(await endpoint.send(b"left", sink.port))
             assert left == {OTHER_DEVICE: None}
-            gone = told(await choosy.send(b"", sink.port))
+            gone = errno_by(await choosy.send(b"", sink.port))
             assert gone == {DEVICE: errno.ENODEV}
 
 
@@ -163,9 +163,12 @@ async def test_an_interface_gets_another_name(
     ):
         two_links.near.ip(f"link set {DEVICE} down", f"link set {DEVICE} name lan up")
         port = port_of(sinks)
-        assert told(await endpoint.send(b"", port)) == {"lan": None, OTHER_DEVICE: None}
-        assert told(await by_index.send(b"", port)) == {"lan": None}
-        assert told(await by_name.send(b"", port)) == {DEVICE: errno.ENODEV}
+        assert errno_by(await endpoint.send(b"", port)) == {
+            "lan": None,
+            OTHER_DEVICE: None,
+        }
+        assert errno_by(await by_index.send(b"", port)) == {"lan": None}
+        assert errno_by(await by_name.send(b"", port)) == {DEVICE: errno.ENODEV}
 
 
 async def test_two_interfaces_on_one_network(
@@ -191,7 +194,7 @@ async def test_two_interfaces_on_one_network(
 async def test_several_networks_on_one_interface(
     two_links: TwoLinks, sinks: Sinks, transport: Any
 ) -> None:
-    """Each is told, once."""
+    """Each is reported, once."""
     two_links.near.ip(
         f"address add 203.0.113.1/24 brd + dev {DEVICE}",
         f"address add 203.0.113.2/24 brd + dev {DEVICE}",
@@ -220,7 +223,7 @@ async def test_without_a_broadcast_address(
     ) as endpoint:
         outcomes = await endpoint.send(b"hello", port_of(sinks))
 
-        assert told(outcomes) == dict.fromkeys(sinks)
+        assert errno_by(outcomes) == dict.fromkeys(sinks)
         assert {one.addr[0] for one in outcomes} == {_LIMITED}
         for sink in sinks.values():
             assert await sink.recv() == b"hello"
@@ -286,11 +289,11 @@ async def test_only_the_loopback_interface(transport: Any) -> None:
     """Then that one is used; without any, the system is asked and refuses."""
     with Namespace() as bare, bare.entered():
         async with aioudp.open_broadcast(0, transport=transport) as endpoint:
-            assert told(await endpoint.send(b"hello")) == {"lo": None}
+            assert errno_by(await endpoint.send(b"hello")) == {"lo": None}
             assert (await take(endpoint)).data == b"hello"
 
             bare.ip("link set lo down")
-            assert told(await endpoint.send(b"hello")) == {"": errno.ENETUNREACH}
+            assert errno_by(await endpoint.send(b"hello")) == {"": errno.ENETUNREACH}
 
 
 async def test_ordinary_endpoints_share_nothing(

@@ -80,7 +80,7 @@ async def test_both_ip_versions_of_one_endpoint(
 
 @pytest.mark.parametrize("connected", [False, True])
 @pytest.mark.parametrize("dual", [False, True])
-async def test_a_router_tells_of_a_smaller_mtu(
+async def test_a_router_reports_a_smaller_mtu(
     path: Path, family: AddressFamily, connected: bool, dual: bool
 ) -> None:
     """The first datagram is lost; the next is refused at once, and one that fits

@@ -127,7 +127,7 @@ async def test_what_timed_out_was_not_sent(
     assert await sink.numbers_until_end() == returned
 
 
-# -- ENOBUFS: the link's own queue is full, and the sender asked to be told
+# -- ENOBUFS: the link's own queue is full, and the sender enabled the report
 
 
 def fill(sock: socket.socket, addr: Any) -> None:
@@ -203,7 +203,7 @@ async def test_send_many_reports_enobufs(
 async def test_sendto_reports_enobufs(
     full: aioudp.Endpoint, family: AddressFamily, sink: Sink
 ) -> None:
-    """The transport tells its protocol, buffers nothing and is not paused."""
+    """The transport notifies its protocol, buffers nothing and isn't paused."""
     errors: list[Exception] = []
 
     class Writer(asyncio.DatagramProtocol):

@@ -20,7 +20,7 @@ _SO_RCVBUFFORCE: Final = 33  # include/uapi/asm-generic/socket.h; beyond net.cor
 
 
 def numbered(number: int, size: int = _SIZE) -> bytes:
-    """Return a datagram that can be told from the others."""
+    """Return a datagram that differs from the others."""
     return b"%08d" % number + bytes(size - 8)
 
 

@@ -48,7 +48,7 @@ addresses = st.sampled_from(
 def test_any_entry_is_understood_passed_over_or_refused(
     data: bytes, control: list[tuple[int, int, bytes]], flags: int, addr: Any
 ) -> None:
-    """Nothing else is raised, and what is told has the right types."""
+    """Nothing else is raised, and the result has the right types."""
     with contextlib.suppress(ValueError):
         error = parse(data, control, flags, addr)
 
@@ -69,7 +69,7 @@ def test_any_entry_is_understood_passed_over_or_refused(
     names,
     st.sampled_from(KINDS),
 )
-def test_what_icmp_said_is_told_as_it_is(
+def test_icmp_errors_are_parsed_exactly(
     number: int,
     origin: int,
     icmp_type: int,

@@ -65,7 +65,7 @@ def test_a_table_for_people(start: Start) -> None:
 
 
 def test_two_machines(start: Start) -> None:
-    """The server prints where it listens; a client is told."""
+    """The server prints its address; the client gets it."""
     server = start("bench", "--server", "--host", LOCALHOST)
     port = server.port()
     options = ("--seconds", "0.1", "--rate", "200", "--json")
@@ -348,7 +348,7 @@ async def test_an_interrupted_run_shows_what_there_is() -> None:
 
 
 async def test_two_clocks_are_not_compared() -> None:
-    """A client of another machine is told nothing about one way."""
+    """A client on another machine gets no one-way delays."""
     async with serving() as (server, addr):
         server._machine = b"another machine!"
         report = await measure(addr, rate=100.0)

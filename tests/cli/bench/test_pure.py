@@ -178,11 +178,11 @@ def report(**changes: Any) -> Report:
     return Report(**{**known, "send_errors": 0, "probes": 3, **changes})
 
 
-def test_what_the_server_tells_survives_json() -> None:
+def test_the_servers_counts_survive_json() -> None:
     """It goes over the wire."""
-    told = received(one_way=[(3, 1), (70, 2)], jitter=0.5)
+    counts = received(one_way=[(3, 1), (70, 2)], jitter=0.5)
 
-    assert Received.from_json(json.loads(json.dumps(asdict(told)))) == told
+    assert Received.from_json(json.loads(json.dumps(asdict(counts)))) == counts
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_lost_is_what_was_sent_and_not_received() -> None:
 
 
 def test_the_json_has_every_number() -> None:
-    """Also where the server told nothing."""
+    """Also if the server sent no counts."""
     content = report(received=received(one_way=[(5, 90)])).as_json()
 
     assert content["sent_per_second"] == 50

@@ -1,4 +1,4 @@
-"""The fixtures of the drop-in's tests. ``support`` tells how they are built."""
+"""The fixtures of the drop-in's tests. ``support`` describes how they work."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ WAYS: Final = ("loop", "ours", "wrapped")
 
 
 class Recorder(asyncio.DatagramProtocol):
-    """Notes what the transport tells it, and lets a test wait for more."""
+    """Records the transport's calls, and lets a test wait for more."""
 
     def __init__(self) -> None:
         self.transport: Any = None
@@ -136,7 +136,7 @@ class Opener:
 
 
 class Reports:
-    """What the event loop's exception handler is told."""
+    """The contexts passed to the event loop's exception handler."""
 
     def __init__(self) -> None:
         self.contexts: list[dict[str, Any]] = []

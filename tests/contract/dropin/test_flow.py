@@ -39,7 +39,7 @@ def connected_to(full: FullPeer) -> socket.socket:
 
 
 async def fill(transport: Any, protocol: Recorder) -> list[bytes]:
-    """Send until the protocol is told to pause; return what was given to sendto."""
+    """Send until the protocol is paused; return what was passed to sendto."""
     sent: list[bytes] = []
     while "pause" not in protocol.events:
         sent.append(b"%04d" % len(sent) + bytes(SIZE - 4))
@@ -130,7 +130,7 @@ async def test_order(opener: Opener, full: FullPeer) -> None:
 async def test_close_with_a_full_buffer(opener: Opener, full: FullPeer) -> None:
     """What is buffered is sent when there is room, and then the connection is lost.
 
-    A protocol that pauses is told to resume, also while its transport is closing.
+    A paused protocol is resumed, even while its transport is closing.
     """
     opener.leaves_out("asyncio", because=MISCOUNTS, since=(3, 13), fixed=(3, 13, 6))
     transport, protocol = await opener.open(sock=connected_to(full))
@@ -247,7 +247,7 @@ async def test_no_pause_while_the_kernel_has_room(
 async def test_lowering_the_limit_sends_what_was_gathered(
     opener: Opener, peer4: socket.socket
 ) -> None:
-    """The kernel is asked before the protocol is told to pause."""
+    """The kernel is tried before the protocol is paused."""
     transport, protocol = await opener.open(remote_addr=peer4.getsockname())
 
     transport.sendto(b"one")
@@ -264,7 +264,7 @@ async def test_lowering_the_limit_sends_what_was_gathered(
 
 @pytest.mark.parametrize("method", ["pause_writing", "resume_writing"])
 async def test_method_that_raises(opener: Opener, full: FullPeer, method: str) -> None:
-    """The exception handler is told; everything is sent all the same."""
+    """The exception handler is called; everything is sent all the same."""
     opener.leaves_out("asyncio", because=MISCOUNTS, since=(3, 13), fixed=(3, 13, 6))
     reports = Reports()
     error = LookupError(method)
@@ -293,7 +293,7 @@ async def test_method_that_raises(opener: Opener, full: FullPeer, method: str) -
 async def test_error_received_that_raises_at_the_end_of_a_turn(
     ours: Opener, peer4: socket.socket
 ) -> None:
-    """The exception handler is told; the rest of the turn is out all the same."""
+    """The exception handler is called; the remaining datagrams are sent."""
     reports = Reports()
     error = LookupError("error_received")
 
@@ -318,7 +318,7 @@ async def test_error_received_that_raises_at_the_end_of_a_turn(
 
 
 async def test_unconnected(opener: Opener, full: FullPeer) -> None:
-    """The same without a peer, though the socket then never tells of a full one."""
+    """The same without a peer, although the socket never reports a full one then."""
     sock = socket.socket(AF_UNIX, socket.SOCK_DGRAM)
     transport, _ = await opener.open(sock=sock)
     sent = [b"%d" % number for number in range(30)]

@@ -39,7 +39,7 @@ def loop(kind: str) -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def is_kind(loop: object, kind: str) -> bool:
-    """Tell whether the class of *loop* is derived from one of that package."""
+    """Return whether the class of *loop* is derived from one in that package."""
     return any(base.__module__.startswith(kind) for base in type(loop).__mro__[2:3])
 
 

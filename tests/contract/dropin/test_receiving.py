@@ -249,7 +249,7 @@ async def test_set_protocol_in_a_callback(
 async def test_datagram_received_that_raises(
     opener: Opener, peer: socket.socket, host: str
 ) -> None:
-    """The exception handler is told; the other datagrams arrive, in order."""
+    """The exception handler is called; the other datagrams arrive, in order."""
     reports = Reports()
     error = LookupError("datagram_received")
 
@@ -271,8 +271,8 @@ async def test_datagram_received_that_raises(
 
 
 async def test_error_received_that_raises(opener: Opener, host: str) -> None:
-    """The exception handler is told; reading goes on."""
-    opener.leaves_out("uvloop", because="nobody is told", wrapped=True)
+    """The exception handler is called; reading goes on."""
+    opener.leaves_out("uvloop", because="the handler is not called", wrapped=True)
     reports = Reports()
     error = LookupError("error_received")
 
@@ -295,7 +295,7 @@ async def test_error_received_that_raises(opener: Opener, host: str) -> None:
 async def test_connection_made_that_raises(
     opener: Opener, peer: socket.socket, host: str
 ) -> None:
-    """The exception handler is told; the call succeeds and the transport works."""
+    """The exception handler is called; the call succeeds and the transport works."""
     opener.leaves_out("uvloop", because="the call raises what connection_made raises")
     reports = Reports()
     error = LookupError("connection_made")
@@ -326,7 +326,7 @@ async def test_interrupt_in_connection_made(ours: Opener, host: str) -> None:
 
 
 async def test_connection_lost_that_raises(opener: Opener, host: str) -> None:
-    """The exception handler is told; the port is free all the same."""
+    """The exception handler is called; the port is free all the same."""
     reports = Reports()
     error = LookupError("connection_lost")
 
@@ -415,7 +415,7 @@ async def test_batch_after_set_protocol(
 
 
 async def test_batch_that_raises(ours: Opener, peer: socket.socket, host: str) -> None:
-    """The exception handler is told; the next batch comes."""
+    """The exception handler is called; the next batch comes."""
     reports = Reports()
     error = LookupError("datagrams_received")
 

@@ -1,4 +1,4 @@
-"""The way out of a broadcast, as each system is told, and its addresses."""
+"""The outgoing interface of a broadcast on each system, and its addresses."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from aioudp._system.interfaces import Interface
 
 
 class FakeSocket:
-    """Keeps what it is told."""
+    """Records its calls."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
 
     def setsockopt(self, *arguments: Any) -> None:
-        self.told.append(arguments)
+        self.calls.append(arguments)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_the_way_out_is_taken_back(
     with pytest.raises(ZeroDivisionError), leaving_by(sock, 7):
         raise ZeroDivisionError
 
-    assert sock.told == [(socket.IPPROTO_IP, *option) for option in expected]
+    assert sock.calls == [(socket.IPPROTO_IP, *option) for option in expected]
 
 
 def interface(

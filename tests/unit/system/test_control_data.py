@@ -27,7 +27,7 @@ EVERYBODY: Final = socket.inet_aton("192.0.2.255")
 
 
 def message(*control: tuple[int, int, bytes]) -> Message:
-    """Return what a datagram with this control data is told to be."""
+    """Return the message of a datagram with this control data."""
     _, info = parse(control, PORT)
     return Message(b"", ("192.0.2.9", 9), *info)
 
@@ -35,7 +35,7 @@ def message(*control: tuple[int, int, bytes]) -> Message:
 # -- reading
 
 
-def test_nothing_is_told() -> None:
+def test_no_control_data() -> None:
     """Everything is unknown, and nothing is truncated."""
     assert parse([], PORT) == (0, NO_INFO)
     assert message() == Message(b"", ("192.0.2.9", 9))
@@ -49,15 +49,15 @@ def test_the_fields_are_those_of_a_message() -> None:
 
 def test_packet_information_of_ipv4() -> None:
     """The address in the header counts; the one to answer from says what kind it is."""
-    told = message((IP, 8, struct.pack("=I4s4s", 3, OURS, OURS)))
-    assert (told.local_addr, told.interface, told.unicast) == (
+    parsed = message((IP, 8, struct.pack("=I4s4s", 3, OURS, OURS)))
+    assert (parsed.local_addr, parsed.interface, parsed.unicast) == (
         ("192.0.2.1", PORT),
         3,
         True,
     )
 
-    told = message((IP, 8, struct.pack("=I4s4s", 3, OURS, EVERYBODY)))
-    assert (told.local_addr, told.unicast) == (("192.0.2.255", PORT), False)
+    parsed = message((IP, 8, struct.pack("=I4s4s", 3, OURS, EVERYBODY)))
+    assert (parsed.local_addr, parsed.unicast) == (("192.0.2.255", PORT), False)
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,13 @@ def test_packet_information_of_ipv4() -> None:
     [("192.0.2.1", None), ("224.0.0.1", False), ("255.255.255.255", False)],
 )
 def test_packet_information_that_was_not_kept(host: str, unicast: bool | None) -> None:
-    """What came before the kernel was told to keep it has but its destination."""
-    told = message((IP, 8, struct.pack("=I4s4s", 0, bytes(4), socket.inet_aton(host))))
+    """A datagram from before the option was set only has its destination."""
+    parsed = message(
+        (IP, 8, struct.pack("=I4s4s", 0, bytes(4), socket.inet_aton(host)))
+    )
 
-    assert (told.local_addr, told.interface) == ((host, PORT), None)
-    assert told.unicast is unicast
+    assert (parsed.local_addr, parsed.interface) == ((host, PORT), None)
+    assert parsed.unicast is unicast
 
 
 @pytest.mark.parametrize(
@@ -88,10 +90,10 @@ def test_packet_information_of_ipv6(host: str, scope_id: int, unicast: bool) -> 
     """Addresses that are the same on every link have the scope id."""
     packed = socket.inet_pton(socket.AF_INET6, host)
 
-    told = message((IPV6, 50, packed + struct.pack("=I", 7)))
+    parsed = message((IPV6, 50, packed + struct.pack("=I", 7)))
 
-    assert told.local_addr == (host, PORT, 0, scope_id)
-    assert (told.interface, told.unicast) == (7, unicast)
+    assert parsed.local_addr == (host, PORT, 0, scope_id)
+    assert (parsed.interface, parsed.unicast) == (7, unicast)
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -103,10 +105,10 @@ def test_an_ipv4_datagram_of_a_dual_stack_socket(order: int) -> None:
         (IP, 8, struct.pack("=I4s4s", 7, OURS, EVERYBODY)),
     ]
 
-    told = message(*control[::order])
+    parsed = message(*control[::order])
 
-    assert told.local_addr == ("192.0.2.255", PORT)
-    assert told.unicast is False
+    assert parsed.local_addr == ("192.0.2.255", PORT)
+    assert parsed.unicast is False
     assert message(control[0]).local_addr == ("192.0.2.255", PORT)
 
 
@@ -128,19 +130,19 @@ def test_congestion_notification(tos: int, ecn: int) -> None:
 
 def test_time_of_the_kernel() -> None:
     """To the nanosecond, and in seconds."""
-    told = message((SOCKET, 35, struct.pack("@ll", 1_700_000_000, 123_456_789)))
+    parsed = message((SOCKET, 35, struct.pack("@ll", 1_700_000_000, 123_456_789)))
 
-    assert told.timestamp_ns == 1_700_000_000_123_456_789
-    assert told.timestamp == pytest.approx(1_700_000_000.123_456_789, abs=1e-6)
+    assert parsed.timestamp_ns == 1_700_000_000_123_456_789
+    assert parsed.timestamp == pytest.approx(1_700_000_000.123_456_789, abs=1e-6)
 
 
 def test_time_of_the_device() -> None:
     """The third of three; where the device has none it is empty."""
-    told = message((SOCKET, 37, struct.pack("@6l", 5, 6, 0, 0, 1_700_000_000, 7)))
-    assert told.timestamp_ns == 1_700_000_000_000_000_007
+    parsed = message((SOCKET, 37, struct.pack("@6l", 5, 6, 0, 0, 1_700_000_000, 7)))
+    assert parsed.timestamp_ns == 1_700_000_000_000_000_007
 
-    told = message((SOCKET, 37, struct.pack("@6l", 5, 6, 0, 0, 0, 0)))
-    assert told.timestamp_ns is None
+    parsed = message((SOCKET, 37, struct.pack("@6l", 5, 6, 0, 0, 0, 0)))
+    assert parsed.timestamp_ns is None
 
 
 @pytest.mark.parametrize(
@@ -173,14 +175,14 @@ def test_segment_size() -> None:
 def test_whatever_the_kernel_says(control: list[tuple[int, int, bytes]]) -> None:
     """Nothing raises, and every field is unknown or what it has to be."""
     size, _ = parse(control, PORT)
-    told = message(*control)
+    parsed = message(*control)
 
     assert size >= 0
-    assert told.tos is None or 0 <= told.tos <= 255
-    assert told.hop_limit is None or 0 <= told.hop_limit <= 255
-    assert told.timestamp_ns is None or 0 < told.timestamp_ns < 2**63
-    assert (told.local_addr is None) == (told.interface is None)
-    assert told.truncated is False
+    assert parsed.tos is None or 0 <= parsed.tos <= 255
+    assert parsed.hop_limit is None or 0 <= parsed.hop_limit <= 255
+    assert parsed.timestamp_ns is None or 0 < parsed.timestamp_ns < 2**63
+    assert (parsed.local_addr is None) == (parsed.interface is None)
+    assert parsed.truncated is False
 
 
 # -- writing

@@ -82,7 +82,7 @@ def test_a_refusal() -> None:
 def test_the_mtu_of_the_next_hop(
     control: tuple[int, int, bytes], to: Any, mtu: int | None
 ) -> None:
-    """Only "fragmentation needed" and "packet too big" tell of one (B135)."""
+    """Only "fragmentation needed" and "packet too big" contain one (B135)."""
     error = parse(b"", [control], 0, to)
 
     assert error is not None

@@ -93,7 +93,7 @@ def test_choose_what_is_no_name(item: Any) -> None:
         choose([item])
 
 
-# -- Windows, as psutil tells it
+# -- Windows, as reported by psutil
 
 
 def address(
@@ -118,7 +118,7 @@ WINDOWS: Any = {
         address(socket.AF_INET6, "::1"),
     ],
 }
-STATE: Any = {  # of the tunnel it tells nothing
+STATE: Any = {  # it has nothing about the tunnel
     "Ethernet": SimpleNamespace(isup=True, flags=""),
     "Wi-Fi": SimpleNamespace(isup=False, flags=""),
     "Loopback Pseudo-Interface 1": SimpleNamespace(isup=True, flags=""),
@@ -127,7 +127,7 @@ STATE: Any = {  # of the tunnel it tells nothing
 
 @pytest.fixture
 def windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have psutil tell what it tells on Windows."""
+    """Make psutil report what it reports on Windows."""
     psutil = pytest.importorskip("psutil", reason="cannot: psutil: not installed")
     monkeypatch.setattr(psutil, "net_if_addrs", lambda: WINDOWS)
     monkeypatch.setattr(psutil, "net_if_stats", lambda: STATE)

@@ -64,7 +64,7 @@ def test_the_option_of_each_system(
 
 
 @pytest.mark.parametrize(
-    ("size", "peer", "told"),
+    ("size", "peer", "advised"),
     [
         (65507, ("192.0.2.1", 9), True),
         (65508, ("192.0.2.1", 9), False),
@@ -76,7 +76,7 @@ def test_the_option_of_each_system(
     ],
 )
 def test_the_mtu_is_named_where_it_is_the_reason(
-    monkeypatch: pytest.MonkeyPatch, size: int, peer: Any, told: bool
+    monkeypatch: pytest.MonkeyPatch, size: int, peer: Any, advised: bool
 ) -> None:
     """What is longer than any datagram does not fit any path."""
     monkeypatch.setattr(path_mtu, "known_mtu", lambda sock, peer: 1500)
@@ -84,14 +84,16 @@ def test_the_mtu_is_named_where_it_is_the_reason(
 
     advice = advice_on(sock, TOO_LONG, size, peer)
 
-    assert advice == ("; the path MTU is 1500 bytes, headers included" if told else "")
+    assert advice == (
+        "; the path MTU is 1500 bytes, headers included" if advised else ""
+    )
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENETUNREACH, "no way"), None])
 def test_an_mtu_that_is_unknown_is_not_named(
     monkeypatch: pytest.MonkeyPatch, error: OSError | None
 ) -> None:
-    """The refusal is told all the same."""
+    """The refusal is raised anyway."""
 
     def known_mtu(sock: object, peer: object) -> None:
         if error is not None:
@@ -112,7 +114,7 @@ def test_other_errors_have_nothing_to_do_with_it() -> None:
 
 
 @pytest.mark.skipif(
-    sys.platform != "linux", reason="cannot: linux: other systems do not tell"
+    sys.platform != "linux", reason="cannot: linux: other systems lack it"
 )
 def test_a_connected_socket_that_has_lost_its_route() -> None:
     """The way is looked up anew, as the next send would do."""

@@ -101,7 +101,7 @@ def test_a_run_ends_where_the_peer_changes() -> None:
     assert run_end(datagrams, 0, 128) == 2
 
 
-def test_a_run_begins_where_it_is_told_to() -> None:
+def test_a_run_starts_at_an_index() -> None:
     """What stands before the start is looked at no more."""
     datagrams = [(b"a", HERE), (b"bb", THERE), (b"bb", THERE), (b"c", HERE)]
 

@@ -140,7 +140,7 @@ class FakeIO(BatchSocket):
 
 
 class Recorder(asyncio.DatagramProtocol):
-    """A protocol as anybody may write one; it notes what it is told."""
+    """An ordinary protocol that records its calls."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []

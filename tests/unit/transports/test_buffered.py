@@ -140,7 +140,7 @@ def test_the_marks_can_be_set(full: Rig) -> None:
 
 
 def test_a_mark_below_what_waits_pauses_at_once(full: Rig) -> None:
-    """The protocol need not send once more to be told."""
+    """The protocol doesn't need to send again to be resumed."""
     full.transport.set_write_buffer_limits(high=0)
 
     assert full.events == ["pause"]
@@ -148,7 +148,7 @@ def test_a_mark_below_what_waits_pauses_at_once(full: Rig) -> None:
 
 @pytest.mark.parametrize("data", ["text", 3, None, [b"list"]])
 def test_sendto_takes_bytes_only(rig: Rig, data: Any) -> None:
-    """Nothing is sent, and the protocol is not told: the caller is."""
+    """Nothing is sent; the caller gets the error, the protocol doesn't."""
     with pytest.raises(TypeError, match="bytes-like"):
         rig.transport.sendto(data, PEER)
     assert (rig.io.out, rig.events) == ([], [])
@@ -316,7 +316,7 @@ def test_what_is_gathered_has_a_size(rig: Rig) -> None:
 
 
 def test_gathering_above_the_high_mark_sends_before_it_pauses(rig: Rig) -> None:
-    """The kernel may well have room, so nobody is told to stop."""
+    """The kernel may have room, so the protocol isn't paused."""
     for _ in range(4):
         rig.transport.sendto(bytes(HIGH // 2), PEER)
 
@@ -374,7 +374,7 @@ def test_errors_at_the_end_of_a_turn_are_reported(rig: Rig) -> None:
 
 @pytest.mark.parametrize("way", ["close", "abort"])
 def test_the_protocol_may_close_at_the_end_of_a_turn(rig: Rig, way: str) -> None:
-    """Told of an error; an abort forgets what was gathered behind it."""
+    """The protocol gets the error; an abort drops what was gathered behind it."""
     send_numbers(rig, 4)
     rig.io.errors = [PermissionError(errno.EPERM, "Operation not permitted")]
     rig.protocol.on_event = lambda event: getattr(rig.transport, way)()

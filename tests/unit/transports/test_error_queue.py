@@ -32,7 +32,7 @@ def error(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
-def told(number: int) -> NetworkError:
+def network_error(number: int) -> NetworkError:
     return NetworkError(
         addr=OTHER,
         error=error(number),
@@ -98,9 +98,9 @@ def rig() -> Iterator[Rig]:
 
 
 def test_a_stale_error_does_not_stop_a_send(rig: Rig) -> None:
-    """The datagram goes out once; the protocol is told in the next turn."""
+    """The datagram is sent once; the protocol is notified in the next iteration."""
     rig.io.errors = [error(errno.EHOSTUNREACH)]
-    rig.queue.reads = [[told(errno.EHOSTUNREACH)]]
+    rig.queue.reads = [[network_error(errno.EHOSTUNREACH)]]
 
     rig.send()
 
@@ -110,7 +110,7 @@ def test_a_stale_error_does_not_stop_a_send(rig: Rig) -> None:
     assert rig.protocol.events == [errno.EHOSTUNREACH]
 
 
-def test_a_stale_error_that_was_told_already(rig: Rig) -> None:
+def test_a_stale_error_that_was_reported_already(rig: Rig) -> None:
     """The queue was read just before the socket had the error: the send goes out."""
     rig.io.errors = [error(errno.EHOSTUNREACH)]
 
@@ -121,9 +121,9 @@ def test_a_stale_error_that_was_told_already(rig: Rig) -> None:
 
 
 def test_an_error_that_comes_again_is_the_datagrams_own(rig: Rig) -> None:
-    """If the queue tells of no other; also behind a stale one of the same number."""
+    """If the queue has no other; also behind a stale one of the same number."""
     rig.io.errors = [error(errno.EHOSTUNREACH)] * 2
-    rig.queue.reads = [[told(errno.EHOSTUNREACH)]]
+    rig.queue.reads = [[network_error(errno.EHOSTUNREACH)]]
 
     with pytest.raises(OSError, match="sending 7 bytes to") as caught:
         rig.send()
@@ -135,9 +135,9 @@ def test_an_error_that_comes_again_is_the_datagrams_own(rig: Rig) -> None:
 
 
 def test_an_error_that_comes_again_of_somebody_else(rig: Rig) -> None:
-    """The queue tells of it, each time: the send goes out."""
+    """The queue has it each time: the datagram is sent."""
     rig.io.errors = [error(errno.EHOSTUNREACH)] * 3
-    rig.queue.reads = [[told(errno.EHOSTUNREACH)]] * 3
+    rig.queue.reads = [[network_error(errno.EHOSTUNREACH)]] * 3
 
     rig.send()
 
@@ -167,7 +167,7 @@ def test_a_send_that_finds_no_room_behind_a_stale_error(rig: Rig) -> None:
 def test_errors_of_others_without_end(rig: Rig) -> None:
     """They are no reason to fail: the send waits, and tries again."""
     rig.io.errors += [REFUSED] * MAX_STALE_ERRORS * 2
-    rig.queue.reads = [[told(errno.ECONNREFUSED)] for _ in range(100)]
+    rig.queue.reads = [[network_error(errno.ECONNREFUSED)] for _ in range(100)]
 
     with pytest.raises(BlockingIOError):
         rig.send()
@@ -208,7 +208,7 @@ def test_stale_errors_without_end_do_not_hold_the_loop(rig: Rig) -> None:
     assert len(rig.io.incoming) == 1
 
 
-def test_a_datagram_that_was_cut_off_is_told(rig: Rig) -> None:
+def test_a_truncated_datagram_is_reported(rig: Rig) -> None:
     """Its error has the number of an ICMP error, too, but is about what arrived."""
     cut = error(errno.EMSGSIZE)
     rig.io.incoming = [cut]
@@ -221,7 +221,7 @@ def test_a_datagram_that_was_cut_off_is_told(rig: Rig) -> None:
     assert rig.protocol.events == [cut]
 
 
-def test_other_errors_are_told(rig: Rig) -> None:
+def test_other_errors_are_reported(rig: Rig) -> None:
     """ICMP has nothing to do with them."""
     failed = error(errno.ENOMEM)
     rig.io.incoming = [failed]
@@ -234,10 +234,10 @@ def test_other_errors_are_told(rig: Rig) -> None:
 # -- events
 
 
-def test_an_event_tells_in_order(rig: Rig) -> None:
+def test_an_event_reports_in_order(rig: Rig) -> None:
     """What a send has read before comes first, and nothing comes twice."""
     rig.io.errors = [REFUSED]
-    rig.queue.reads = [[told(1)], [told(2), told(3)]]
+    rig.queue.reads = [[network_error(1)], [network_error(2), network_error(3)]]
     rig.send()
 
     rig.transport._on_error()
@@ -268,9 +268,9 @@ def test_what_could_not_be_read_is_counted(rig: Rig) -> None:
 
 @pytest.mark.parametrize("close", ["close", "abort"])
 def test_closing_with_errors_unheard(rig: Rig, close: str) -> None:
-    """Nobody is told any more."""
+    """It isn't reported any more."""
     rig.io.errors = [REFUSED]
-    rig.queue.reads = [[told(1)]]
+    rig.queue.reads = [[network_error(1)]]
     rig.send()
 
     getattr(rig.transport, close)()
@@ -294,7 +294,7 @@ def test_errors_while_the_last_is_sent(rig: Rig) -> None:
     rig.io.room = 0
     rig.transport.sendto(b"last", PEER)
     rig.transport.close()
-    rig.queue.reads = [[told(1)]]
+    rig.queue.reads = [[network_error(1)]]
 
     rig.transport._on_error()
 

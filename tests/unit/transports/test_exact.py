@@ -96,7 +96,7 @@ def test_an_exact_send_waits_for_what_was_gathered(rig: Rig, way: int) -> None:
 def test_an_exact_send_finds_the_transport_closed_by_an_earlier_error(
     rig: Rig, closing: str, way: int
 ) -> None:
-    """Told of a gathered datagram's error, the protocol may close: this is too late."""
+    """The protocol may close on a gathered datagram's error: this one is too late."""
     send = sends(rig)[way]
     send_numbers(rig, 2)
     rig.io.errors = [PermissionError(errno.EPERM, "Operation not permitted")]
@@ -141,7 +141,7 @@ def test_an_exact_send_raises_that_it_is_closed(rig: Rig, way: int) -> None:
 
 @WAYS
 def test_an_exact_send_raises_its_own_error(rig: Rig, way: int) -> None:
-    """With the size and the destination; it is counted, and nobody else is told."""
+    """With the size and the destination; it's counted, and not reported elsewhere."""
     rig.io.errors = [PermissionError(errno.EPERM, "Operation not permitted")]
 
     with pytest.raises(PermissionError) as caught:
@@ -315,7 +315,7 @@ def test_prepare_refuses_what_cannot_be_sent(
         rig.transport.prepare([(b"xy", PEER), item])
 
 
-def test_try_send_many_begins_where_it_is_told_to(rig: Rig) -> None:
+def test_try_send_many_starts_at_an_index(rig: Rig) -> None:
     """The caller goes on behind what is out."""
     prepared = rig.transport.prepare([(b"%d" % number, PEER) for number in range(4)])
 

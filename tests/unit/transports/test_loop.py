@@ -24,18 +24,18 @@ with_unix_sockets = pytest.mark.skipif(
 
 
 class Recorder(asyncio.DatagramProtocol):
-    """A protocol as anybody may write one; it notes what it is told."""
+    """An ordinary protocol that records its calls."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
         self.senders: list[Any] = []
         self.pause_at: Any = None
         self.room = 100  # datagrams
-        self._told = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def _note(self, event: Any) -> None:
         self.events.append(event)
-        self._told.set()
+        self._changed.set()
         if event == self.pause_at:
             self.transport.pause_reading()
 
@@ -60,8 +60,8 @@ class Recorder(asyncio.DatagramProtocol):
         """Return the events once there are so many."""
         async with asyncio.timeout(10):
             while len(self.events) < count:
-                self._told.clear()
-                await self._told.wait()
+                self._changed.clear()
+                await self._changed.wait()
         return self.events
 
 
@@ -327,7 +327,7 @@ async def test_a_unix_datagram_passes_the_loop_whole(
 async def test_a_unix_datagram_that_may_be_cut_off_is_an_error(
     make_loop_transport: MakeLoopTransport, tmp_path: Path
 ) -> None:
-    """The loop does not tell, so what is as long as its buffer is not trusted."""
+    """The loop doesn't report it, so a datagram as long as its buffer isn't trusted."""
     path = str(tmp_path / "socket")
     transport, protocol = await make_loop_transport(path, sockets.AF_UNIX)
     sock = transport.get_extra_info("socket")

@@ -33,7 +33,7 @@ from .fakes import (
 # -- reading
 
 
-def test_starting_tells_the_protocol_and_watches_the_socket(rig: Rig) -> None:
+def test_starting_notifies_the_protocol_and_watches_the_socket(rig: Rig) -> None:
     """In this order, so that nothing arrives unannounced."""
     before = rig.transport.is_reading()
     rig.start()
@@ -97,7 +97,7 @@ def test_a_closed_transport_does_not_resume(rig: Rig) -> None:
 
 
 def test_polling_reads_now(make_rig: MakeRig) -> None:
-    """The caller gets the datagrams; the protocol is neither told nor asked."""
+    """The caller gets the datagrams; the protocol isn't involved."""
     rig = make_rig(protocol=BoundedBatchRecorder())
     rig.start()
     rig.io.incoming = [datagrams(b"1", b"2"), datagrams(b"3")]
@@ -243,13 +243,13 @@ async def test_reading_goes_on_after_an_icmp_error() -> None:
     with sockets.open_bound(("127.0.0.1", 0), socket.AF_INET) as gone:
         peer = gone.getsockname()
     protocol = Recorder()
-    told = asyncio.Event()
-    protocol.on_event = lambda _: told.set()
+    notified = asyncio.Event()
+    protocol.on_event = lambda _: notified.set()
 
     async def next_event() -> Any:
-        told.clear()
+        notified.clear()
         async with asyncio.timeout(10):
-            await told.wait()
+            await notified.wait()
         return protocol.events[-1]
 
     with sockets.open_bound(("127.0.0.1", 0), socket.AF_INET) as sock:
@@ -302,7 +302,7 @@ def test_closing_frees_the_descriptor_at_once(rig: Rig) -> None:
     [("close", "close"), ("close", "abort"), ("abort", "close"), ("abort", "abort")],
 )
 def test_closing_twice_is_closing_once(rig: Rig, calls: tuple[str, str]) -> None:
-    """Whichever way; the protocol is told once."""
+    """In any way; the protocol is notified once."""
     rig.start()
 
     for call in calls:
@@ -415,7 +415,7 @@ def test_the_counts_stay_readable(rig: Rig) -> None:
 # -- looking
 
 
-def test_the_representation_tells_the_state(rig: Rig) -> None:
+def test_the_representation_shows_the_state(rig: Rig) -> None:
     """In a log it shows which socket that is."""
     before = repr(rig.transport)
     fd = rig.sock.fileno()

@@ -236,7 +236,7 @@ def apart(refused: Rig) -> Rig:
     return refused
 
 
-def test_an_error_is_told_apart(apart: Rig) -> None:
+def test_an_error_is_distinguished(apart: Rig) -> None:
     """Nobody else is called for it; the writer because there is room."""
     assert apart.called() == ["error", "write"]
     with pytest.raises(ConnectionRefusedError):

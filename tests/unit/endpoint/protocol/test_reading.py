@@ -252,7 +252,7 @@ async def test_a_chosen_policy_stays_where_the_transport_cannot_pause() -> None:
 
 
 @pytest.mark.parametrize(("overflow", "wanted"), [("pause", 3), ("drop-newest", ANY)])
-async def test_the_transport_is_told_how_many_are_wanted(
+async def test_the_transport_asks_how_many_are_wanted(
     overflow: Overflow, wanted: int
 ) -> None:
     """So that a batch does not overfill the queue."""

@@ -74,7 +74,7 @@ def test_numeric_hosts_have_a_family(host: str, family: int) -> None:
 
 
 @pytest.mark.parametrize("host", ["", "localhost", "192.0.2", "\0"])
-def test_names_are_told_from_numeric_hosts(host: str) -> None:
+def test_names_are_distinguished_from_numeric_hosts(host: str) -> None:
     """They need a look-up, which will say what is wrong with them."""
     assert numeric_family(host) == 0
 
@@ -103,7 +103,7 @@ def test_no_name_has_a_colon(host: str) -> None:
         (3, False),
     ],
 )
-def test_paths_are_told_from_other_addresses(addr: object, answer: bool) -> None:
+def test_paths_differ_from_other_addresses(addr: object, answer: bool) -> None:
     """Text only by a slash, or by the zero byte of an abstract name."""
     assert is_path(addr) is answer
 

@@ -152,7 +152,7 @@ def test_a_refused_connect_names_the_peer(make_socket: MakeSocket) -> None:
         (None, False, errno.EACCES, False),
     ],
 )
-def test_what_a_broadcast_takes_is_told(
+def test_a_refused_broadcast_comes_with_advice(
     peer: Any, broadcast: bool, number: int, advises: bool, make_socket: MakeSocket
 ) -> None:
     """Where it may be what is missing, and nowhere else."""
@@ -167,7 +167,7 @@ def test_what_a_broadcast_takes_is_told(
 def test_a_unix_socket_keeps_what_its_peer_sent_before(
     make_socket: MakeSocket, tmp_path: Path
 ) -> None:
-    """In its queue as well, strangers are told from the peer, however long it is."""
+    """Third parties are distinguished from the peer in its queue, at any length."""
     paths = [str(tmp_path / name) for name in ("one", "two", "three")]
     sock, peer, stranger = (make_socket(path, sockets.AF_UNIX) for path in paths)
     early = bytes(100_000)

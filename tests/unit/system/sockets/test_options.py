@@ -204,7 +204,7 @@ def test_drops_of_a_closed_socket_are_unknown(make_socket: MakeSocket) -> None:
 
 @on_linux
 def test_drops_are_unknown_on_an_older_kernel() -> None:
-    """One that tells less than the drops is not misread."""
+    """A result without the drops isn't misread."""
     older: Any = SimpleNamespace(getsockopt=lambda level, option, size: bytes(size - 4))
 
     assert kernel_drops(older) == 0
