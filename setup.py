@@ -7,6 +7,7 @@ with a warning, where there is no compiler. Only Linux has the system calls it u
 
 import os
 import sys
+from glob import glob
 
 from setuptools import Extension, setup
 
@@ -22,6 +23,7 @@ if choice == "yes" or (choice == "auto" and sys.platform == "linux"):
         Extension(
             "aioudp._system.speedups",
             ["aioudp/_system/speedups.pyx"],
+            depends=glob("aioudp/_system/compiled/*.pxi"),
             extra_compile_args=["-O3"],
             optional=choice == "auto",
         )
