@@ -22,7 +22,12 @@ HOME: Final = ROOT / ".venv-test"
 _OLDEST: Final = (3, 11)
 _PIP: Final = "pip >= 25.1"  # the first that installs dependency groups
 
-_BUILT_FROM: Final = ("pyproject.toml", "setup.py", "aioudp/_system/speedups.pyx")
+_BUILT_FROM: Final = (
+    "pyproject.toml",
+    "setup.py",
+    "aioudp/_system/speedups.pyx",
+    "aioudp/_system/compiled/*.pxi",
+)
 _BUILDING: Final = threading.Lock()  # all environments build in the checkout itself
 
 Run = Callable[..., object]
@@ -32,16 +37,19 @@ Run = Callable[..., object]
 # -- interpreters
 
 
-def version(python: Path | str) -> tuple[int, int, int] | None:
-    """Return the version of a CPython that can make environments, else ``None``."""
-    # Free-threaded builds and pre-releases are left out: what the tests depend on is
-    # not built for them. Written so that any Python 3 can read it.
+def version(python: Path | str) -> tuple[int, int, int, str] | None:
+    """Return the version of a CPython that can make environments, else ``None``.
+
+    The last part is ``"t"`` for a free-threaded build, else empty.
+    """
+    # Pre-releases are left out: what the tests depend on is not built for them.
+    # Written so that any Python 3 can read it.
     script = (
         "import ensurepip, sys, sysconfig, venv\n"
         "usual = sys.implementation.name == 'cpython' "
-        "and sys.version_info.releaselevel == 'final' "
-        "and not sysconfig.get_config_var('Py_GIL_DISABLED')\n"
-        "print(*sys.version_info[:3]) if usual else sys.exit(1)\n"
+        "and sys.version_info.releaselevel == 'final'\n"
+        "free = 't' if sysconfig.get_config_var('Py_GIL_DISABLED') else ''\n"
+        "print(*sys.version_info[:3], free, sep=',') if usual else sys.exit(1)\n"
     )
     try:
         answer = subprocess.run(
@@ -51,29 +59,36 @@ def version(python: Path | str) -> tuple[int, int, int] | None:
         return None
     if answer.returncode != 0:
         return None
-    major, minor, patch = map(int, answer.stdout.split())
-    return major, minor, patch
+    major, minor, patch, free = answer.stdout.strip().split(",")
+    return int(major), int(minor), int(patch), free
 
 
 def other_interpreters() -> dict[str, Path]:
     """Return the other CPythons of the machine that we support, as ``{"3.12": ...}``.
 
-    The newest patch release of each; not the version that runs this.
+    The newest patch release of each, free-threaded builds (``"3.13t"``) apart from the
+    others; not the version that runs this.
     """
-    found: dict[tuple[int, int], tuple[int, Path]] = {}
+    own = version(sys.executable)
+    found: dict[tuple[int, int, str], tuple[int, Path]] = {}
     for python in _candidates():
         known = version(python)
-        if known is None or known[:2] < _OLDEST or known[:2] == sys.version_info[:2]:
+        if known is None or known[:2] < _OLDEST:
             continue
-        if known[:2] not in found or found[known[:2]][0] < known[2]:
-            found[known[:2]] = (known[2], python)
-    return {f"{x}.{y}": found[x, y][1] for x, y in sorted(found)}
+        major, minor, patch, free = known
+        kind = major, minor, free
+        if own is not None and kind == (*own[:2], own[3]):
+            continue
+        if kind not in found or found[kind][0] < patch:
+            found[kind] = (patch, python)
+    return {f"{x}.{y}{free}": found[x, y, free][1] for x, y, free in sorted(found)}
 
 
 def _candidates() -> Iterator[Path]:
     for minor in range(_OLDEST[1], 30):
-        if path := shutil.which(f"python3.{minor}"):
-            yield Path(path)
+        for free in ("", "t"):
+            if path := shutil.which(f"python3.{minor}{free}"):
+                yield Path(path)
     # What pyenv has but does not put on the PATH.
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     yield from sorted(pyenv.glob("versions/*/bin/python3"))
@@ -95,7 +110,8 @@ def environment(
     """
     home = HOME / name
     stamp = home / "made-for"
-    sources = b"".join((ROOT / name).read_bytes() for name in _BUILT_FROM)
+    files = (path for name in _BUILT_FROM for path in sorted(ROOT.glob(name)))
+    sources = b"".join(path.read_bytes() for path in files)
     made_for = hashlib.sha256(sources).hexdigest()
     made_for += f" {ROOT} {python} {version(python)} {sorted(groups)}\n"
     if not stamp.exists() or stamp.read_text() != made_for:

@@ -504,7 +504,9 @@ class Endpoint(ClosedAtTheEnd):
         """Return what the transport knows under *name*, or *default*.
 
         As in asyncio: ``"socket"``, ``"sockname"``, ``"peername"``. Also
-        ``"offload"``: a dictionary of ``gso_segments``, ``gro`` and ``batchio``.
+        ``"offload"``: a dictionary of ``gso_segments`` (most datagrams of one train),
+        ``gso_refused_for`` (a list of the addresses that refused a train and get the
+        next 1,024 datagrams singly), ``gro`` and ``batchio``.
         """
         return self._transport.get_extra_info(name, default)
 

@@ -9,7 +9,8 @@ Sending. With UDP_SEGMENT one sendmsg takes a whole train. Whether that works is
 only when it is tried: an older kernel takes fewer segments, a driver answers EIO, a
 socket without checksums EINVAL, a route with a small MTU EMSGSIZE. So a refused train
 goes out again one datagram at a time, and only if that succeeds was it the train that
-was refused, and is the offload reduced for this socket.
+was refused. Then the next datagrams to that destination go singly; ``refusals`` says
+for how long.
 
 Nothing here waits, and nothing here knows the event loop. Addresses are already in
 the form that the socket takes.
@@ -18,7 +19,6 @@ the form that the socket takes.
 from __future__ import annotations
 
 import errno
-import logging
 import socket
 import struct
 from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +29,7 @@ from typing import Any, Final, TypeAlias
 from .._types import Datagram, Message, Payload, Received
 from . import control_data, sockets
 from .addresses import SOURCES, SocketAddress, public_address
+from .refusals import Refusals
 from .segments import run_end, split_train, train_length
 from .send_options import Steered
 
@@ -36,8 +37,11 @@ MAX_READS: Final = 64
 """Reads of one :meth:`BatchSocket.receive`: a flood must leave the loop its turns."""
 
 MAX_BYTES: Final = 512 * 1024
-"""Bytes of one :meth:`BatchSocket.receive`: more does not stay in the cache until it is
-handed over, which costs more than another turn of the loop."""
+"""Bytes after which a :meth:`BatchSocket.receive` reads no more: they would not stay in
+the cache until they are handed over, which costs more than another turn of the loop.
+The read that reaches the limit is finished, which is up to 64 KiB more. The compiled
+twin reads several messages at a time, as many as there are bytes for if they are like
+the last ones; long ones that follow short ones can make a receive of it 2 MiB, once."""
 
 MAX_TRAINS: Final = 16
 """Trains of one :meth:`BatchSocket.send_segments`, for the same reason: 1 MiB."""
@@ -68,8 +72,6 @@ _OLD_GSO_SEGMENTS: Final = 64  # UDP_MAX_SEGMENTS before Linux 6.9
 # M_TRIM_THRESHOLD in mallopt(3). The block is never touched, so it costs no memory.
 bytes(4 * 1024 * 1024)
 
-logger = logging.getLogger("aioudp")
-
 # Datagram._make without the Python call in between.
 _make = partial(tuple.__new__, Datagram)
 _make_message = partial(tuple.__new__, Message)
@@ -83,6 +85,12 @@ def check_payload(data: object) -> None:
     """Refuse what is not a payload, with a TypeError."""
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"a bytes-like object is required, not {type(data).__name__!r}")
+
+
+def check_start(start: int, length: int) -> None:
+    """Refuse an index at which no datagram of so many can begin, with a ValueError."""
+    if not 0 <= start <= length:
+        raise ValueError(f"start must be from 0 to {length}, got {start}")
 
 
 def _is_segment_size(level: int, kind: int, value: bytes) -> bool:
@@ -140,7 +148,6 @@ class BatchSocket:
 
     __slots__ = (
         "_lone",
-        "_pending",
         "_port",
         "_read",
         "_recvmsg",
@@ -150,8 +157,10 @@ class BatchSocket:
         "gro",
         "gso_segments",
         "packet_info",
+        "pending",
         "received",
         "received_bytes",
+        "refusals",
         "sent",
         "sent_bytes",
         "truncated",
@@ -172,10 +181,15 @@ class BatchSocket:
         # Windows has neither, and no use for them: there is no offload to probe.
         self._recvmsg: Any = getattr(sock, "recvmsg", None)
         self._sendmsg: Any = getattr(sock, "sendmsg", None)
-        self._pending: OSError | None = None
         self._lone = 0  # receives in a row that found a single datagram
         self.gso_segments = gso_segments
-        """Most datagrams of one train; 1 once the kernel has refused trains."""
+        """Most datagrams of one train: 64 once the kernel has refused a longer one."""
+        self.refusals = Refusals()
+        """The destinations to which datagrams go singly for a while."""
+        self.pending: OSError | None = None
+        """The error that a receive met after datagrams, for the next one to raise. The
+        kernel has told it and the socket may never be ready again: whoever receives
+        looks here, and may take it."""
         self.gro = gro
         if packet_info:
             self._port = sock.getsockname()[1]
@@ -195,18 +209,19 @@ class BatchSocket:
     def receive(self, max_datagrams: int, *, thorough: bool = False) -> list[Any]:
         """Return the datagrams that are there, oldest first; an empty list for none.
 
-        Stops after :data:`MAX_READS` reads or :data:`MAX_BYTES`, or once it has
-        *max_datagrams*; the last train is kept whole, so it may return more. After a
+        Stops after :data:`MAX_READS` reads or with the one that reaches
+        :data:`MAX_BYTES`, or once it has *max_datagrams*; the last train is kept whole,
+        so it may return more. After a
         series of single datagrams, unless asked to be *thorough*, it may leave some for
         the next call; the socket stays readable then. With packet information they are
         messages.
 
         Raises:
             OSError: The error that the socket had for us. One that comes after
-                datagrams is kept for the next call, as recvmmsg(2) does.
+                datagrams is kept in :attr:`pending`, and raised by the next call.
         """
-        if self._pending is not None:
-            error, self._pending = self._pending, None
+        if self.pending is not None:
+            error, self.pending = self.pending, None
             raise error
         datagrams: list[Received] = []
         lone = self._lone
@@ -222,7 +237,7 @@ class BatchSocket:
         except OSError as exc:
             if not datagrams:
                 raise
-            self._pending = exc
+            self.pending = exc
         count = len(datagrams)
         self._lone = lone + 1 if count == 1 else 0
         self.received += count
@@ -269,11 +284,15 @@ class BatchSocket:
             raise ValueError(f"segment_size must be at least 1, got {segment_size}")
         position = 0
         try:
-            for _ in range(MAX_TRAINS if self.gso_segments > 1 else MAX_SINGLES):
-                length = train_length(segment_size, self.gso_segments)
+            segments = self._most_segments(addr)
+            for _ in range(MAX_TRAINS if segments > 1 else MAX_SINGLES):
+                length = train_length(segment_size, segments)
                 train = data[position : position + length]
                 position += self._send_train(train, segment_size, addr)
                 if position == len(data):
+                    break
+                before, segments = segments, self._most_segments(addr)
+                if segments > before:  # the next call tries trains again
                     break
         except OSError:
             if not position:
@@ -321,14 +340,16 @@ class BatchSocket:
         Raises:
             BlockingIOError: If the kernel took none because its buffer is full.
             OSError: If the system refuses the first datagram.
+            ValueError: If there is no such index.
         """
+        check_start(start, len(datagrams))
         position = start
         try:
             while position < len(datagrams):
                 data, addr = datagrams[position]
                 end = position + 1
-                if self.gso_segments > 1:
-                    end = run_end(datagrams, position, self.gso_segments)
+                if (segments := self._most_segments(addr)) > 1:
+                    end = run_end(datagrams, position, segments)
                 if end - position == 1:
                     self._send_one(data, addr)
                     position = end
@@ -361,7 +382,7 @@ class BatchSocket:
             if exc.errno not in (errno.EINVAL, errno.EIO, errno.EMSGSIZE):
                 raise
             taken = self._send_singly(train, segment_size, addr)
-            self._reduce_gso(length, segment_size, exc)
+            self._reduce_gso(length, segment_size, addr, exc)
             return taken
         self.sent += -(-length // segment_size)
         self.sent_bytes += length
@@ -381,17 +402,25 @@ class BatchSocket:
                 raise
         return position
 
-    def _reduce_gso(self, length: int, segment_size: int, refusal: OSError) -> None:
-        """Send shorter trains, or none, after one whose datagrams were taken singly."""
+    def _most_segments(self, addr: Destination) -> int:
+        """Return of how many datagrams a train to *addr* may be now."""
+        if self.refusals and self.refusals.covers(addr):
+            return 1
+        return self.gso_segments
+
+    def _reduce_gso(
+        self, length: int, segment_size: int, addr: Destination, refusal: OSError
+    ) -> None:
+        """Send shorter trains, or none to *addr* for a while, after one was refused.
+
+        Its datagrams were taken singly, so it was the train that was refused.
+        """
         if refusal.errno == errno.EMSGSIZE:
             return  # a segment longer than this route's MTU says nothing of the next
         if length > segment_size * _OLD_GSO_SEGMENTS:
             self.gso_segments = _OLD_GSO_SEGMENTS
             return
-        self.gso_segments = 1
-        logger.info(
-            "segmentation offload is off for fd %d: %s", self._sock.fileno(), refusal
-        )
+        self.refusals.add(addr, self._sock.fileno(), str(refusal))
 
     def _read_train(self, datagrams: list[Received]) -> None:
         data, control, flags, addr = self._recvmsg(_MAX_READ, _CONTROL_SPACE)

@@ -8,6 +8,7 @@ from .._types import Payload
 from .addresses import SocketAddress
 from .batchio import Destination
 from .control_data import Info
+from .refusals import Refusals
 
 MAX_READS: Final[int]
 MAX_TRAINS: Final[int]
@@ -19,8 +20,10 @@ class BatchSocket:
     gso_segments: int
     gro: bool
     packet_info: bool
+    pending: OSError | None
     received: int
     received_bytes: int
+    refusals: Refusals
     sent: int
     sent_bytes: int
     truncated: int

@@ -1,4 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: freethreading_compatible=True
 """Batch I/O, compiled: the twin of ``batchio``, on recvmmsg(2) and sendmmsg(2).
 
 The same class, arguments, results and exceptions; ``batchio`` is the text to read
@@ -16,9 +17,15 @@ They are one extension, so splitting them costs nothing. The GIL is released whe
 datagrams move at once. A single send takes about as long as giving the GIL up and
 getting it back, so it keeps it.
 
+On a free-threaded Python nothing switches the GIL on. What threads share is safe there:
+dictionaries lock themselves, buffers belong to one thread, and a socket that two
+threads use is locked while one of them is in a call (a critical section, which costs
+nothing where there is a GIL).
+
 For UDP sockets on Linux.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport (
     PyBytes_AS_STRING,
@@ -34,22 +41,19 @@ from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_SET_ITEM
 from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memcmp, memcpy, memset
 
-import logging
 import os
-import socket
 from threading import local
 
 from . import control_data
 from .addresses import MAX_KNOWN
 from .send_options import Steered
-from .batchio import check_payload, prepare_steered, remember_last
+from .batchio import check_payload, check_start, prepare_steered, remember_last
+from .refusals import Refusals
 from .segments import MAX_TRAIN_BYTES
 from .._types import Datagram, Message
 
 MAX_READS = 64
 MAX_TRAINS = 16
-
-logger = logging.getLogger("aioudp")
 
 include "compiled/kernel.pxi"
 include "compiled/control_data.pxi"
@@ -86,4 +90,6 @@ cdef class BatchSocket(ReceivingSocket):
         self.gso_segments = gso_segments
         self.gro = gro
         self._train = 1
+        self._longest = MAX_READ
+        self.refusals = Refusals()
         self._segment = 0

@@ -30,6 +30,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from .._errors import TruncatedError
+from .._system.addresses import public_address
 from .._system.batchio import BatchSocket
 from .._system.segments import cut_off
 from .._types import Datagram, Message, Received
@@ -98,8 +99,13 @@ class DeliveringTransport(DatagramTransport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if name != "offload":
             return super().get_extra_info(name, default)
+        peer = super().get_extra_info("peername")
         return {
             "gso_segments": self._io.gso_segments,
+            "gso_refused_for": [
+                public_address(peer if one is None else one)
+                for one in self._io.refusals.destinations()
+            ],
             "gro": self._io.gro,
             "batchio": self._io.implementation,
         }

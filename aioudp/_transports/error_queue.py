@@ -90,17 +90,30 @@ class ErrorQueueTransport(SelectorTransport):
             try:
                 datagrams: list[Received] = self._io.receive(wanted, thorough=thorough)
             except OSError as exc:
-                was_cut = self._io.truncated > self._cut
-                self._cut = self._io.truncated
-                if was_cut or exc.errno not in FROM_ICMP:
+                if not self._is_in_the_queue(exc):
                     self._on_read_error(exc)
                     return []
                 self._read_errors_aside()
             else:
                 if datagrams:
                     self._errors_in_a_row = 0
+                if self._io.pending is not None:
+                    self._loop.call_soon(self._on_pending_error)
                 return self._admit(datagrams) if self._admits else datagrams
         return []
+
+    def _on_pending_error(self) -> None:
+        error = self._io.pending
+        if error is not None and self._is_in_the_queue(error):
+            self._io.pending = None
+            self._read_errors_aside()
+        super()._on_pending_error()
+
+    def _is_in_the_queue(self, error: OSError) -> bool:
+        """Say whether the error of a read is ICMP's, and not of a datagram cut off."""
+        was_cut = self._io.truncated > self._cut
+        self._cut = self._io.truncated
+        return not was_cut and error.errno in FROM_ICMP
 
     def _send_again(
         self, error: OSError, send: Callable[[], _T], data: Payload, addr: Any

@@ -134,6 +134,8 @@ class SelectorTransport(SocketTransport):
             return []
         if datagrams:
             self._errors_in_a_row = 0
+        if self._io.pending is not None:
+            self._loop.call_soon(self._on_pending_error)
         return self._admit(datagrams) if self._admits else datagrams
 
     def _hold_back(self, datagrams: list[Received]) -> None:
@@ -152,6 +154,12 @@ class SelectorTransport(SocketTransport):
             self._resting = self._loop.call_later(ERROR_PAUSE, self._read_again)
             self._watch_readable()
         self._report(error)
+
+    def _on_pending_error(self) -> None:
+        """Report an error that a read met after datagrams; no event may follow it."""
+        error, self._io.pending = self._io.pending, None
+        if error is not None:  # no receive was quicker
+            self._report(error)
 
     def _read_again(self) -> None:
         self._resting = None

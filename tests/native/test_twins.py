@@ -244,8 +244,8 @@ def test_the_same_messages_arrive(
                     messages += more
 
                 assert [(x.data, x.tos, x.hop_limit) for x in messages] == expected
-                stamps = [x.timestamp_ns for x in messages]
-                assert stamps == sorted(stamps)
+                # Not in order: the sender may have moved to another processor.
+                assert all(x.timestamp_ns for x in messages)
                 (common,) = {
                     x._replace(
                         data=b"", tos=0, hop_limit=0, timestamp=None, timestamp_ns=None

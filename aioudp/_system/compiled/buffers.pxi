@@ -1,7 +1,7 @@
 """Buffers: what a thread reads into and sends from.
 
-They belong to the thread and not to the endpoint: 2 MiB, of which little is ever
-touched.
+They belong to the thread and not to the endpoint: 2 MiB to read into, of which what is
+never filled is never touched.
 """
 
 from libc.stdlib cimport free, malloc

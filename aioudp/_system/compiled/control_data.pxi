@@ -83,11 +83,11 @@ cdef class _Places:
         ):
             if length > PLACE_SPACE:
                 length = PLACE_SPACE
-            self._last = self._read(
-                PyBytes_FromStringAndSize(value, length), self._port
-            )
+            found = self._read(PyBytes_FromStringAndSize(value, length), self._port)
             memcpy(self._last_value, value, length)
             self._last_length = length
+            self._last = found
+            return found
         return self._last
 
 

@@ -80,7 +80,7 @@ cdef extern from * nogil:
 cdef enum:
     IN_MESSAGES = 32        # of one recvmmsg
     IN_TRAINS = 4           # the same, where they are trains: stays in the cache
-    MAX_BYTES = 512 * 1024  # of one receive: the same there
+    MAX_BYTES = 512 * 1024  # after which a receive reads no more: the same there
     READS = 64              # messages of one receive: MAX_READS
     SCATTER_FROM = 512      # bytes from which copying costs more than scattering
     SCATTER_PIECES = 128    # of one message: MAX_READ / SCATTER_FROM

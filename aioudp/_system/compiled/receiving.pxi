@@ -6,7 +6,20 @@ scatters). Only what does not come as foreseen is put together from the pieces.
 """
 
 cdef extern from "Python.h":
-    object PyType_GenericAlloc(PyTypeObject *, Py_ssize_t)
+    """
+    /* From CPython 3.14 on a tuple keeps its hash, and -1 says that there is none yet.
+       PyTuple_New writes that, PyType_GenericAlloc leaves a 0. */
+    static inline PyObject *new_tuple(PyTypeObject *type, Py_ssize_t size) {
+        PyObject *made = PyType_GenericAlloc(type, size);
+    #if PY_VERSION_HEX >= 0x030E0000
+        if (made != NULL) {
+            ((PyTupleObject *) made)->ob_hash = -1;
+        }
+    #endif
+        return made;
+    }
+    """
+    object new_tuple(PyTypeObject *, Py_ssize_t)
     void PyObject_GC_UnTrack(void *)
 
 
@@ -20,9 +33,9 @@ cdef inline object _datagram(object payload, object addr, tuple info):
     cdef Py_ssize_t i
     cdef PyObject *field
     if info is None:
-        datagram = PyType_GenericAlloc(_datagram_type, 2)
+        datagram = new_tuple(_datagram_type, 2)
     else:
-        datagram = PyType_GenericAlloc(_message_type, 2 + INFO)
+        datagram = new_tuple(_message_type, 2 + INFO)
         for i in range(INFO):
             field = PyTuple_GET_ITEM(info, i)
             Py_INCREF(<object> field)
@@ -95,18 +108,19 @@ cdef class ReceivingSocket(SendingSocket):
 
     cdef bint _unmap
     cdef dict _sources
-    cdef object _pending
+    cdef public object pending
     cdef object _last_source
     cdef char _last_name[NAME_SPACE]
     cdef socklen_t _last_length
-    # What the last trains were like, to guess the next ones by: how many datagrams
-    # were in one, and bytes in each.
-    cdef Py_ssize_t _train, _segment
+    # What the last messages were like, to guess the next ones by: bytes in the longest,
+    # and of trains how many datagrams were in one, and bytes in each.
+    cdef Py_ssize_t _longest, _train, _segment
     cdef public bint gro
     cdef readonly bint packet_info
     cdef _Places _ipv4_places, _ipv6_places
     cdef public long long received, received_bytes, truncated
 
+    @cython.critical_section
     def receive(self, Py_ssize_t max_datagrams, *, bint thorough=False):
         """Return the datagrams that are there; see ``batchio``.
 
@@ -115,16 +129,16 @@ cdef class ReceivingSocket(SendingSocket):
         """
         cdef list datagrams = []
         cdef _Buffers buffers
-        if self._pending is not None:
-            error, self._pending = self._pending, None
+        if self.pending is not None:
+            error, self.pending = self.pending, None
             raise error
         buffers = _borrow()
         try:
             self._receive(datagrams, max_datagrams, buffers)
         finally:
             buffers.busy = False
-        if self._pending is not None and not datagrams:
-            error, self._pending = self._pending, None
+        if self.pending is not None and not datagrams:
+            error, self.pending = self.pending, None
             raise error
         self.received += PyList_GET_SIZE(datagrams)
         return datagrams
@@ -134,7 +148,7 @@ cdef class ReceivingSocket(SendingSocket):
     ) except -1:
         cdef int i, taken, wanted, pieces, failure
         cdef int read = 0
-        cdef Py_ssize_t room, before, size
+        cdef Py_ssize_t room, left, before, size
         cdef mmsghdr *messages = buffers.incoming
         cdef long long enough = self.received_bytes + MAX_BYTES
         while (
@@ -145,6 +159,11 @@ cdef class ReceivingSocket(SendingSocket):
             room = max_datagrams - PyList_GET_SIZE(datagrams)
             if self.gro:  # so many trains that only the last can be more than wanted
                 room = max(1, room // MAX_SEGMENTS)
+            # As many as there are bytes for, if they are like the last ones. Nobody
+            # knows what comes: the worst is 32 of 64 KiB after 32 that were short.
+            left = enough - self.received_bytes
+            room = min(room, (left + self._longest - 1) // self._longest)
+            room = min(room, READS - read)
             wanted = <int> min(IN_MESSAGES if self._train == 1 else IN_TRAINS, room)
             read += wanted
             size = self._segment
@@ -169,10 +188,11 @@ cdef class ReceivingSocket(SendingSocket):
                     PyErr_CheckSignals()
                     continue
                 if failure != EAGAIN:
-                    self._pending = _error(failure)
+                    self.pending = _error(failure)
                 break
-            self._train = 1
+            self._train = self._longest = 1
             for i in range(taken):
+                self._longest = max(self._longest, <Py_ssize_t> messages[i].msg_len)
                 before = PyList_GET_SIZE(datagrams)
                 self._take(datagrams, buffers, i, size, pieces)
                 self._train = max(self._train, PyList_GET_SIZE(datagrams) - before)
@@ -223,8 +243,8 @@ cdef class ReceivingSocket(SendingSocket):
 
     cdef object _refuse(self, str reason):
         self.truncated += 1
-        if self._pending is None:
-            self._pending = OSError(EMSGSIZE, reason)
+        if self.pending is None:
+            self.pending = OSError(EMSGSIZE, reason)
 
     cdef object _source(self, const char *name, socklen_t length):
         cdef bytes key

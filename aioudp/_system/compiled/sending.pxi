@@ -4,9 +4,23 @@
 cdef Py_ssize_t _max_train_bytes = MAX_TRAIN_BYTES
 
 
+cdef extern from "Python.h":
+    """
+    /* Of a list that another thread, or a comparison in this one, may have shortened. */
+    static inline PyObject *list_item(PyObject *list, Py_ssize_t index) {
+    #ifdef Py_GIL_DISABLED
+        return PyList_GetItemRef(list, index);
+    #else
+        return Py_XNewRef(PyList_GetItem(list, index));
+    #endif
+    }
+    """
+    object list_item(list, Py_ssize_t)
+
+
 cdef inline tuple _pair(list datagrams, Py_ssize_t index):
     """Return a pair that is certainly one: nothing below looks again."""
-    cdef tuple pair = <tuple?> <object> PyList_GET_ITEM(datagrams, index)
+    cdef tuple pair = <tuple?> list_item(datagrams, index)
     if PyTuple_GET_SIZE(pair) != 2 or not PyBytes_Check(pair[0]):
         raise TypeError(f"a tuple of bytes and address is required, not {pair!r}")
     return pair
@@ -20,13 +34,16 @@ cdef class SendingSocket:
     cdef int _family
     cdef object _last_addr
     cdef bytes _last_packed
+    cdef readonly object refusals
+    cdef bint _refused  # whether it may hold any
     cdef public Py_ssize_t gso_segments
     cdef public long long sent, sent_bytes
 
     cdef bytes _destination(self, object addr):
         """Return the kernel's form of an address, remembered."""
         cdef object packed
-        if addr is self._last_addr:
+        cdef object before = self._last_addr  # kept, so that its end changes nothing here
+        if addr is before:
             return self._last_packed
         packed = _packed.get(addr)
         if packed is None or (<bytes> packed)[0] != self._family:
@@ -38,6 +55,7 @@ cdef class SendingSocket:
         self._last_packed = packed
         return <bytes> packed
 
+    @cython.critical_section
     def send(self, data, addr=None):
         """Send one datagram; see ``batchio``."""
         cdef Py_buffer view
@@ -68,6 +86,7 @@ cdef class SendingSocket:
                 raise _error(errno)
             PyErr_CheckSignals()
 
+    @cython.critical_section
     def send_segments(self, data, Py_ssize_t segment_size, addr=None):
         """Send one buffer as many datagrams; see ``batchio``."""
         cdef Py_buffer view
@@ -79,17 +98,20 @@ cdef class SendingSocket:
         finally:
             PyBuffer_Release(&view)
 
-    cdef Py_ssize_t _train_length(self, Py_ssize_t segment_size):
-        cdef Py_ssize_t segments = min(self.gso_segments, _max_train_bytes // segment_size)
-        return segment_size * max(1, segments)
+    cdef Py_ssize_t _most_segments(self, Py_ssize_t segment_size, object addr) except -1:
+        """Return of how many datagrams of this size a train to *addr* may be."""
+        if self._refused and self.refusals.covers(addr):
+            return 1
+        return max(1, min(self.gso_segments, _max_train_bytes // segment_size))
 
     cdef Py_ssize_t _send_segments(
         self, char *data, Py_ssize_t size, Py_ssize_t segment_size, object addr
     ) except -1:
         cdef _Buffers buffers = _borrow()
-        cdef Py_ssize_t length = self._train_length(segment_size)
+        cdef Py_ssize_t segments = self._most_segments(segment_size, addr)
+        cdef Py_ssize_t length = segment_size * segments
         cdef Py_ssize_t offset = 0
-        cdef int limit = TRAINS if length > segment_size else OUT_MESSAGES
+        cdef int limit = TRAINS if segments > 1 else OUT_MESSAGES
         cdef int count = 0
         try:
             while True:  # once at least: no bytes are one empty datagram
@@ -100,7 +122,9 @@ cdef class SendingSocket:
                 count += 1
                 if offset >= size or count == limit:
                     break
-            return min(size, segment_size * self._transmit(buffers, count))
+                if self._most_segments(segment_size, addr) != segments:
+                    break  # the next call tries trains again
+            return min(size, segment_size * self._transmit(buffers, count, addr))
         finally:
             buffers.busy = False
 
@@ -139,9 +163,12 @@ cdef class SendingSocket:
                 prepared.append((data, target))
         return prepared
 
+    @cython.critical_section
     def send_batch(self, list datagrams, Py_ssize_t start=0):
         """Send datagrams in order until one is refused; see ``batchio``."""
-        cdef _Buffers buffers = _borrow()
+        cdef _Buffers buffers
+        check_start(start, PyList_GET_SIZE(datagrams))
+        buffers = _borrow()
         try:
             return self._send_batch(datagrams, start, buffers)
         finally:
@@ -154,10 +181,12 @@ cdef class SendingSocket:
         cdef Py_ssize_t position = start
         cdef Py_ssize_t composed, taken
         cdef int count
+        cdef object addr
         while position < total:
+            addr = _pair(datagrams, position)[1]
             composed = self._compose_batch(buffers, datagrams, position, &count)
             try:
-                taken = self._transmit(buffers, count)
+                taken = self._transmit(buffers, count, addr)
             except OSError:
                 if position == start:
                     raise
@@ -183,7 +212,7 @@ cdef class SendingSocket:
             pair = _pair(datagrams, position)
             addr = pair[1]
             size = PyBytes_GET_SIZE(pair[0])
-            limit = self._train_length(size) // size if size else 1
+            limit = self._most_segments(size, addr) if size else 1
             limit = min(limit, OUT_PIECES - pieces)
             first = pieces
             while True:
@@ -258,9 +287,12 @@ cdef class SendingSocket:
             )
         return 0
 
-    cdef Py_ssize_t _transmit(self, _Buffers buffers, int count) except -1:
+    cdef Py_ssize_t _transmit(
+        self, _Buffers buffers, int count, object addr
+    ) except -1:
         """Send the composed messages and return how many datagrams went out.
 
+        The first of them is for *addr*.
         Raises if the first message was refused, and only then.
         """
         cdef int accepted, failure, i
@@ -281,7 +313,7 @@ cdef class SendingSocket:
             if buffers.out_datagrams[0] > 1 and (
                 failure == EINVAL or failure == EIO or failure == EMSGSIZE
             ):
-                return self._send_singly(buffers, failure)
+                return self._send_singly(buffers, addr, failure)
             raise _error(failure)
         for i in range(accepted):
             datagrams += buffers.out_datagrams[i]
@@ -289,7 +321,9 @@ cdef class SendingSocket:
         self.sent += datagrams
         return datagrams
 
-    cdef Py_ssize_t _send_singly(self, _Buffers buffers, int refusal) except -1:
+    cdef Py_ssize_t _send_singly(
+        self, _Buffers buffers, object addr, int refusal
+    ) except -1:
         """Send the datagrams of a refused train one by one; then judge the refusal."""
         cdef msghdr *message = &buffers.outgoing[0].msg_hdr
         cdef Py_ssize_t segment_size = buffers.out_segments[0]
@@ -316,7 +350,7 @@ cdef class SendingSocket:
         except OSError:
             if sent == 0:
                 raise
-        self._reduce_gso(total, refusal)
+        self._reduce_gso(total, addr, refusal)
         return sent
 
     cdef ssize_t _sendmsg(self, msghdr *message) except -1:
@@ -329,15 +363,15 @@ cdef class SendingSocket:
                 raise _error(errno)
             PyErr_CheckSignals()
 
-    cdef int _reduce_gso(self, Py_ssize_t segments, int refusal) except -1:
-        """Send shorter trains, or none, after one whose datagrams were taken singly."""
+    cdef int _reduce_gso(
+        self, Py_ssize_t segments, object addr, int refusal
+    ) except -1:
+        """Send shorter trains, or none for a while; see ``batchio``."""
         if refusal == EMSGSIZE:
-            return 0  # a segment longer than this route's MTU says nothing of the next
+            return 0
         if segments > OLD_GSO_SEGMENTS:
             self.gso_segments = OLD_GSO_SEGMENTS
             return 0
-        self.gso_segments = 1
-        logger.info(
-            "segmentation offload is off for fd %d: %s", self._fd, os.strerror(refusal)
-        )
+        self._refused = True
+        self.refusals.add(addr, self._fd, os.strerror(refusal))
         return 0

@@ -450,7 +450,16 @@ def test_the_offload_in_force_can_be_seen(rig: Rig) -> None:
     before = rig.transport.get_extra_info("offload")
     rig.io.gso_segments = 64
 
-    assert before == {"gso_segments": 1, "gro": False, "batchio": "python"}
+    rig.io.refusals.add(PEER, 7, "why")
+    after = rig.transport.get_extra_info("offload")
+
+    assert before == {
+        "gso_segments": 1,
+        "gso_refused_for": [],
+        "gro": False,
+        "batchio": "python",
+    }
+    assert after == before | {"gso_segments": 64, "gso_refused_for": [PEER]}
     assert rig.transport.get_extra_info("offload")["gso_segments"] == 64
 
 
@@ -470,3 +479,54 @@ def test_a_loop_that_does_not_is_recognised() -> None:
     blind: Any = type("Blind", (asyncio.AbstractEventLoop,), {})
 
     assert not watches_descriptors(blind())
+
+
+# -- an error that a read meets after datagrams
+
+
+@pytest.mark.parametrize("way", ["event", "poll"])
+def test_an_error_after_datagrams_needs_no_other_datagram(rig: Rig, way: str) -> None:
+    """The protocol hears of it after them, though nothing more arrives."""
+    rig.start()
+    rig.events.clear()
+    rig.io.pending = REFUSED
+
+    if way == "event":
+        rig.receive([b"1", b"2"])
+    else:
+        rig.io.incoming.append(datagrams(b"1", b"2"))
+        assert rig.transport.poll() == datagrams(b"1", b"2")
+    rig.loop.turn()
+
+    assert rig.events == ([b"1", b"2"] if way == "event" else []) + [REFUSED]
+    assert rig.transport.stats().receive_errors == 1
+
+
+def test_an_error_after_datagrams_is_reported_once(rig: Rig) -> None:
+    """The next receive may be quicker than the turn of the loop that reports it."""
+    rig.start()
+    rig.events.clear()
+    rig.io.pending = REFUSED
+
+    rig.receive([b"1"])
+    rig.io.pending = None
+    rig.receive(REFUSED)
+    rig.loop.turn()
+    rig.loop.turn()
+
+    assert rig.events == [b"1", REFUSED]
+
+
+def test_an_error_after_datagrams_is_counted_when_the_protocol_closes(
+    rig: Rig,
+) -> None:
+    """Nobody is left to hear of it, but it happened."""
+    rig.start()
+    rig.protocol.on_event = lambda event: rig.transport.abort()
+    rig.io.pending = REFUSED
+
+    rig.receive([b"1"])
+    rig.loop.turn()
+
+    assert REFUSED not in rig.events
+    assert rig.transport.stats().receive_errors == 1

@@ -72,10 +72,11 @@ def test_an_error_is_raised(gro: bool) -> None:
 
 @pytest.mark.parametrize("gro", [False, True])
 def test_an_error_does_not_cost_the_datagrams_before_it(gro: bool) -> None:
-    """They are returned, and the error is kept for the next call."""
+    """They are returned, and the error is kept, to be seen and for the next call."""
     batch = scripted(read(b"1"), read(b"2"), REFUSED, read(b"3"), gro=gro)
 
     first = batch.receive(EVERYTHING)
+    assert batch.pending is REFUSED
     with pytest.raises(ConnectionRefusedError):
         batch.receive(EVERYTHING)
     last = batch.receive(EVERYTHING)

@@ -12,6 +12,7 @@ import pytest
 
 from aioudp._system import sockets
 from aioudp._system.batchio import BatchSocket
+from aioudp._system.refusals import SINGLES
 
 from .support import EVERYTHING, HERE, THERE
 
@@ -140,20 +141,57 @@ def test_a_refused_train_of_a_batch_goes_out_singly(
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.EINVAL])
-def test_a_driver_that_refuses_any_train_ends_the_offload(
+def test_a_destination_that_refuses_trains_gets_single_datagrams(
     kernel: FakeKernel, error: int
 ) -> None:
-    """First long trains, then all; after that none is tried any more."""
+    """First shorter trains are tried, then none for a while."""
     kernel.train_error = error
     batch = over(kernel)
     steps = []
     for _ in range(4):
-        steps.append(batch.gso_segments)
+        steps.append((batch.gso_segments, batch.refusals.destinations()))
         batch.send_batch(letters("a") * 128)
 
-    assert steps == [128, 64, 1, 1]
+    assert steps == [(128, []), (64, []), (64, [HERE]), (64, [HERE])]
     assert kernel.refused_trains == 2
     assert kernel.sent == letters("a") * 512
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_after_a_while_a_train_is_tried_again(
+    kernel: FakeKernel, connected: bool
+) -> None:
+    """What was wrong with the route may be mended; if not, it costs one call."""
+    addr = None if connected else HERE
+    batch = over(kernel)
+    datagrams: list[Any] = [(b"aa", addr)] * 64
+    kernel.train_error = errno.EINVAL
+    batch.send_batch(datagrams)
+    kernel.train_error = None
+
+    singles = 0
+    while not kernel.trains:
+        singles = len(kernel.sent) - 64
+        batch.send_batch(datagrams)
+
+    assert SINGLES <= singles < SINGLES + 64
+    assert batch.refusals.destinations() == []
+    assert kernel.refused_trains == 1
+
+
+def test_a_destination_that_refuses_trains_costs_no_other(kernel: FakeKernel) -> None:
+    """Trains to others still go out whole, of a batch and of segments."""
+    batch = over(kernel)
+    kernel.train_error = errno.EINVAL
+    batch.send_segments(memoryview(b"aabb"), 2, HERE)
+    kernel.train_error = None
+
+    batch.send_segments(memoryview(b"aabb"), 2, HERE)
+    batch.send_segments(memoryview(b"aabb"), 2, THERE)
+    batch.send_batch([(b"aa", HERE)] * 3 + [(b"aa", THERE)] * 3)
+
+    assert (kernel.trains, kernel.refused_trains) == (2, 1)
+    assert batch.gso_segments == 128
 
 
 def test_an_older_kernel_keeps_the_offload(kernel: FakeKernel) -> None:
@@ -180,20 +218,23 @@ def test_a_segment_too_long_for_the_route_keeps_the_offload(kernel: FakeKernel) 
     assert (batch.gso_segments, kernel.trains) == (128, 1)
 
 
-def test_the_end_of_the_offload_is_logged_once(
+def test_the_first_refusal_is_logged_and_the_others_are_details(
     kernel: FakeKernel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With the reason, and for this socket."""
-    caplog.set_level(logging.INFO, "aioudp")
+    """With the reason, the socket and the destination; peers cannot flood the log."""
+    caplog.set_level(logging.DEBUG, "aioudp")
     kernel.train_error = errno.EIO
     batch = over(kernel)
 
-    for _ in range(3):
-        batch.send_segments(memoryview(b"aabb"), 2, HERE)
+    for addr in HERE, THERE, HERE:
+        batch.send_segments(memoryview(b"aabb"), 2, addr)
 
-    (message,) = caplog.messages
-    assert "segmentation offload is off for fd 7" in message
-    assert "train refused" in message
+    levels = [record.levelno for record in caplog.records]
+    assert levels == [logging.INFO, logging.DEBUG]
+    first = caplog.messages[0]
+    assert "segmentation offload is off for the next 1024 datagrams" in first
+    assert f"from fd 7 to {HERE}" in first
+    assert "train refused" in first
 
 
 def test_a_datagram_that_is_refused_itself_does_not_end_the_offload(

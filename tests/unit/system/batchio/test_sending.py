@@ -212,7 +212,8 @@ def test_a_kernel_that_refuses_trains_gets_single_datagrams(
     batch.send_segments(memoryview(b"aabbc"), 2, receiver.getsockname())
 
     assert receive_all(reader(receiver)) == [b"aa", b"bb", b"c"]
-    assert (batch.gso_segments, batch.sent, batch.sent_bytes) == (1, 3, 5)
+    assert (batch.sent, batch.sent_bytes) == (3, 5)
+    assert batch.refusals.destinations() == [receiver.getsockname()]
 
 
 @on_linux
@@ -228,6 +229,20 @@ def test_a_kernel_that_takes_fewer_segments_gets_fewer(
 
     assert receive_all(reader(receiver)) == [bytes(1)] * 200
     assert batch.gso_segments == 64
+
+
+@pytest.mark.parametrize("start", [-1, -(2**31), 3, 2**40])
+def test_a_batch_begins_at_an_index_of_it(
+    make_socket: MakeSocket, twin: Twin, start: int
+) -> None:
+    """Any other is refused by its name, and nothing is sent."""
+    sock = make_socket()
+    batch = writer(sock, twin=twin)
+    datagrams: list[Any] = [(b"1", sock.getsockname())] * 2
+
+    with pytest.raises(ValueError, match=rf"start must be from 0 to 2, got {start}"):
+        batch.send_batch(datagrams, start)
+    assert (batch.send_batch(datagrams, 2), batch.sent) == (0, 0)
 
 
 @pytest.mark.parametrize("connected", [False, True])
@@ -321,6 +336,7 @@ def test_a_kernel_that_refuses_trains_gets_the_datagrams_of_a_batch(
                 position += batch.send_batch(datagrams, position)
 
     assert receive_all(reader(receiver)) == payloads * 2
-    assert (batch.gso_segments, batch.sent, batch.sent_bytes) == (1, 12, 18)
+    assert (batch.sent, batch.sent_bytes) == (12, 18)
+    assert batch.refusals.destinations() == [receiver.getsockname()]
     (message,) = caplog.messages
-    assert f"segmentation offload is off for fd {sender.fileno()}" in message
+    assert f"from fd {sender.fileno()} to {receiver.getsockname()}" in message
