@@ -14,7 +14,13 @@ from ._endpoint.endpoint import Endpoint
 from ._endpoint.fanout import SendOutcome
 from ._endpoint.opening import Opening, adopt, bind, connect, resolve
 from ._endpoint.options import Options
-from ._errors import EndpointClosedError, SendManyError, TruncatedError, UDPError
+from ._errors import (
+    EndpointClosedError,
+    RequestTimeoutError,
+    SendManyError,
+    TruncatedError,
+    UDPError,
+)
 from ._system.interfaces import Interface, interfaces
 from ._system.send_options import SendOptions
 from ._transports.base import DatagramTransport
@@ -30,6 +36,7 @@ from ._types import (
     TransportKind,
 )
 from .broadcast import BroadcastEndpoint, open_broadcast
+from .client import Client, ClientStats, open_client
 from .discovery import Discovery, discover
 from .multicast import MulticastEndpoint, open_multicast
 from .signals import until_signal
@@ -39,6 +46,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Address",
     "BroadcastEndpoint",
+    "Client",
+    "ClientStats",
     "Datagram",
     "DatagramTransport",
     "Discovery",
@@ -52,6 +61,7 @@ __all__ = [
     "Options",
     "Overflow",
     "Payload",
+    "RequestTimeoutError",
     "SendManyError",
     "SendOptions",
     "SendOutcome",
@@ -69,6 +79,7 @@ __all__ = [
     "interfaces",
     "new_event_loop",
     "open_broadcast",
+    "open_client",
     "open_multicast",
     "resolve",
     "run",

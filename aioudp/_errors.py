@@ -5,6 +5,7 @@
     UDPError
      +-- EndpointClosedError    the endpoint was closed
      +-- SendManyError          the system refused some of several datagrams
+     +-- RequestTimeoutError    nobody answered (also a TimeoutError)
      +-- TruncatedError         a datagram was longer than allowed
 
 System errors are raised as the system's own :class:`OSError` subclass, and invalid
@@ -12,6 +13,8 @@ arguments as :class:`TypeError` or :class:`ValueError`.
 """
 
 from __future__ import annotations
+
+from typing import Self
 
 from ._types import Address, Message
 
@@ -61,6 +64,53 @@ class TruncatedError(UDPError):
             f"a datagram of {self.length} bytes from {self.addr!r} "
             f"was truncated to {len(self.data)} (max_datagram_size)"
         )
+
+
+class RequestTimeoutError(UDPError, TimeoutError):
+    """A request was sent as often as was asked for, and no answer came."""
+
+    def __init__(
+        self,
+        addr: Address,
+        attempts: int,
+        elapsed: float,
+        ignored: int,
+        last_error: OSError | None = None,
+    ) -> None:
+        super().__init__(addr, attempts, elapsed, ignored, last_error)
+        self.addr = addr
+        """Who was asked."""
+        self.attempts = attempts
+        """How often the request was sent."""
+        self.elapsed = elapsed
+        """Seconds from the first transmission to the end."""
+        self.ignored = ignored
+        """Datagrams that the client received in this time and that answered no
+        request."""
+        self.last_error = last_error
+        """What the system said of the last transmission that it refused, if any."""
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        # That of OSError would take some of the arguments for an error number.
+        return type(self), (
+            self.addr,
+            self.attempts,
+            self.elapsed,
+            self.ignored,
+            self.last_error,
+        )
+
+    def __str__(self) -> str:
+        times = "once" if self.attempts == 1 else f"{self.attempts} times"
+        text = (
+            f"no answer from {self.addr!r}, asked {times} in {self.elapsed:.3f} seconds"
+        )
+        if self.ignored:
+            noun = "datagram" if self.ignored == 1 else "datagrams"
+            text += f"; {self.ignored} other {noun} came"
+        if self.last_error is not None:
+            text += f"; the last error: {self.last_error}"
+        return text
 
 
 def with_context(error: OSError, doing: str) -> OSError:

@@ -5,8 +5,8 @@ No behaviour, no socket, no event loop.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | bytes
 """An address in asyncio's form.
@@ -98,8 +98,32 @@ Received: TypeAlias = Datagram | Message
 """The items of a receive queue."""
 
 
+class Counts:
+    """Counters that add and subtract: ``after - before`` is what happened between."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Self) -> Self:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._combine(other, 1)
+
+    def __sub__(self, other: Self) -> Self:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._combine(other, -1)
+
+    def _combine(self, other: Self, sign: int) -> Self:
+        combined = {}
+        for field in fields(self):  # type: ignore[arg-type]  # a dataclass each
+            mine: Any = getattr(self, field.name)
+            theirs: Any = getattr(other, field.name)
+            combined[field.name] = mine + theirs if sign == 1 else mine - theirs
+        return type(self)(**combined)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stats:
+class Stats(Counts):
     """Counters of an endpoint since it was opened, in datagrams and bytes.
 
     On Linux, ``received + dropped_kernel`` is exactly the number of datagrams sent to

@@ -216,3 +216,19 @@ def errors(error: aioudp.SendManyError) -> None:
     base: aioudp.UDPError = error
     del base
     assert_type(error.errors, dict[int, OSError])
+
+
+async def requests(addr: aioudp.Address) -> None:
+    def key(data: bytes) -> int:
+        return data[0]
+
+    async with aioudp.open_client(addr, key=key, timeout=2, retries=1) as client:
+        assert_type(client, aioudp.Client)
+        assert_type(await client.request(b"?"), aioudp.Datagram)
+        async for datagram in client.unsolicited():
+            assert_type(datagram, aioudp.Datagram)
+        assert_type(client.stats(), aioudp.ClientStats)
+        assert_type(client.stats() - client.stats(), aioudp.ClientStats)
+        assert_type(client.stats().endpoint, aioudp.Stats)
+    aioudp.open_client(addr, key=1)  # type: ignore[arg-type]
+    await client.request("?")  # type: ignore[arg-type]

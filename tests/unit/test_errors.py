@@ -11,6 +11,7 @@ import pytest
 from aioudp import _errors
 from aioudp._errors import (
     EndpointClosedError,
+    RequestTimeoutError,
     SendManyError,
     TruncatedError,
     UDPError,
@@ -38,6 +39,18 @@ TEXTS: Final[list[tuple[UDPError, str]]] = [
         (
             "2 datagrams were not sent; the first, at index 2: "
             f"[Errno {errno.ECONNREFUSED}] Connection refused"
+        ),
+    ),
+    (
+        RequestTimeoutError(("192.0.2.1", 9), 1, 1.0, 0),
+        "no answer from ('192.0.2.1', 9), asked once in 1.000 seconds",
+    ),
+    (
+        RequestTimeoutError(("192.0.2.1", 9), 4, 15.25, 2, REFUSED),
+        (
+            "no answer from ('192.0.2.1', 9), asked 4 times in 15.250 seconds; "
+            "2 other datagrams came; "
+            f"the last error: [Errno {errno.ECONNREFUSED}] Connection refused"
         ),
     ),
     (
@@ -101,6 +114,11 @@ def test_one_except_clause_catches_them_all(cls: type[UDPError]) -> None:
 def test_none_of_them_passes_for_an_error_of_the_system(cls: type[UDPError]) -> None:
     """``except OSError`` is for the system's errors, and catches none of ours."""
     assert not issubclass(cls, OSError)
+
+
+def test_a_timeout_is_one() -> None:
+    """``except TimeoutError`` catches a request that nobody answered."""
+    assert issubclass(RequestTimeoutError, TimeoutError)
 
 
 @pytest.mark.parametrize(

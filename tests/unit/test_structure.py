@@ -28,7 +28,8 @@ LAYERS: Final = (
     ("_system",),
     ("_transports",),
     ("_endpoint",),
-    ("broadcast", "multicast", "discovery", "signals"),
+    ("_requests",),
+    ("broadcast", "multicast", "discovery", "signals", "client"),
     ("__init__",),
     ("cli", "__main__"),
 )

@@ -1,0 +1,61 @@
+"""Pure: when to send a request again, and when to give up.
+
+The waits grow exponentially, with jitter, as RFC 8085 section 3.1.1 asks of whoever
+retransmits without congestion control. Takes the random numbers as arguments.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+MAX_WAIT: Final = 86_400.0
+"""Seconds that one wait can last, whatever the back-off multiplies to: a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A first wait, how often to send again, and how the waits grow."""
+
+    timeout: float
+    """Seconds to wait for the answer to the first transmission."""
+    retries: int
+    """Transmissions after the first."""
+    backoff: float
+    """What each wait is longer than the one before, as a factor."""
+    jitter: float
+    """The largest part of a wait that chance adds to it."""
+
+    def __post_init__(self) -> None:
+        _check_number("timeout", self.timeout)
+        if not 0 < self.timeout < math.inf:
+            raise ValueError(f"timeout must be positive and finite, got {self.timeout}")
+        if not isinstance(self.retries, int) or isinstance(self.retries, bool):
+            raise TypeError(f"retries must be an int, got {self.retries!r}")
+        if self.retries < 0:
+            raise ValueError(f"retries must not be negative, got {self.retries}")
+        _check_number("backoff", self.backoff)
+        if not 1 <= self.backoff < math.inf:
+            raise ValueError(f"backoff must be at least 1, got {self.backoff}")
+        _check_number("jitter", self.jitter)
+        if not 0 <= self.jitter < math.inf:
+            raise ValueError(f"jitter must not be negative, got {self.jitter}")
+
+    def wait(self, transmission: int, random: float) -> float:
+        """Return the seconds to wait for an answer.
+
+        Args:
+            transmission: How many transmissions went before: 0 for the first.
+            random: A random number from 0 to 1.
+        """
+        try:
+            wait = self.timeout * self.backoff**transmission
+        except OverflowError:
+            return MAX_WAIT
+        return min(wait * (1 + self.jitter * random), MAX_WAIT)
+
+
+def _check_number(name: str, value: object) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value!r}")

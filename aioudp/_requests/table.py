@@ -1,0 +1,107 @@
+"""Pure: the requests that are out, found by peer and id, and by the time they are due.
+
+An answer counts only if it comes from the address that was asked and has the id that
+was asked with, so both are the key. A request leaves the table when it is answered or
+given up. Its times are in a heap, where those that are out of date are thrown away as
+soon as they are more than half of it, and all of them when no request is out. So the
+table is never larger than a small multiple of the requests that are out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from heapq import heapify, heappop, heappush
+from typing import Final, Generic, TypeVar
+
+from .._types import Address
+
+_SLACK: Final = 64  # times out of date that are not worth a clean-up
+
+_T = TypeVar("_T")
+
+
+class Entry(Generic[_T]):
+    """One request that is out."""
+
+    __slots__ = ("_time", "id", "item", "peer")
+
+    def __init__(self, peer: Address, id: Hashable, item: _T) -> None:
+        self.peer = peer
+        self.id = id
+        self.item = item
+        self._time: int = -1  # the number of the one time in the heap that counts
+
+
+class Table(Generic[_T]):
+    """The requests that are out from one port."""
+
+    __slots__ = ("_count", "_heap", "_number", "_peers")
+
+    def __init__(self) -> None:
+        self._peers: dict[Address, dict[Hashable, Entry[_T]]] = {}
+        self._heap: list[tuple[float, int, Entry[_T]]] = []
+        self._number = 0
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Entry[_T]]:
+        for asked in self._peers.values():
+            yield from asked.values()
+
+    @property
+    def times(self) -> int:
+        """How many times are kept, those that are out of date among them."""
+        return len(self._heap)
+
+    def asked(self, peer: Address) -> Mapping[Hashable, Entry[_T]] | None:
+        """Return what *peer* has been asked and not answered yet, by id."""
+        return self._peers.get(peer)
+
+    def add(self, peer: Address, id: Hashable, item: _T) -> Entry[_T]:
+        """Note a request. There is none with this peer and id yet."""
+        entry = Entry(peer, id, item)
+        self._peers.setdefault(peer, {})[id] = entry
+        self._count += 1
+        return entry
+
+    def remove(self, entry: Entry[_T]) -> None:
+        """Forget a request and its time. Idempotent."""
+        asked = self._peers.get(entry.peer)
+        if asked is None or asked.get(entry.id) is not entry:
+            return
+        del asked[entry.id]
+        if not asked:
+            del self._peers[entry.peer]
+        self._count -= 1
+        entry._time = -1
+        self._tidy()
+
+    def schedule(self, entry: Entry[_T], due: float) -> None:
+        """Let *entry* be due at that time, and at no other."""
+        self._number += 1
+        entry._time = self._number
+        heappush(self._heap, (due, self._number, entry))
+        self._tidy()
+
+    def next_due(self) -> float | None:
+        """Return the earliest time at which something may be due."""
+        return self._heap[0][0] if self._heap else None
+
+    def due(self, now: float) -> list[Entry[_T]]:
+        """Return what is due by *now*, earliest first; it is due no more."""
+        found = []
+        while self._heap and self._heap[0][0] <= now:
+            _, number, entry = heappop(self._heap)
+            if entry._time == number:
+                entry._time = -1
+                found.append(entry)
+        return found
+
+    def _tidy(self) -> None:
+        if not self._count:
+            self._heap.clear()
+        elif len(self._heap) > 2 * self._count + _SLACK:
+            self._heap = [one for one in self._heap if one[2]._time == one[1]]
+            heapify(self._heap)
