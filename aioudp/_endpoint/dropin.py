@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
-from .._system import sockets
+from .._system import adoption, sockets
 from .._transports.base import DatagramTransport
 from .._types import Datagram
 from .opening import start_transport
@@ -34,6 +34,7 @@ class _Opened(NamedTuple):
     default_addr: Any = None
     backlog: tuple[Datagram, ...] = ()
     foreign: int = 0
+    loan: adoption.Loan | None = None
 
 
 async def create_datagram_endpoint(
@@ -82,16 +83,24 @@ async def create_datagram_endpoint(
             "reuse_port": reuse_port,
             "allow_broadcast": allow_broadcast,
         }
+        try:
+            adoption.check(sock)
+        except ValueError as exc:
+            raise ValueError(f"A UDP Socket was expected, got {sock!r}: {exc}") from exc
         given = ", ".join(f"{key}={value!r}" for key, value in decided.items() if value)
         if given:
-            raise ValueError(f"with sock, its options cannot be given: {given}")
-        sockets.check_adoptable(sock)
-        sock.setblocking(False)
-        opened = _Opened(sock)
-    elif not _serves(family):
-        raise ValueError(f"neither UDP nor UNIX datagrams have the family {family!r}")
+            raise ValueError(
+                "socket modifier keyword arguments can not be used when sock is "
+                f"specified. ({given})"
+            )
+        opened = _Opened(sock, loan=adoption.Loan(sock))
+    elif not _serves(family, proto):
+        raise ValueError(
+            "neither UDP nor UNIX datagrams have the family and the protocol "
+            f"{family!r}, {proto!r}"
+        )
     elif reuse_port and sockets.SO_REUSEPORT is None:
-        raise ValueError("this system has no SO_REUSEPORT, so no reuse_port")
+        raise ValueError("reuse_port not supported by socket module")
     else:
         opened = await _open(
             local_addr,
@@ -114,7 +123,7 @@ async def create_datagram_endpoint(
         Settings(),
         backlog=opened.backlog,
         foreign=opened.foreign,
-        adopted=sock is not None,
+        loan=opened.loan,
         default_addr=opened.default_addr,
         drop_in=True,
     )
@@ -126,8 +135,8 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
     A uvloop where uvloop is installed, else what :func:`asyncio.new_event_loop` gives.
     Libraries that open their transports with ``loop.create_datagram_endpoint`` run on
-    it unmodified. The loop's own method is there as ``loop_datagram_endpoint``; it is
-    also what opens sockets of families other than IPv4, IPv6 and UNIX.
+    it unmodified. The loop's own method is there as ``loop_datagram_endpoint``. It also
+    opens what is neither UDP nor UNIX datagrams, such as sockets for ICMP.
     """
     return _with_drop_in(_base())()
 
@@ -165,9 +174,12 @@ class _DropIn:
         **options: Any,
     ) -> tuple[Any, Any]:
         sock = options.get("sock")
-        family = options.get("family", 0) if sock is None else sock.family
+        if sock is None:
+            serves = _serves(options.get("family", 0), options.get("proto", 0))
+        else:
+            serves = isinstance(sock, socket.socket) and adoption.is_served(sock)
         opens: Callable[..., Any] = self.loop_datagram_endpoint
-        if _serves(family):
+        if serves:
             opens = create_datagram_endpoint
         opened: tuple[Any, Any] = await opens(
             protocol_factory, local_addr, remote_addr, **options
@@ -179,8 +191,10 @@ class _DropIn:
         return await super().create_datagram_endpoint(*args, **kwargs)  # type: ignore[misc]
 
 
-def _serves(family: int) -> bool:
-    return family in (0, socket.AF_INET, socket.AF_INET6, sockets.AF_UNIX)
+def _serves(family: int, proto: int) -> bool:
+    if family == sockets.AF_UNIX:
+        return True
+    return family in (0, *sockets.INET) and proto in (0, socket.IPPROTO_UDP)
 
 
 def _base() -> Any:
@@ -216,7 +230,9 @@ async def _open(
     elif family:
         pairs = {(family, proto): [None, None]}
     else:
-        raise ValueError("neither an address nor a family says what to open")
+        raise ValueError(
+            "unexpected address family: neither an address nor a family is given"
+        )
     error: OSError | None = None
     for (chosen, protocol), (local, remote) in pairs.items():
         try:
@@ -251,19 +267,19 @@ def _open_one(
         # Not connected: what answers a broadcast comes from another address.
         return _Opened(sock, default_addr=remote)
     try:
-        backlog, foreign = sockets.connect(sock, remote)
+        backlog, foreign = sockets.connect(sock, remote, unmap=False)
     except BaseException:
         sock.close()
         raise
-    peer = sock.getpeername()  # all of the backlog is its
-    early = tuple(Datagram(data, peer) for data, _ in backlog)
-    return _Opened(sock, backlog=early, foreign=foreign)
+    # To port 0 nothing can be sent: the default makes each send say so.
+    port_0 = remote if family in sockets.INET and not remote[1] else None
+    return _Opened(sock, port_0, tuple(backlog), foreign)
 
 
 def _unix_pair(local_addr: Any, remote_addr: Any) -> list[Any]:
     for addr in (local_addr, remote_addr):
         if addr is not None and not isinstance(addr, str):
-            raise TypeError(f"a str is required, not {addr!r}")
+            raise TypeError(f"string is expected, not {addr!r}")
     if local_addr and not local_addr.startswith("\0"):
         try:
             if stat.S_ISSOCK(os.stat(local_addr).st_mode):
@@ -282,7 +298,7 @@ async def _look_up_both(
         if addr is None:
             continue
         if not isinstance(addr, tuple) or len(addr) != 2:
-            raise TypeError(f"a tuple (host, port) is required, not {addr!r}")
+            raise TypeError(f"2-tuple is expected, (host, port), not {addr!r}")
         for key, address in await _look_up(addr, family, proto, flags):
             pair = found.setdefault(key, [None, None])
             pair[index] = pair[index] or address
@@ -293,7 +309,8 @@ async def _look_up_both(
     }
     if not complete:
         raise ValueError(
-            f"family mismatch: {local_addr!r} and {remote_addr!r} have none in common"
+            "can not get address information: no family is common to "
+            f"{local_addr!r} and {remote_addr!r}"
         )
     return {key: list(pair) for key, pair in complete.items()}
 
@@ -315,7 +332,7 @@ async def _look_up(
         host, port, family=family, type=socket.SOCK_DGRAM, proto=proto, flags=flags
     )
     if not infos:
-        raise OSError(f"no address was found for {addr!r}")
+        raise OSError(f"getaddrinfo() returned empty list for {addr!r}")
     return [((info[0], info[2]), info[4]) for info in infos]
 
 

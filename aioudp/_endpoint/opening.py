@@ -17,14 +17,14 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, Unpack
 from weakref import WeakValueDictionary
 
-from .._system import addresses, error_queue, path_mtu, sockets
+from .._system import addresses, adoption, error_queue, path_mtu, sockets
 from .._system.addresses import SocketAddress
 from .._system.implementation import batch_socket
 from .._transports.error_queue import ErrorQueueTransport
 from .._transports.loop import LoopTransport
 from .._transports.selector import SelectorTransport, watches_descriptors
 from .._transports.socket_transport import SocketTransport
-from .._types import Address, Datagram
+from .._types import Address, Datagram, Received
 from .endpoint import Endpoint
 from .error_inbox import ErrorInbox
 from .inbox import Inbox
@@ -152,11 +152,19 @@ def adopt(
     """Open an endpoint over an existing datagram socket, and own it from then on.
 
     For sockets made by systemd, by a parent process, or with options of your own. A
-    connected socket makes a connected endpoint, an unbound one is bound to a port that
-    the system chooses. Without the option ``icmp_errors``, IP_RECVERR and IPV6_RECVERR
-    are switched off, because nobody would read the queue that they fill. If opening
-    fails or is cancelled, the socket is still the caller's, unless the event loop's own
-    transport had got hold of it: then that has closed it.
+    connected socket makes a connected endpoint, and what third parties had sent to it
+    before it was connected is thrown away, as by :func:`connect`. An unbound socket is
+    bound to a port that the system chooses.
+
+    Options of the socket that would change what an endpoint sends, receives or counts
+    are set to what it needs (on Linux): the blocking mode, UDP_GRO, UDP_SEGMENT,
+    UDP_CORK, IP_RECVERR, timestamps, packet information and their like. When the
+    endpoint closes, they are restored for whoever else holds the socket, unless
+    somebody has changed them since. Drops and errors from before are not the
+    endpoint's. Everything else, such as TTL, groups or filters, stays.
+
+    If opening fails or is cancelled, the socket is still the caller's, and as it was,
+    unless the event loop's own transport had got hold of it: then that has closed it.
 
     Args:
         sock_or_fd: A socket or a descriptor, UDP or UNIX.
@@ -166,8 +174,10 @@ def adopt(
     Raises:
         OSError: If the descriptor is not a socket, or the system refuses.
         TypeError: If *sock_or_fd* is neither, or an option is unknown.
-        ValueError: If the socket is not a datagram socket or already carries an
-            endpoint, or if an option is out of range or was decided by the socket.
+        ValueError: If the socket is not a UDP or UNIX datagram socket, was shut down
+            for reading or already carries an endpoint, or if an option is out of range
+            or was decided by the socket. A socket for ICMP or a raw one is no UDP
+            socket.
     """
     decided = sorted({"family", "reuse_port"} & options.keys())
     if decided:
@@ -296,20 +306,16 @@ async def _adopt(sock_or_fd: socket.socket | int, settings: Settings) -> Endpoin
     else:
         sock = socket.socket(fileno=sock_or_fd)
     try:
-        sockets.check_adoptable(sock)
+        adoption.check(sock)
         if sock.family == sockets.AF_UNIX:
             _refuse_ip_options(settings)
         carrier = _carriers.get(sock.fileno())
         if carrier is not None and not carrier.is_closing():
             raise ValueError(f"{sock!r} already carries an endpoint")
-        sock.setblocking(False)
-        if not settings.icmp_errors:
-            sockets.silence_error_queue(sock)
+        loan = adoption.Loan(sock)
         if sock.family != sockets.AF_UNIX and not sock.getsockname()[1]:
             sock.bind(("", 0))
-        if settings.broadcast:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        return await _start(sock, settings, adopted=True)
+        return await _start(sock, settings, loan=loan)
     except BaseException:
         if sock is not sock_or_fd:
             sock.detach()
@@ -323,12 +329,9 @@ async def _start(
     backlog: Sequence[Datagram] = (),
     foreign: int = 0,
     path: sockets.BoundPath | None = None,
-    adopted: bool = False,
+    loan: adoption.Loan | None = None,
 ) -> Endpoint:
-    """Put transport, protocol and endpoint on *sock*; close it if that fails.
-
-    An *adopted* socket is left open until a transport owns it.
-    """
+    """Put transport, protocol and endpoint on *sock*, as :func:`start_transport`."""
     loop = asyncio.get_running_loop()
     errors = ErrorInbox(settings.queue_size) if settings.icmp_errors else None
     inbox = Inbox(settings.queue_size, settings.overflow)
@@ -340,7 +343,7 @@ async def _start(
         backlog=backlog,
         foreign=foreign,
         path=path,
-        adopted=adopted,
+        loan=loan,
     )
     if settings.packet_info or settings.max_datagram_size is not None:
         return MessageEndpoint(transport, protocol, packet_info=settings.packet_info)
@@ -352,22 +355,29 @@ async def start_transport(
     protocol: asyncio.BaseProtocol,
     settings: Settings,
     *,
-    backlog: Sequence[Datagram] = (),
+    backlog: Sequence[Received] = (),
     foreign: int = 0,
     path: sockets.BoundPath | None = None,
-    adopted: bool = False,
+    loan: adoption.Loan | None = None,
     default_addr: SocketAddress = None,
     drop_in: bool = False,
 ) -> SocketTransport:
     """Put a transport between *sock* and *protocol*; close the socket if that fails.
 
-    An *adopted* socket is left open until a transport owns it. A *drop_in* does as
-    asyncio's transports do: it names peers as the kernel does, warns if it is
-    forgotten, and keeps the buffers of an adopted socket that somebody has sized.
+    A socket on *loan* stays open until a transport owns it, and is as it was before if
+    this fails. A *drop_in* does as asyncio's transports do: it names peers as the
+    kernel does, warns if it is forgotten, and keeps the buffers of a socket on loan
+    that somebody has sized.
     """
     loop = asyncio.get_running_loop()
     try:
-        _size_buffers(sock, settings, keep=adopted and drop_in)
+        if loan is not None:
+            loan.take_over(
+                [name for name in adoption.OPTIONS if getattr(settings, name)]
+            )
+            if settings.broadcast:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        _size_buffers(sock, settings, keep=loan is not None and drop_in)
         transport_class = _transport_class(loop, settings)
         reads = issubclass(transport_class, SelectorTransport)
         if settings.dont_fragment:
@@ -378,15 +388,21 @@ async def start_transport(
         tells = settings.packet_info and sockets.enable_packet_info(
             sock, settings.timestamps or "software"
         )
+        reading: dict[str, Any] = {
+            "gro": reads and settings.offload and sockets.enable_gro(sock),
+            "unmap": not drop_in,
+            "packet_info": tells and reads,
+        }
+        if loan is not None:
+            backlog, foreign = loan.queued(**reading)
+        gso = settings.offload and inet
         io = batch_socket(
             sock,
-            gso_segments=sockets.probe_offload().gso_segments
-            if settings.offload and inet
-            else 1,
-            gro=reads and settings.offload and sockets.enable_gro(sock),
-            unmap=not drop_in,
-            packet_info=tells and reads,
+            gso_segments=sockets.probe_offload().gso_segments if gso else 1,
+            **reading,
         )
+        if loan is not None:
+            loan.settle()
         transport = transport_class(
             loop,
             sock,
@@ -395,14 +411,17 @@ async def start_transport(
             backlog=backlog,
             foreign=foreign,
             path=path,
+            loan=loan,
             default_addr=default_addr,
             drop_in=drop_in,
             packet_info=settings.packet_info,
             max_datagram_size=settings.max_datagram_size,
         )
     except BaseException:
-        if not adopted:
+        if loan is None:
             sock.close()
+        else:
+            loan.restore()
         if path is not None:
             path.remove()
         raise

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import re
+from operator import index
 from socket import AF_INET, AF_INET6, if_nametoindex, inet_ntop, inet_pton
 from typing import Any, TypeAlias, TypeGuard
 
@@ -61,6 +62,36 @@ class Destinations(dict[Any, SocketAddress]):
         return known
 
 
+class LooseDestinations(Destinations):
+    """The same for the drop-in, which takes all that both asyncio and uvloop take.
+
+    The host may be ``bytes``, a number whatever has ``__index__``, and the name of a
+    UNIX socket any text.
+    """
+
+    __slots__ = ()
+
+    def __missing__(self, addr: object) -> SocketAddress:
+        if isinstance(addr, (str, bytes)):
+            if self.family in (AF_INET, AF_INET6):
+                raise TypeError(_no_address(addr))
+            return addr or super().__missing__(addr)
+        plain = _plain(addr)
+        return super().__missing__(addr) if plain is addr else self[plain]
+
+
+def _plain(addr: Any) -> Any:
+    """Return an address in str and int, if it is one at all."""
+    if not isinstance(addr, tuple) or all(type(part) in (str, int) for part in addr):
+        return addr
+    try:
+        host, *numbers = addr
+        host = host if isinstance(host, str) else bytes.decode(bytes(host), "ascii")
+        return host, *map(index, numbers)
+    except (TypeError, ValueError):  # the strict check says what is wrong
+        return addr
+
+
 class Sources(dict[SocketAddress, Address]):
     """From the sender a dual-stack socket reports to the one callers read."""
 
@@ -74,15 +105,16 @@ class Sources(dict[SocketAddress, Address]):
 
 
 # One table for all sockets of a kind: ten thousand endpoints share their peers.
-_DESTINATIONS: dict[tuple[int, bool], Destinations] = {}
+_DESTINATIONS: dict[tuple[int, bool, bool], Destinations] = {}
 SOURCES = Sources()
 
 
-def destinations(family: int, *, dual_stack: bool) -> Destinations:
+def destinations(family: int, *, dual_stack: bool, loose: bool = False) -> Destinations:
     """Return the table of destinations for sockets of this kind."""
-    key = family, dual_stack
+    key = family, dual_stack, loose
     if key not in _DESTINATIONS:
-        _DESTINATIONS[key] = Destinations(family, dual_stack=dual_stack)
+        kind = LooseDestinations if loose else Destinations
+        _DESTINATIONS[key] = kind(family, dual_stack=dual_stack)
     return _DESTINATIONS[key]
 
 

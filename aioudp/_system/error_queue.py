@@ -22,7 +22,6 @@ from . import addresses, sockets
 from .addresses import SocketAddress
 
 MSG_CTRUNC: Final = 0x8  # include/linux/socket.h; named here for every system
-MSG_ERRQUEUE: Final = 0x2000
 
 MAX_READS: Final = 64
 """Maximum errors per :meth:`ErrorQueue.read`, so that the event loop keeps running."""
@@ -53,6 +52,7 @@ _SOCKADDR_IN6: Final = struct.Struct("=HHI16sI")
 
 # Room for the error (44 bytes) and for other control messages enabled on the socket.
 _CONTROL_SPACE: Final = 512
+_READING: Final = sockets.MAX_READ, _CONTROL_SPACE, sockets.MSG_ERRQUEUE
 
 
 def parse(
@@ -139,7 +139,7 @@ class ErrorQueue:
         errors: list[NetworkError] = []
         try:
             for _ in range(MAX_READS):
-                entry = self._recvmsg(sockets.MAX_READ, _CONTROL_SPACE, MSG_ERRQUEUE)
+                entry = self._recvmsg(*_READING)
                 try:
                     error = parse(*entry)
                 except ValueError:

@@ -53,11 +53,21 @@ def forbid_fragments(sock: socket.socket) -> None:
 
     On a dual-stack socket, this applies to both IP versions.
     """
-    option = _OPTIONS[sys.platform]
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, option.ipv6, option.value)
-    if sock.family == socket.AF_INET or sockets.is_dual_stack(sock):
-        sock.setsockopt(socket.IPPROTO_IP, option.ipv4, option.value)
+    value = _OPTIONS[sys.platform].value
+    for level, option in options(sock):
+        sock.setsockopt(level, option, value)
+
+
+def options(sock: socket.socket) -> list[tuple[int, int]]:
+    """Return the levels and the numbers of the options that decide on fragments."""
+    found: list[tuple[int, int]] = []
+    if sys.platform in _OPTIONS and sock.family in _INET:
+        numbers = _OPTIONS[sys.platform]
+        if sock.family == socket.AF_INET6:
+            found.append((socket.IPPROTO_IPV6, numbers.ipv6))
+        if sock.family == socket.AF_INET or sockets.is_dual_stack(sock):
+            found.append((socket.IPPROTO_IP, numbers.ipv4))
+    return found
 
 
 def known_mtu(sock: socket.socket, peer: SocketAddress) -> int | None:

@@ -27,6 +27,7 @@ UDP_SEGMENT: Final = 103  # Linux 4.18
 UDP_GRO: Final = control_data.UDP_GRO  # Linux 5.0
 IP_RECVERR: Final = 11  # include/uapi/linux/in.h
 IPV6_RECVERR: Final = 25  # include/uapi/linux/in6.h
+MSG_ERRQUEUE: Final = 0x2000  # include/linux/socket.h
 # include/uapi/asm-generic/socket.h, include/uapi/linux/sock_diag.h
 SO_MEMINFO: Final = 55  # Linux 4.12
 _MEMINFO: Final = struct.Struct("=9I")  # SK_MEMINFO_VARS words ...
@@ -55,11 +56,11 @@ the IPv4 header and in the UDP header has 16 bits."""
 
 _PEEK_LENGTH: Final = int(socket.MSG_PEEK | getattr(socket, "MSG_TRUNC", 0))
 
-_MIN_DATAGRAM_COST: Final = 256
+MIN_DATAGRAM_COST: Final = 256
 """Bytes that a queued datagram is charged for, at the very least: the size of the
 kernel's own structure, sk_buff."""
 
-_INET = (socket.AF_INET, socket.AF_INET6)
+INET: Final = (socket.AF_INET, socket.AF_INET6)
 
 # None where the system has no such thing.
 AF_UNIX: Final[int | None] = getattr(socket, "AF_UNIX", None)
@@ -96,7 +97,7 @@ def enable_gro(sock: socket.socket) -> bool:
     """Let the kernel hand over trains whole, and tell whether it will."""
     return (
         probe_offload().gro
-        and sock.family in _INET
+        and sock.family in INET
         and _accepts(sock, SOL_UDP, UDP_GRO, 1)
     )
 
@@ -107,7 +108,7 @@ def enable_packet_info(sock: socket.socket, timestamps: Timestamps) -> bool:
     Raises:
         ValueError: If *timestamps* asks for what this system has not.
     """
-    tells = sys.platform == "linux" and sock.family in _INET
+    tells = sys.platform == "linux" and sock.family in INET
     if tells:
         for option in _IP_TELLS:
             sock.setsockopt(socket.IPPROTO_IP, option, 1)
@@ -176,14 +177,17 @@ def _prepare(
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
 
 
-def connect(sock: socket.socket, peer: SocketAddress) -> tuple[list[Datagram], int]:
+def connect(
+    sock: socket.socket, peer: SocketAddress, *, unmap: bool = True
+) -> tuple[list[Datagram], int]:
     """Connect *sock*, and take out what had been queued before the peer was named.
 
     The kernel filters by peer only what arrives after connect(2); what a third
     party sent to the bound port before is still delivered.
 
     Returns:
-        The datagrams of the peer itself, and how many of others were thrown away.
+        The datagrams of the peer itself, and how many of others were thrown away. The
+        peer's address is as callers read it if *unmap*, else as the kernel names it.
 
     Raises:
         OSError: If the system refuses; the message names the address. The socket
@@ -198,15 +202,19 @@ def connect(sock: socket.socket, peer: SocketAddress) -> tuple[list[Datagram], i
     foreign = 0
     # The peer may go on sending, so count instead of waiting for an empty queue:
     # after this many reads nothing from before the connect can be left.
-    queued = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _MIN_DATAGRAM_COST
-    peername = sock.getpeername()
+    queued = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // MIN_DATAGRAM_COST
+    try:
+        name = sock.getpeername()
+    except OSError:  # port 0, which the kernel connects to: it filters by host then
+        name = None
     for _ in range(queued):
         try:
             data, addr = receive_whole(sock)
         except OSError:  # empty; or an ICMP error, which was not about our datagrams
             break
-        if addr == peername:
-            backlog.append(Datagram(data, addresses.public_address(addr)))
+        if addr == name or (name is None and addr[0] == peer[0]):
+            read = addresses.public_address(addr) if unmap else addr
+            backlog.append(Datagram(data, read))
         else:
             foreign += 1
     return backlog, foreign
@@ -218,7 +226,7 @@ def advice_on(sock: socket.socket, error: OSError, peer: SocketAddress) -> str:
     EACCES is what the system says of a broadcast address without SO_BROADCAST
     (ip(7)), and, more seldom, of a route that prohibits.
     """
-    if error.errno != errno.EACCES or sock.family not in _INET or not peer:
+    if error.errno != errno.EACCES or sock.family not in INET or not peer:
         return ""
     if ":" in peer[0] and not peer[0].startswith("::ffff:"):  # IPv6 has no broadcast
         return ""
@@ -240,30 +248,6 @@ def receive_whole(sock: socket.socket) -> tuple[bytes, SocketAddress]:
     if sock.family == AF_UNIX:
         size = max(size, sock.recv_into(bytearray(1), 1, _PEEK_LENGTH))
     return sock.recvfrom(size)
-
-
-def check_adoptable(sock: socket.socket) -> None:
-    """Refuse what cannot carry an endpoint.
-
-    Raises:
-        ValueError: If *sock* is no datagram socket, or of a family not served here.
-    """
-    if sock.type != socket.SOCK_DGRAM:
-        raise ValueError(f"an endpoint needs a datagram socket, not {sock.type!r}")
-    if sock.family not in (*_INET, AF_UNIX):
-        raise ValueError(f"an endpoint needs an IP or a UNIX socket, not {sock!r}")
-
-
-def silence_error_queue(sock: socket.socket) -> None:
-    """Switch IP_RECVERR and IPV6_RECVERR off, where there are such options.
-
-    With them, an ICMP error stays in a queue of its own, and the socket stays ready
-    until somebody reads that queue (ip(7)): the event loop would never rest.
-    """
-    if sys.platform == "linux" and sock.family in _INET:
-        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 0)
-        if sock.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 0)
 
 
 def is_dual_stack(sock: socket.socket) -> bool:

@@ -67,7 +67,10 @@ class BufferedTransport(ExactTransport):
         # Of sendto; the socket is not connected.
         self._default_addr = None
         if default_addr is not None:
-            self._default_addr = self._translate(default_addr)
+            port_0 = isinstance(default_addr, tuple) and not default_addr[1]
+            self._default_addr = (
+                default_addr if port_0 else self._destination(default_addr)
+            )
         self._gathering = False  # whether sendto was called in this turn of the loop
         self._waiters: list[asyncio.Future[None]] = []
         self._retry = Retry(
@@ -125,13 +128,12 @@ class BufferedTransport(ExactTransport):
             try:
                 known = self._destinations[addr]
             except (TypeError, ValueError):
-                if not self._names_port_0(addr):
-                    self._only_destination(addr)  # says what is wrong
-                if self._state is State.OPEN:
-                    error = OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-                    self._protocol.error_received(self._explained(error, data, addr))
-                return
-            addr = known if self._to_anyone else self._only_destination(addr)
+                if self._names_port_0(addr):
+                    self._refuse_port_0(data, addr)
+                    return
+                addr = self._only_destination(addr)  # raises what's wrong, if it is
+            else:
+                addr = known if self._to_anyone else self._only_destination(addr)
         if self._state:
             return
         buffer = self._buffer
@@ -149,13 +151,18 @@ class BufferedTransport(ExactTransport):
             self._pause_above_high_water()
 
     def _only_destination(self, addr: object) -> Any:
-        """Return what the socket takes for the only address that may be sent to."""
-        known = self._translate(addr)
-        if known != self._default_addr:
+        """Return what the socket takes, if *addr* is the only address it may be.
+
+        asyncio, uvloop and their like all begin the message in these words, and there
+        are programs that look for them.
+        """
+        known = self._destination(addr)
+        only = self._peer or self._default_addr
+        if only is not None and known != only:
             raise ValueError(
-                f"opened for {self._default_addr!r}, cannot send to {addr!r}"
+                f"Invalid address: must be None or {only}; cannot send to {addr!r}"
             )
-        return known
+        return self._default_addr if only is not None else known
 
     def _names_port_0(self, addr: object) -> bool:
         """Tell whether the system is to refuse *addr*, and not we.
@@ -163,7 +170,13 @@ class BufferedTransport(ExactTransport):
         Peers name ports to each other, so a 0 may come from the network: asyncio's
         transports report it as an error of the network.
         """
-        return self._to_anyone and isinstance(addr, tuple) and addr[1:2] == (0,)
+        possible = self._to_anyone or addr == self._default_addr
+        return possible and isinstance(addr, tuple) and addr[1:2] == (0,)
+
+    def _refuse_port_0(self, data: Payload, addr: Any) -> None:
+        if self._state is State.OPEN:
+            error = OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            self._protocol.error_received(self._explained(error, data, addr))
 
     def _pause_above_high_water(self) -> None:
         buffer = self._buffer

@@ -33,7 +33,7 @@ from .._errors import TruncatedError
 from .._system.addresses import public_address
 from .._system.batchio import BatchSocket
 from .._system.segments import cut_off
-from .._types import Datagram, Message, Received
+from .._types import Message, Received
 from .base import BatchProtocol, DatagramTransport, State
 
 MAX_BATCH: Final = 1024
@@ -74,7 +74,7 @@ class DeliveringTransport(DatagramTransport):
         protocol: asyncio.BaseProtocol,
         extra: dict[str, Any],
         *,
-        backlog: Sequence[Datagram] = (),
+        backlog: Sequence[Received] = (),
         packet_info: bool = False,
         max_datagram_size: int | None = None,
     ) -> None:
@@ -227,8 +227,8 @@ class DeliveringTransport(DatagramTransport):
             return
         backlog, self._backlog = list(self._backlog), ()
         self._io.received += len(backlog)
-        self._io.received_bytes += sum(len(data) for data, _ in backlog)
-        datagrams = self._admit([*backlog])
+        self._io.received_bytes += sum(len(one[0]) for one in backlog)
+        datagrams = self._admit(backlog)
         if self._taker is not None:
             self._tell(self._deliver, datagrams)
         else:

@@ -57,8 +57,9 @@ _T = TypeVar("_T")
 class ExactTransport(DeliveringTransport):
     """A transport whose ``try_`` methods send now, or raise.
 
-    *family* and *dual_stack* say which addresses can be sent to; *peer* is that of a
-    connected socket, in the form that the socket takes.
+    *family* and *dual_stack* say which addresses can be sent to, *loose* that they may
+    be written as asyncio allows; *peer* is that of a connected socket, in the form that
+    the socket takes.
     """
 
     __slots__ = (
@@ -80,12 +81,15 @@ class ExactTransport(DeliveringTransport):
         family: int,
         dual_stack: bool = False,
         peer: Any = None,
+        loose: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(loop, io, protocol, extra, **options)
         self._family = family
         self._peer = peer
-        self._destinations = addresses.destinations(family, dual_stack=dual_stack)
+        self._destinations = addresses.destinations(
+            family, dual_stack=dual_stack, loose=loose
+        )
         # On a UNIX socket a refusal is always about the datagram at hand.
         self._hears_icmp = peer is not None and family != sockets.AF_UNIX
         self._send_errors = 0
@@ -185,12 +189,16 @@ class ExactTransport(DeliveringTransport):
                 return done
         raise self._explained(error, data, addr) from None
 
+    def _destination(self, addr: object) -> Any:
+        """Return what the socket takes for *addr*, or raise what's wrong with it."""
+        try:
+            return self._destinations[addr]
+        except TypeError:  # not hashable
+            return self._destinations.__missing__(addr)
+
     def _translate(self, addr: object) -> Any:
         """Return what the socket takes for *addr*; ``None`` for the connected peer."""
-        try:
-            known = self._destinations[addr]
-        except TypeError:  # not hashable, so certainly no address: say what is wrong
-            known = self._destinations.__missing__(addr)
+        known = self._destination(addr)
         if self._peer is None:
             return known
         if known != self._peer:

@@ -7,7 +7,7 @@ import socket
 import warnings
 from typing import Any
 
-from .._system import path_mtu, sockets
+from .._system import adoption, path_mtu, sockets
 from .._system.batchio import BatchSocket
 from .base import State
 from .buffered import BufferedTransport
@@ -16,7 +16,7 @@ from .buffered import BufferedTransport
 class SocketTransport(BufferedTransport):
     """A transport that owns a bound socket and sends on it."""
 
-    __slots__ = ("_drop_in", "_foreign", "_kernel_drops", "_path", "_sock")
+    __slots__ = ("_drop_in", "_foreign", "_kernel_drops", "_loan", "_path", "_sock")
 
     def __init__(
         self,
@@ -27,6 +27,7 @@ class SocketTransport(BufferedTransport):
         *,
         foreign: int = 0,
         path: sockets.BoundPath | None = None,
+        loan: adoption.Loan | None = None,
         drop_in: bool = False,
         **options: Any,
     ) -> None:
@@ -44,9 +45,11 @@ class SocketTransport(BufferedTransport):
             family=sock.family,
             dual_stack=sockets.is_dual_stack(sock),
             peer=peer,
+            loose=drop_in,
             **options,
         )
         self._path = path
+        self._loan = loan
         self._drop_in = drop_in  # for any protocol; there is no endpoint above
         self._foreign = foreign
         self._kernel_drops = 0  # in the end
@@ -58,7 +61,7 @@ class SocketTransport(BufferedTransport):
             return
         if forgotten:
             _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
-            self._close_socket()
+            self._give_back()
 
     def __repr__(self) -> str:
         closed = self._state is not State.OPEN
@@ -68,9 +71,15 @@ class SocketTransport(BufferedTransport):
 
     def _free(self) -> None:
         self._kernel_drops = sockets.kernel_drops(self._sock)
-        self._close_socket()
+        self._give_back()
         if self._path is not None:
             self._path.remove()
+
+    def _give_back(self) -> None:
+        """Close the descriptor; whoever has another one finds the socket as it was."""
+        if self._loan is not None:
+            self._loan.restore()
+        self._close_socket()
 
     def _close_socket(self) -> None:
         self._sock.close()
@@ -86,4 +95,6 @@ class SocketTransport(BufferedTransport):
         drops = self._kernel_drops
         if self._state is not State.CLOSED:
             drops = sockets.kernel_drops(self._sock)
+        if self._loan is not None:
+            drops -= self._loan.drops
         return drops + self._foreign

@@ -1,97 +1,25 @@
-"""Sockets that exist: adoption, buffers, drops, and the file of a UNIX socket."""
+"""Sockets that exist: buffers, drops, and the file of a UNIX socket."""
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from aioudp._system import sockets
 from aioudp._system.sockets import (
     BoundPath,
-    check_adoptable,
     grow_buffer,
     kernel_drops,
     set_buffer,
-    silence_error_queue,
 )
 
 from .support import MakeSocket, on_linux, receive_all, run_on, with_unix_sockets
-
-AF_NETLINK: Final = 16  # include/linux/socket.h
-
-
-# -- adopting
-
-
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_a_datagram_socket_can_be_adopted(family: int) -> None:
-    """Any IP one."""
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        check_adoptable(sock)
-
-
-@with_unix_sockets
-def test_a_unix_datagram_socket_can_be_adopted(make_socket: MakeSocket) -> None:
-    """A non-blocking one just as well."""
-    check_adoptable(make_socket(None, sockets.AF_UNIX))
-
-
-def test_a_stream_socket_cannot_be_adopted() -> None:
-    """The error says what it is."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock,
-        pytest.raises(ValueError, match=r"a datagram socket, not .*SOCK_STREAM"),
-    ):
-        check_adoptable(sock)
-
-
-@on_linux
-def test_a_socket_of_another_family_cannot_be_adopted() -> None:
-    """Netlink has datagrams too, but no endpoints."""
-    with socket.socket(AF_NETLINK, socket.SOCK_DGRAM) as sock:
-        what = re.escape(repr(sock))
-        with pytest.raises(ValueError, match=f"an IP or a UNIX socket, not {what}"):
-            check_adoptable(sock)
-
-
-@on_linux
-@pytest.mark.parametrize("v6only", [True, False])
-def test_the_error_queue_is_switched_off(
-    host: str, family: int, v6only: bool, make_socket: MakeSocket
-) -> None:
-    """For both families where a socket serves both."""
-    sock = make_socket((host, 0), family, v6only=v6only)
-    options = [(socket.IPPROTO_IP, sockets.IP_RECVERR)]
-    if family == socket.AF_INET6:
-        options.append((socket.IPPROTO_IPV6, sockets.IPV6_RECVERR))
-    for option in options:
-        sock.setsockopt(*option, 1)
-
-    silence_error_queue(sock)
-
-    assert [sock.getsockopt(*option) for option in options] == [0] * len(options)
-
-
-@with_unix_sockets
-def test_a_unix_socket_has_no_error_queue(make_socket: MakeSocket) -> None:
-    """There is nothing to switch off, and nothing is tried."""
-    silence_error_queue(make_socket(None, sockets.AF_UNIX))
-
-
-def test_other_systems_have_no_error_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The numbers mean other options there."""
-    run_on("darwin", monkeypatch)
-    untouched: Any = SimpleNamespace(family=socket.AF_INET)
-
-    silence_error_queue(untouched)
-
 
 # -- buffers
 
