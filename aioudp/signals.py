@@ -1,16 +1,15 @@
-"""Signals: tell a program that it is to stop, so that it can finish what it has begun.
+"""Signals: notify a program that it should stop, so that it can finish its work.
 
-``loop.add_signal_handler`` is missing on Windows, forgets the handler that was there
-before, and keeps one handler for each signal. So the handlers are set here, with
-:func:`signal.signal`, which the interpreter calls in the main thread between two
-instructions; what they do there is ask the event loop for a call. A signal that
-arrives as the loop goes to sleep has to wake it: where the loop has no wake-up
-descriptor of its own (asyncio's selector loop without signal handlers), this lends it
-one.
+``loop.add_signal_handler`` is missing on Windows, doesn't restore the previous handler,
+and allows one handler per signal. So this module sets handlers with
+:func:`signal.signal`. The interpreter calls them in the main thread, between two
+instructions, and they schedule a callback in the event loop. A signal that arrives as
+the loop goes to sleep must wake it: if the loop has no wake-up descriptor (asyncio's
+selector loop without signal handlers), this module adds one.
 
-Handlers belong to the process and blocks to tasks, which may end in any order. So one
-table holds, for each signal, the handler that was there first and the blocks that are
-open; it comes back when the last of them ends, or when the signal has come.
+Handlers belong to the process, but blocks belong to tasks, which may end in any order.
+So a table stores, for each signal, the previous handler and the open blocks. The
+previous handler is restored when the last block ends, or when the signal has arrived.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _UNCATCHABLE: Final = {"SIGKILL", "SIGSTOP"}  # signal(7)
 def until_signal(
     *signals: int, call: Callable[[], object] | None = None
 ) -> AbstractAsyncContextManager[asyncio.Event]:
-    """Tell the body of an ``async with`` block that the program is to stop.
+    """Notify the body of an ``async with`` block when the program should stop.
 
     ::
 
@@ -43,26 +42,26 @@ def until_signal(
             async for data, addr in endpoint:
                 await endpoint.send(data, addr)
 
-    Nothing is cancelled. The first of the signals calls *call* and sets the event that
-    the block gets with ``as``; the block ends when its body does. From then on the
-    signals do what they did before the block, so the second one ends the program at
-    once: SIGTERM kills it, and Ctrl-C raises :class:`KeyboardInterrupt`. When the block
-    ends without a signal, they do so again as well.
+    Nothing is cancelled. The first signal calls *call* and sets the event that ``as``
+    binds; the block ends when its body does. After that, the signals have their
+    previous effect, so the second one ends the program at once: SIGTERM kills it, and
+    Ctrl-C raises :class:`KeyboardInterrupt`. If the block ends without a signal, their
+    previous effect is restored as well.
 
-    Blocks may be nested, and open in several tasks: a signal tells all that are open
-    for it. Handlers set with ``loop.add_signal_handler`` are called too.
+    Blocks may be nested, and several tasks may have one: a signal notifies all open
+    blocks. Handlers set with ``loop.add_signal_handler`` are called too.
 
     Args:
-        signals: Default: SIGTERM and SIGINT. On Windows ``signal.SIGBREAK`` is
-            Ctrl-Break.
-        call: Called in the event loop at the first signal, before the event is set.
-            What it raises goes to the loop's exception handler.
+        signals: The signals to handle. Default: SIGTERM and SIGINT. On Windows,
+            ``signal.SIGBREAK`` is Ctrl-Break.
+        call: A function to call in the event loop at the first signal, before the event
+            is set. Its exceptions go to the loop's exception handler.
 
     Raises:
-        RuntimeError: When the block is entered, if this is not the main thread: no
-            other thread receives signals.
-        TypeError: If a signal is not an int, or *call* not callable.
-        ValueError: If a signal does not exist or cannot be caught.
+        RuntimeError: On entering the block, if this isn't the main thread: other
+            threads don't receive signals.
+        TypeError: If a signal isn't an int, or *call* isn't callable.
+        ValueError: If a signal doesn't exist or can't be caught.
     """
     if call is not None and not callable(call):
         raise TypeError(f"call must be callable, got {call!r}")
@@ -84,16 +83,16 @@ def _checked(number: int) -> signal.Signals:
 
 @dataclass(slots=True, eq=False)
 class _Block:
-    """One ``async with`` block that is open."""
+    """One open ``async with`` block."""
 
     loop: asyncio.AbstractEventLoop
     signals: list[signal.Signals]
-    told: Callable[[], None]
+    notify: Callable[[], None]
 
 
 @dataclass(slots=True, eq=False)
 class _Watched:
-    """A signal that has our handler."""
+    """A signal with our handler."""
 
     before: Any  # what signal.getsignal returned
     blocks: list[_Block]
@@ -111,14 +110,14 @@ async def _until_signal(
     loop = asyncio.get_running_loop()
     event = asyncio.Event()
 
-    def told() -> None:
+    def notify() -> None:
         try:
             if call is not None and not event.is_set():
                 call()
         finally:
             event.set()
 
-    block = _Block(loop, signals, told)
+    block = _Block(loop, signals, notify)
     with _woken_by_signals(loop):
         _watch(block)
         try:
@@ -146,10 +145,10 @@ def _unwatch(block: _Block) -> None:
 
 
 def _restore(number: int) -> None:
-    """Give a signal back to whoever had it, unless somebody else has taken it since."""
+    """Restore the previous handler, unless other code has replaced ours."""
     watched = _watched.pop(number, None)
     if watched is not None and signal.getsignal(number) is _on_signal:
-        # None: a handler that was not set from Python, and cannot be set again.
+        # None: the handler wasn't set from Python, and can't be restored.
         signal.signal(number, watched.before or signal.SIG_DFL)
 
 
@@ -159,15 +158,15 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     for block in blocks:
         _unwatch(block)
         with contextlib.suppress(RuntimeError):  # its loop is closed
-            block.loop.call_soon_threadsafe(block.told)
-    if not blocks:  # the last block was just ending: this one is for whoever is next
+            block.loop.call_soon_threadsafe(block.notify)
+    if not blocks:  # the last block was just ending: pass the signal on
         _restore(number)
         signal.raise_signal(number)
 
 
 @contextmanager
 def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Have signals wake the loop, also as it goes to sleep, if nothing does so yet."""
+    """Make signals wake the loop, even as it goes to sleep."""
     wakeup = _wakeups.get(loop)
     if wakeup is None:
         installed = signal.set_wakeup_fd(-1)
@@ -187,7 +186,7 @@ def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 
 
 class _Wakeup:
-    """A wake-up descriptor for a loop that has none, as long as blocks are open."""
+    """A wake-up descriptor for a loop that has none, while blocks are open."""
 
     __slots__ = ("_loop", "_receiving", "_waking", "users")
 
@@ -207,7 +206,7 @@ class _Wakeup:
     def close(self) -> None:
         self._loop.remove_reader(self._receiving)
         installed = signal.set_wakeup_fd(-1)
-        if installed != self._waking.fileno():  # the loop has made one in the meantime
+        if installed != self._waking.fileno():  # the loop has added one meanwhile
             signal.set_wakeup_fd(installed)
         self._receiving.close()
         self._waking.close()

@@ -1,8 +1,7 @@
-"""The options of every opening call: their names, their defaults, their checks.
+"""The options of every opening call: names, defaults, checks.
 
-:class:`Options` is what a caller may write and what type checkers read;
-:class:`Settings` is the same, complete and checked. Makes no socket. Imports
-``_types`` and ``path_mtu``.
+:class:`Options` has the options that callers pass, for type checkers and documentation.
+:class:`Settings` has all of them, with defaults, checked. No socket.
 """
 
 from __future__ import annotations
@@ -27,76 +26,80 @@ _SWITCHES = (
 
 
 class Options(TypedDict, total=False):
-    """Keyword options of :func:`aioudp.bind`, :func:`aioudp.connect` and
-    :func:`aioudp.adopt`.
+    """Keyword options of the opening calls, such as :func:`aioudp.bind`,
+    :func:`aioudp.connect` and :func:`aioudp.open_multicast`.
     """
 
     family: int
-    """``socket.AF_INET`` or ``socket.AF_INET6`` to use only that; 0, the default, for
-    what the address asks for. With ``AF_INET6`` an endpoint never serves IPv4."""
+    """``socket.AF_INET`` or ``socket.AF_INET6`` to use only that family; 0, the
+    default, depends on the address. With ``AF_INET6``, an endpoint never serves
+    IPv4."""
 
     reuse_port: bool
-    """Let several sockets of the same user bind the port, and the kernel spread the
-    senders over them (SO_REUSEPORT, socket(7)). Default ``False``."""
+    """Let several sockets of the same user bind the port; the kernel distributes the
+    senders over them (SO_REUSEPORT, socket(7)). The default is ``False``."""
 
     broadcast: bool
-    """Allow sending to broadcast addresses (SO_BROADCAST). Default ``False``."""
+    """Allow sending to broadcast addresses (SO_BROADCAST). The default is ``False``."""
 
     queue_size: int
-    """Received datagrams to keep until they are asked for. Default 1024."""
+    """The maximum number of received datagrams to queue. The default is 1024."""
 
     overflow: Overflow
-    """What happens when so many are waiting. With ``"pause"``, the default, reading
-    stops, the kernel's buffer fills up, and then the kernel drops the newest and counts
-    them in ``stats().dropped_kernel``. With ``"drop-oldest"`` and ``"drop-newest"``
-    reading goes on and the excess is counted in ``stats().dropped_queue``."""
+    """What to do when the queue is full. With ``"pause"``, the default, reading pauses;
+    the kernel's buffer fills up, and then the kernel drops the newest datagrams and
+    counts them in ``stats().dropped_kernel``. With ``"drop-oldest"`` and
+    ``"drop-newest"``, reading continues, and drops count in
+    ``stats().dropped_queue``."""
 
     icmp_errors: bool
-    """Keep what ICMP says of datagrams that could not be delivered (IP_RECVERR, ip(7)).
-    :meth:`Endpoint.recv_error` tells of it, and ``recv`` does not. Linux; not with
-    ``transport="loop"``, not for UNIX sockets. Default ``False``."""
+    """Keep ICMP errors about datagrams that couldn't be delivered (IP_RECVERR, ip(7)).
+    :meth:`Endpoint.recv_error` returns them; ``recv`` doesn't raise them. Linux only;
+    not with ``transport="loop"``, not for UNIX sockets. The default is ``False``."""
 
     dont_fragment: bool
-    """Let no datagram be cut into fragments. One that is too long for its way, as far
-    as that is known, is refused with EMSGSIZE (IP_MTU_DISCOVER, ip(7)). Not for UNIX
-    sockets. Default ``False``."""
+    """Forbid fragmentation. A datagram that exceeds the path MTU, as far as it's known,
+    is refused with EMSGSIZE (IP_MTU_DISCOVER, ip(7)). Not for UNIX sockets. The
+    default is ``False``."""
 
     receive_buffer: int
-    """Bytes to ask of the kernel for what has arrived (SO_RCVBUF). Default up to
-    4 MiB, whatever is granted."""
+    """The size in bytes to request for the kernel's receive buffer (SO_RCVBUF).
+    The default is up to 4 MiB, as granted."""
 
     send_buffer: int
-    """Bytes to ask of the kernel for what is to leave (SO_SNDBUF). Default up to
-    4 MiB, whatever is granted."""
+    """The size in bytes to request for the kernel's send buffer (SO_SNDBUF). The
+    default is up to 4 MiB, as granted."""
 
     offload: bool
-    """Use the kernel's segmentation and coalescing (UDP_SEGMENT, UDP_GRO) where there
-    are any. Default: ``True``."""
+    """Use the kernel's segmentation and receive offload (UDP_SEGMENT, UDP_GRO) if
+    available. The default is ``True``."""
 
     packet_info: bool
-    """Have the kernel tell where, how and when each datagram came; then
-    :meth:`Endpoint.recv_message` and its like return it. Default ``False``."""
+    """Get the destination, interface, traffic class, hop limit and timestamp of each
+    datagram; :meth:`Endpoint.recv_message` and its variants return them. The default
+    is ``False``."""
 
     timestamps: Timestamps
-    """With ``packet_info``, whose clock says when a datagram arrived: the kernel's with
-    ``"software"``, the default, or the network device's with ``"hardware"``. A device
-    has to be told first (SIOCSHWTSTAMP, ``hwstamp_ctl``); where it gives none, the
-    timestamp is ``None``."""
+    """With ``packet_info``, whose clock provides the timestamps: the kernel's with
+    ``"software"``, the default, or the network device's with ``"hardware"``. Hardware
+    timestamping must be enabled on the device (SIOCSHWTSTAMP, ``hwstamp_ctl``); if the
+    device provides no timestamp, it's ``None``."""
 
     max_datagram_size: int
-    """Bytes of the longest datagram to keep whole. Of a longer one, the beginning is
-    kept: :meth:`Endpoint.recv_message` returns that, marked, and what returns plain
-    datagrams raises :class:`aioudp.TruncatedError`. Default: no limit."""
+    """The size in bytes of the longest datagram to keep whole. Only the beginning of a
+    longer one is kept: :meth:`Endpoint.recv_message` returns it with ``truncated`` set;
+    calls that return plain datagrams raise :class:`aioudp.TruncatedError`. There's no
+    limit by default."""
 
     transport: TransportKind
-    """Who reads the socket. With ``"selector"`` it is our own, watched by the event
-    loop; with ``"loop"`` the event loop's own datagram transport has it; ``"auto"``,
-    the default, is the former where the loop can watch sockets."""
+    """Which transport to use. ``"selector"`` reads our own socket, watched by the event
+    loop; ``"loop"`` uses the event loop's own datagram transport; ``"auto"``, the
+    default, is ``"selector"`` if the loop can watch sockets, else ``"loop"``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All options, checked. Made by :func:`check`."""
+    """All options, checked. Created by :func:`check`."""
 
     family: int = 0
     reuse_port: bool = False
@@ -138,11 +141,11 @@ class Settings:
 
 
 def check(options: Options) -> Settings:
-    """Return all options, the given ones and the defaults.
+    """Return the given options with defaults for the others.
 
     Raises:
-        TypeError: If an option is unknown or of a wrong type.
-        ValueError: If a value is out of range or not to be had on this system.
+        TypeError: If an option is unknown or has the wrong type.
+        ValueError: If a value is out of range or not supported on this system.
     """
     known = {field.name for field in fields(Settings)}
     for name in options:

@@ -1,24 +1,25 @@
-"""The seam: what an endpoint asks of a transport, beyond asyncio's own interface.
+"""The seam: the transport interface that endpoints need, beyond asyncio's own.
 
-asyncio already has a pair that fits: a *transport* moves datagrams, a *protocol*
-receives them. This file adds to the transport what that pair lacks: sending that
-answers at once, batches, a way to wait for room, and counts. Any
-:class:`asyncio.DatagramProtocol` can sit on such a transport, and an endpoint can sit
-on anything that implements it.
+asyncio already has a pair of interfaces that fits: a *transport* moves datagrams, and a
+*protocol* receives them. This file adds what the transport lacks: sending that succeeds
+or raises at once, batches, waiting for room, and counters. Any
+:class:`asyncio.DatagramProtocol` can use such a transport, and an endpoint can use any
+implementation of it.
 
-A protocol may add methods of its own:
+A protocol may define additional methods:
 
 ``datagrams_received(datagrams)``
-    gets every batch as one ``list[Datagram]``, instead of one ``datagram_received``
-    call for each. With the option ``packet_info`` it is a ``list[Message]``; with
-    ``max_datagram_size``, what was truncated is a ``Message``. A protocol without the
-    method gets ``error_received`` in its place, EMSGSIZE.
+    gets each batch as one ``list[Datagram]``, instead of one ``datagram_received`` call
+    per datagram. With the option ``packet_info``, it's a ``list[Message]``; with
+    ``max_datagram_size``, truncated datagrams are ``Message`` objects. A protocol
+    without this method gets ``error_received`` (EMSGSIZE) for those.
 ``datagrams_wanted()``
-    is asked before each batch and returns how many datagrams it has room for. After
-    a 0 the transport leaves what arrives in the kernel until ``resume_reading``.
+    is called before each batch, and returns how many datagrams the protocol has room
+    for. If it returns 0, the transport leaves datagrams in the kernel until
+    ``resume_reading``.
 ``network_error_received(error)``
-    gets each :class:`~aioudp.NetworkError` where ``icmp_errors`` asks for them, also
-    while reading is paused. Then ``error_received`` does not hear of ICMP.
+    gets each :class:`~aioudp.NetworkError` with the option ``icmp_errors``, even while
+    reading is paused. ``error_received`` doesn't get ICMP errors then.
 """
 
 from __future__ import annotations
@@ -33,43 +34,43 @@ from .._system.send_options import SendOptions
 from .._types import Payload, Received, Stats
 
 Prepared = Sequence[tuple[bytes, Any]]
-"""Datagrams whose payloads and addresses were checked, ready to be sent."""
+"""Datagrams with checked payloads and addresses, ready to be sent."""
 
 
 class State(enum.IntEnum):
-    """How far a transport is from its end. It only ever moves down this list."""
+    """The life cycle of a transport. It only moves forward."""
 
-    OPEN = 0  # false, so that a send can ask for it at no cost
+    OPEN = 0  # falsy, so that a send can check it at no cost
     CLOSING = 1
-    """``close`` was called, and what ``sendto`` has buffered is still going out."""
+    """``close`` was called, but the write buffer isn't empty yet."""
     CLOSED = 2
-    """Nothing is held any more."""
+    """All resources have been released."""
 
 
 @runtime_checkable
 class BatchProtocol(Protocol):
-    """A protocol that takes its datagrams in batches."""
+    """A protocol that receives batches of datagrams."""
 
     def datagrams_received(self, datagrams: list[Any]) -> None:
-        """Take what arrived, oldest first. The list is the protocol's to keep."""
+        """Receive a batch, oldest datagram first. The protocol may keep the list."""
 
 
 class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport):
-    """A transport for datagrams that also sends exactly, and in batches.
+    """A datagram transport with exact sending and batches.
 
-    It is an :class:`asyncio.Transport` as well, as asyncio's own datagram transports
-    are and some programs check. What is for streams raises
-    :class:`NotImplementedError`: ``write`` and its relatives.
+    It's also an :class:`asyncio.Transport`, like asyncio's own datagram transports,
+    because some programs check for that. ``write`` and other methods for streams raise
+    :class:`NotImplementedError`.
 
-    ``sendto`` is asyncio's: fire and forget, with a buffer and its water marks, and
-    with the network's errors given to ``error_received``. The ``try_`` methods are
-    exact: each attempts the send now, keeps nothing, and raises what happened.
+    ``sendto`` is asyncio's: fire and forget, with a write buffer and water marks;
+    network errors go to ``error_received``. The ``try_`` methods are exact: they send
+    now, buffer nothing, and raise an error if that fails.
     """
 
     __slots__ = ()
 
     can_pause: bool
-    """Whether :meth:`pause_reading` works here."""
+    """Whether this transport supports :meth:`pause_reading`."""
 
     @abstractmethod
     def try_send(self, data: Payload, addr: object = None) -> None:
@@ -77,9 +78,9 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport):
 
         Raises:
             BlockingIOError: If there is no room; see :meth:`wait_writable`.
-            OSError: The error of this very datagram.
-            TypeError: If *data* is not bytes-like or *addr* is not an address.
-            ValueError: If *addr* cannot be reached from here or is no numeric address.
+            OSError: The error that this datagram caused.
+            TypeError: If *data* isn't bytes-like or *addr* isn't an address.
+            ValueError: If *addr* can't be reached from this socket, or isn't numeric.
             EndpointClosedError: If the transport is closed.
         """
 
@@ -94,25 +95,26 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport):
         """Send *data* now as datagrams of *segment_size* bytes.
 
         Returns:
-            The number of bytes that went out. They are whole datagrams, at least one,
-            maybe not all.
+            The number of bytes sent: at least one whole datagram, possibly not all of
+            them.
 
         Raises:
-            OSError: As :meth:`try_send`, about the first datagram only.
-            ValueError: As :meth:`try_send`, and if *segment_size* is less than 1.
+            OSError: As in :meth:`try_send`, for the first datagram only.
+            ValueError: As in :meth:`try_send`, and if *segment_size* is less than 1.
         """
 
     @abstractmethod
     def prepare(self, datagrams: Sequence[tuple[Any, ...]]) -> Prepared:
         """Check and copy datagrams for :meth:`try_send_many`.
 
-        Each is a pair of payload and address, or a triple: with
+        Each item is a pair of payload and address, or a triple of these and
         :class:`~aioudp.SendOptions` or ``None``.
 
         Raises:
-            TypeError: If a payload is not bytes-like, an address not an address or
-                options not options.
-            ValueError: If an address cannot be reached from here, or not so.
+            TypeError: If a payload isn't bytes-like, or an address or options have the
+                wrong type.
+            ValueError: If an address can't be reached from this socket, or not with
+                these options.
         """
 
     @abstractmethod
@@ -120,25 +122,25 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport):
         """Send prepared datagrams from index *start* on, until one is refused.
 
         Returns:
-            How many went out, at least one.
+            The number of datagrams sent, at least one.
 
         Raises:
-            OSError: As :meth:`try_send`, about the datagram at *start* only.
+            OSError: As in :meth:`try_send`, for the datagram at *start* only.
         """
 
     @abstractmethod
     def get_write_buffer_size(self) -> int:
-        """Return how many bytes ``sendto`` has buffered, headers included."""
+        """Return the size of the write buffer in bytes, including headers."""
 
     @abstractmethod
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return the low and the high water mark of that buffer, in bytes."""
+        """Return the low and the high water mark of the write buffer, in bytes."""
 
     @abstractmethod
     def set_write_buffer_limits(
         self, high: int | None = None, low: int | None = None
     ) -> None:
-        """Set the water marks, in bytes, as ``asyncio.WriteTransport`` does.
+        """Set the water marks, in bytes, like ``asyncio.WriteTransport``.
 
         Raises:
             ValueError: If not ``0 <= low <= high``.
@@ -146,45 +148,44 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport):
 
     @abstractmethod
     def is_reading(self) -> bool:
-        """Tell whether datagrams are being handed to the protocol."""
+        """Return whether datagrams are delivered to the protocol."""
 
     @abstractmethod
     def pause_reading(self) -> None:
-        """Leave what arrives in the kernel, where :attr:`can_pause` says so."""
+        """Leave datagrams in the kernel, if :attr:`can_pause` is true."""
 
     @abstractmethod
     def resume_reading(self) -> None:
         """Undo :meth:`pause_reading`."""
 
     def drain(self, done: Callable[[], object]) -> None:
-        """Hand over what has arrived by now, call *done*, and read no more.
+        """Deliver the datagrams that have arrived, call *done*, and stop reading.
 
-        For protocols that take batches. What arrives while the rest is being read may
-        be handed over too, but only so much that this ends. *done* isn't called if the
-        transport is closed first. A transport that can't tell what has arrived hands
-        over nothing.
+        For protocols that take batches. Datagrams that arrive meanwhile may be
+        delivered too, but not indefinitely. *done* isn't called if the transport is
+        closed first. A transport that doesn't know what has arrived delivers nothing.
         """
         self.pause_reading()
         done()
 
     @abstractmethod
     async def wait_writable(self) -> None:
-        """Return when another attempt to send makes sense, or at close."""
+        """Wait until another attempt to send makes sense, or until close."""
 
     @abstractmethod
     def poll(self, max_datagrams: int | None = None) -> list[Received]:
-        """Return what has arrived by now, without waiting for the loop's next turn.
+        """Return datagrams that have arrived, without waiting for the event loop.
 
-        It does not reach the protocol; an error that is met instead does. A transport
-        that cannot do so, or is paused or closed, returns nothing. After
-        *max_datagrams*, by default a number of its own, it reads no more; the last
-        train is kept whole, so it may return more.
+        They aren't delivered to the protocol, but errors are. Returns nothing if the
+        transport doesn't support this, or is paused or closed. Stops reading after
+        *max_datagrams*, by default a limit of its own; it may return more, because
+        trains are kept whole.
         """
 
     @abstractmethod
     def stats(self) -> Stats:
-        """Return the counts so far; they stay readable after close."""
+        """Return the counters; they remain available after close."""
 
     @abstractmethod
     async def wait_closed(self) -> None:
-        """After ``close``, return when the descriptor is gone."""
+        """After ``close``, wait until the descriptor has been closed."""
