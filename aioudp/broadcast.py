@@ -8,7 +8,7 @@ replies come from unknown addresses. Each send looks up the current interfaces.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from functools import partial
 from typing import Unpack
 
 from ._endpoint.endpoint import Endpoint
@@ -22,6 +22,7 @@ from ._system.addresses import check_number
 from ._system.group_address import Interfaces
 from ._system.interfaces import Interface
 from ._system.shared_port import open_shared
+from ._transports.base import Prepared
 from ._types import Address, Datagram, Message, Payload
 
 _SYSTEMS_CHOICE = Interface("", 0, (), (), frozenset())
@@ -162,20 +163,17 @@ class BroadcastEndpoint(FanoutEndpoint):
                 continue
             for host in broadcasts.addresses_of(found):
                 addr = host, port
-                send = self._sender(payload, addr, found.index)
-                outcomes.append(await self._attempt(name, addr, send))
+                prepared = self.transport.prepare([(payload, addr)])
+                step = partial(self._send_through, found.index, prepared)
+                outcomes.append(await self._attempt(name, addr, step))
         return outcomes
 
-    def _sender(self, payload: bytes, addr: Address, index: int) -> Callable[[], None]:
-        prepared = self.transport.prepare([(payload, addr)])
-
-        def send() -> None:
-            if self.closed:
-                raise EndpointClosedError
-            with broadcasts.leaving_by(self.get_extra_info("socket"), index):
-                self.transport.try_send_many(prepared)
-
-        return send
+    def _send_through(self, index: int, prepared: Prepared) -> None:
+        """Choose the interface and send, in one step that no other send can divide."""
+        if self.closed:
+            raise EndpointClosedError
+        with broadcasts.leaving_by(self.get_extra_info("socket"), index):
+            self.transport.try_send_many(prepared)
 
     def _destinations(self) -> list[tuple[str, Interface | OSError]]:
         """Return the interfaces to send on, each once, by name.

@@ -14,8 +14,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Unpack
 
 from ._endpoint.endpoint import Endpoint
@@ -35,6 +36,7 @@ from ._system.group_address import (
 )
 from ._system.interfaces import Interface
 from ._system.shared_port import open_shared
+from ._transports.base import Prepared
 from ._types import Address, Payload
 
 
@@ -259,8 +261,9 @@ class MulticastEndpoint(FanoutEndpoint):
             if isinstance(found, OSError):
                 outcomes.append(SendOutcome(name, addr, found))
             else:
-                send = self._sender(payload, addr, index)
-                outcomes.append(await self._attempt(name, addr, send))
+                prepared = self.transport.prepare([(payload, addr)])
+                step = partial(self._send_through, index, prepared)
+                outcomes.append(await self._attempt(name, addr, step))
         return outcomes
 
     async def send_to(self, data: Payload, addr: Address) -> None:
@@ -276,16 +279,11 @@ class MulticastEndpoint(FanoutEndpoint):
             raise ValueError(f"{addr!r} is a group; use send() with group=")
         await super().send_to(data, addr)
 
-    def _sender(self, payload: bytes, addr: Address, index: int) -> Callable[[], None]:
-        prepared = self.transport.prepare([(payload, addr)])
-
-        def send() -> None:
-            self._check_open()
-            # Set and used in one step, so no other send can come in between.
-            groups.send_through(self._socket, index)
-            self.transport.try_send_many(prepared)
-
-        return send
+    def _send_through(self, index: int, prepared: Prepared) -> None:
+        """Set the interface and send, in one step that no other send can divide."""
+        self._check_open()
+        groups.send_through(self._socket, index)
+        self.transport.try_send_many(prepared)
 
     # -- interfaces
 

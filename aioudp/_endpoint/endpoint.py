@@ -16,17 +16,18 @@ from dataclasses import replace
 from typing import Any, Final, Self, TypeVar
 
 from .._errors import EndpointClosedError
-from .._system.addresses import public_address
+from .._system.addresses import check_number, public_address
 from .._system.path_mtu import known_mtu
 from .._system.send_options import SendOptions
 from .._transports.base import DatagramTransport
 from .._types import Address, Datagram, Message, NetworkError, Payload, Stats
 from .closing import ClosedAtTheEnd
 from .error_inbox import ErrorInbox
-from .protocol import EndpointProtocol
+from .protocol import CHECKED, EndpointProtocol
 from .sending import Sender, send_options
 
 _TOP_UPS: Final = 2  # how often recv_many asks whether there is still more
+_MOST: Final = 2**63 - 1  # datagrams at a time; more than any list holds
 
 _T = TypeVar("_T")
 
@@ -52,7 +53,8 @@ class Endpoint(ClosedAtTheEnd):
     Made by :func:`aioudp.bind`, :func:`aioudp.connect` and :func:`aioudp.adopt`.
     ``async with`` closes it at the end; ``async for`` iterates over the datagrams
     until it is closed or drained. Any number of tasks may use it at the same time. It
-    belongs to the event loop, and so to the thread, in which it was opened.
+    belongs to the event loop, and so to the thread, in which it was opened; in
+    asyncio's debug mode, calls from elsewhere raise :class:`RuntimeError`.
 
     No error closes an endpoint: after any exception but
     :class:`~aioudp.EndpointClosedError` it goes on working.
@@ -80,7 +82,9 @@ class Endpoint(ClosedAtTheEnd):
         items: Any = protocol.items
         self._items: deque[Datagram] = items  # in a subclass also messages
         self._packet_info = packet_info
-        self._try_send = transport.try_send
+        self._try_send: Callable[[Payload, Address | None], None] = transport.try_send
+        if protocol.detour & CHECKED:
+            self._try_send = _checked(protocol, transport)
         self._sender = Sender(transport)
 
     # -- receiving
@@ -125,10 +129,11 @@ class Endpoint(ClosedAtTheEnd):
             OSError: As :meth:`recv`.
             TruncatedError: As :meth:`recv`. A truncated datagram that others stand
                 before ends the list, and is raised by the next call.
+            TypeError: If *max_datagrams* is not an int.
             ValueError: If *max_datagrams* is less than 1.
         """
-        if max_datagrams is not None and max_datagrams < 1:
-            raise ValueError(f"max_datagrams must be at least 1, got {max_datagrams}")
+        if max_datagrams is not None:
+            check_number("max_datagrams", max_datagrams, 1, _MOST)
         protocol, inbox = self._protocol, self._protocol.inbox
         queued = bool(self._items) and not protocol.detour
         if not queued:
@@ -203,6 +208,7 @@ class Endpoint(ClosedAtTheEnd):
         Raises:
             EndpointClosedError: As :meth:`recv_message`.
             OSError: As :meth:`recv_message`.
+            TypeError: If *max_messages* is not an int.
             ValueError: As :meth:`recv_message`, and if *max_messages* is less than 1.
         """
         self._check_packet_info()
@@ -320,7 +326,8 @@ class Endpoint(ClosedAtTheEnd):
         """Send one datagram, or with *segment_size* one buffer as many datagrams.
 
         Returns when the kernel has taken it. While the kernel has no room, waits;
-        several tasks that wait are served first come, first served.
+        several tasks that wait are served first come, first served. A task that sends
+        without end lets the event loop run now and then.
 
         Cancelling a send that waits is safe: the datagram is not sent. With
         *segment_size*, the datagrams before the one that had to wait are out.
@@ -347,6 +354,7 @@ class Endpoint(ClosedAtTheEnd):
                 *segment_size* is less than 1; or if an option is refused by
                 :class:`aioudp.SendOptions`, or is not to be had on this system.
         """
+        sender = self._sender
         if not (
             segment_size is None
             and local_addr is None
@@ -354,22 +362,23 @@ class Endpoint(ClosedAtTheEnd):
             and tos is None
             and hop_limit is None
         ):
+            self._protocol.check_loop()
             options = send_options(local_addr, interface, tos, hop_limit)
             if segment_size is None:
-                await self._sender.send(data, addr, options)
+                await sender.send(data, addr, options)
             else:
-                await self._sender.send_segments(data, addr, segment_size, options)
+                await sender.send_segments(data, addr, segment_size, options)
             return
-        if not self._sender.blocked:
+        if sender.allowance:
+            sender.allowance -= 1
             try:
                 self._try_send(data, addr)
             except BlockingIOError:
                 pass
             else:
                 return
-        # Checked now, and copied: the caller may reuse the buffer while it waits.
-        waiting = self._transport.prepare([(data, addr)])
-        await self._sender.in_turn(lambda: self._transport.try_send_many(waiting) > 0)
+        self._protocol.check_loop()
+        await sender.send_later(data, addr)
 
     async def send_many(
         self,
@@ -404,6 +413,7 @@ class Endpoint(ClosedAtTheEnd):
             ValueError: If a destination or an option is refused as in :meth:`send`.
                 Some of the datagrams before it may be out.
         """
+        self._protocol.check_loop()
         options = send_options(local_addr, interface, tos, hop_limit)
         await self._sender.send_many(datagrams, options)
 
@@ -427,6 +437,7 @@ class Endpoint(ClosedAtTheEnd):
             :meth:`messages`, take from the same queue. On a closed endpoint, it is
             empty.
         """
+        self._protocol.check_loop(waits=False)
         self._protocol.drain()
         return UntilClosed(self.recv)
 
@@ -439,6 +450,7 @@ class Endpoint(ClosedAtTheEnd):
         kernel's buffer are lost uncounted. To lose none, :meth:`drain` first. The port
         can be bound again at once (loop transport: after :meth:`aclose`).
         """
+        self._protocol.check_loop(waits=False)
         self._protocol.close()
         # Not close(), which would first send what was given to transport.sendto.
         self._transport.abort()
@@ -519,3 +531,26 @@ class Endpoint(ClosedAtTheEnd):
         state = "closed" if self.closed else f"local_addr={self.local_addr!r}"
         peer = "" if self.remote_addr is None else f" remote_addr={self.remote_addr!r}"
         return f"<Endpoint {state}{peer}>"
+
+
+async def send_step(endpoint: Endpoint, step: Callable[[], object]) -> None:
+    """Make one exact send, *step*, in turn with all sends of *endpoint*.
+
+    For endpoints that are built on another one, and have to set the socket up for each
+    datagram. *step* is called once or more, until it doesn't raise BlockingIOError;
+    then it returns ``None``.
+    """
+    endpoint._protocol.check_loop()
+    await endpoint._sender.in_turn(step)
+
+
+def _checked(
+    protocol: EndpointProtocol, transport: DatagramTransport
+) -> Callable[[Payload, Address | None], None]:
+    """Return ``try_send`` for debug mode."""
+
+    def try_send(data: Payload, addr: Address | None) -> None:
+        protocol.check_loop()
+        transport.try_send(data, addr)
+
+    return try_send

@@ -15,7 +15,7 @@ from typing import Any, Self
 from .._transports.base import DatagramTransport
 from .._types import Address, Datagram, Message, NetworkError, Payload, Stats
 from .closing import ClosedAtTheEnd
-from .endpoint import Endpoint, UntilClosed
+from .endpoint import Endpoint, UntilClosed, send_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,14 @@ class FanoutEndpoint(ClosedAtTheEnd):
         self._endpoint = endpoint
 
     async def _attempt(
-        self, interface: str, addr: Address, send: Callable[[], None]
+        self, interface: str, addr: Address, step: Callable[[], object]
     ) -> SendOutcome:
-        """Call *send* until it finds room, and report the system's refusal.
+        """Make one exact send, *step*, in turn with others, and report a refusal.
 
-        *send* attempts one exact send, as ``DatagramTransport.try_send``. Waits, and
-        is cancelled, as :meth:`Endpoint.send`.
+        Waits, and is cancelled, as :meth:`Endpoint.send`.
         """
-
-        def attempt() -> bool:
-            send()
-            return True
-
         try:
-            await self._endpoint._sender.until_out(attempt)
+            await send_step(self._endpoint, step)
         except OSError as exc:
             return SendOutcome(interface, addr, exc)
         return SendOutcome(interface, addr)
@@ -111,7 +105,7 @@ class FanoutEndpoint(ClosedAtTheEnd):
 
     def messages(self) -> AsyncIterator[Message]:
         """Iterate over the datagrams as messages, as :meth:`Endpoint.messages` does."""
-        self._endpoint._check_packet_info()
+        self._endpoint.messages()  # raises if there are none
         return UntilClosed(self.recv_message)
 
     async def recv_error(self) -> NetworkError:

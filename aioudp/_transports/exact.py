@@ -23,7 +23,7 @@ from .._system import addresses, sockets
 from .._system.batchio import BatchSocket
 from .._system.send_options import SendOptions, Steered, steer
 from .._types import Payload
-from .base import Prepared
+from .base import Prepared, State
 from .delivery import DeliveringTransport
 from .write_buffer import WriteBuffer
 
@@ -69,6 +69,7 @@ class ExactTransport(DeliveringTransport):
         "_hears_icmp",
         "_peer",
         "_send_errors",
+        "_unreported",
     )
 
     def __init__(
@@ -93,6 +94,7 @@ class ExactTransport(DeliveringTransport):
         # On a UNIX socket a refusal is always about the datagram at hand.
         self._hears_icmp = peer is not None and family != sockets.AF_UNIX
         self._send_errors = 0
+        self._unreported: dict[int | None, OSError] = {}  # by number
         self._buffer = WriteBuffer()  # filled above, by sendto; nobody overtakes it
 
     @abstractmethod
@@ -220,7 +222,21 @@ class ExactTransport(DeliveringTransport):
         return steer(known, options, ipv6=ipv6)
 
     def _report_soon(self, error: OSError) -> None:
-        self._loop.call_soon(self._report, error)
+        """Report an error in the next iteration of the loop.
+
+        Whoever goes on sending to a peer that refuses gets one such error with nearly
+        each send. Of equal ones, one is reported, and all are counted.
+        """
+        if not self._unreported:
+            self._loop.call_soon(self._report_all)
+        self._unreported[error.errno] = error
+        self._receive_errors += 1
+
+    def _report_all(self) -> None:
+        unreported, self._unreported = self._unreported, {}
+        for error in unreported.values():
+            if self._state is State.OPEN:
+                self._tell(self._protocol.error_received, error)
 
     def _explained(self, error: OSError, data: Any, addr: Any) -> OSError:
         self._send_errors += 1

@@ -216,6 +216,26 @@ async def test_after_a_pause_what_comes_later_comes(
     assert numbers_of(await receive(endpoint, 3)) == [3, 4, 5]
 
 
+@pytest.mark.parametrize("way", [*WAYS_TO_RECEIVE, "one by one"])
+async def test_an_emptied_queue_is_filled_again(
+    endpoints: Endpoints, peer: socket.socket, way: str
+) -> None:
+    """Reading resumes with the last datagram taken; nobody need call again."""
+    endpoint = await endpoints.bind(queue_size=4)
+    skip_if_it_cannot_pause(endpoint)
+    send_numbers(peer, endpoint, *range(12))
+    await turns_until(lambda: not endpoint.transport.is_reading())
+    queued_first = endpoint.stats().received
+
+    if way == "one by one":
+        received = [(await endpoint.recv_many(1))[0] for _ in range(queued_first)]
+    else:
+        received = await WAYS_TO_RECEIVE[way](endpoint, queued_first)
+
+    assert numbers_of(received) == list(range(queued_first))
+    await turns_until(lambda: endpoint.stats().received > queued_first)
+
+
 async def test_after_a_pause_all_who_wait_are_served(
     endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
 ) -> None:

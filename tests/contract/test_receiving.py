@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
+import re
 import signal
 import socket
 import struct
@@ -365,3 +367,47 @@ async def test_iterating_again(endpoints: Endpoints, peer: socket.socket) -> Non
     async for data, _ in endpoint:
         assert data == b"two"
         break
+
+
+# -- wrong arguments
+
+
+@pytest.mark.no_matrix
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        (0, ValueError),
+        (-1, ValueError),
+        (math.inf, TypeError),
+        (2.5, TypeError),
+        (2.0, TypeError),
+        ("2", TypeError),
+        (True, TypeError),
+        (2**64, ValueError),
+    ],
+)
+@pytest.mark.parametrize("packet_info", [False, True])
+async def test_wrong_number_of_datagrams(
+    endpoints: Endpoints,
+    peer: socket.socket,
+    wrong: Any,
+    error: type[Exception],
+    packet_info: bool,
+) -> None:
+    """It is refused before anything is taken, and names the value."""
+    endpoint = await endpoints.bind(packet_info=packet_info)
+    for data in (b"one", b"two", b"three"):
+        peer.sendto(data, endpoint.local_addr)
+    await turns_until(lambda: endpoint.stats().received == 3)
+
+    with pytest.raises(error, match=re.escape(repr(wrong))):
+        await endpoint.recv_many(wrong)
+    if packet_info:
+        with pytest.raises(error, match=re.escape(repr(wrong))):
+            await endpoint.recv_messages(wrong)
+
+    assert [data for data, _ in await endpoint.recv_many()] == [
+        b"one",
+        b"two",
+        b"three",
+    ]

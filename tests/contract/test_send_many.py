@@ -163,16 +163,56 @@ async def test_many_of_what_is_no_iterable(
 
 
 async def test_generator_that_fails(endpoints: Endpoints, peer: socket.socket) -> None:
-    """An exception of the iterable itself is raised, and the endpoint goes on."""
+    """What the iterable gave goes out, then its own exception is raised."""
 
     def datagrams() -> Iterator[tuple[bytes, None]]:
         yield b"one", None
+        yield b"two", None
         raise LookupError
 
     endpoint = await endpoints.connect(peer.getsockname())
 
-    with pytest.raises(LookupError):
+    with pytest.raises(LookupError) as caught:
         await endpoint.send_many(datagrams())
 
     await endpoint.send(b"usable")
-    assert read(peer) == [b"usable"]
+    assert read(peer, 3) == [b"one", b"two", b"usable"]
+    assert caught.value.__context__ is None
+
+
+async def test_generator_that_fails_after_a_refusal(
+    endpoints: Endpoints, peer: socket.socket
+) -> None:
+    """What the system has refused by then is reported with its exception."""
+
+    def datagrams() -> Iterator[tuple[bytes, None]]:
+        yield b"one", None
+        yield bytes(70_000), None
+        yield b"two", None
+        raise LookupError
+
+    endpoint = await endpoints.connect(peer.getsockname())
+
+    with pytest.raises(LookupError) as caught:
+        await endpoint.send_many(datagrams())
+
+    assert read(peer, 2) == [b"one", b"two"]
+    refused = caught.value.__context__
+    assert isinstance(refused, aioudp.SendManyError)
+    assert [error.errno for error in refused.errors.values()] == [errno.EMSGSIZE]
+    assert [*refused.errors] == [1]
+
+
+async def test_wrong_datagram_after_a_refusal(
+    endpoints: Endpoints, peer: socket.socket
+) -> None:
+    """So it is with a datagram that is none, in a later part of a long iterable."""
+    endpoint = await endpoints.connect(peer.getsockname())
+    wrong: Any = [(bytes(70_000), None), *[(b"x", None)] * 1500, ("text", None)]
+
+    with pytest.raises(TypeError) as caught:
+        await endpoint.send_many(wrong)
+
+    refused = caught.value.__context__
+    assert isinstance(refused, aioudp.SendManyError)
+    assert [*refused.errors] == [0]

@@ -18,6 +18,7 @@ from unittest.mock import Mock
 import pytest
 
 import aioudp
+from aioudp._endpoint.endpoint import send_step
 from aioudp._system import send_options
 from aioudp._transports import exact
 
@@ -437,22 +438,35 @@ def test_options_are_values() -> None:
         options.tos = 2  # type: ignore[misc]
 
 
+async def hold_the_line(endpoint: aioudp.Endpoint, may_end: asyncio.Event) -> None:
+    """Be a sender that finds no room, and that others wait behind."""
+
+    def attempt() -> None:
+        if not may_end.is_set():
+            raise BlockingIOError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(endpoint.transport, "wait_writable", may_end.wait)
+        await send_step(endpoint, attempt)
+
+
 async def test_order_behind_a_sender_that_waits(
     endpoints: Endpoints, witness: Witness, until_blocked: UntilBlocked
 ) -> None:
     """A send with options keeps its place like any other, and can be cancelled."""
     endpoint = await endpoints.bind()
-    async with endpoint._sender._turn:
-        endpoint._sender.blocked += 1
-        waiting = [
-            asyncio.ensure_future(endpoint.send(b"1", witness.addr, tos=1)),
-            asyncio.ensure_future(endpoint.send(b"2", witness.addr, tos=2)),
-            asyncio.ensure_future(endpoint.send(b"3", witness.addr)),
-        ]
-        await until_blocked(*waiting)
-        waiting[1].cancel()
-    endpoint._sender.blocked -= 1
+    may_end = asyncio.Event()
+    first = asyncio.create_task(hold_the_line(endpoint, may_end))
+    await until_blocked(first)
+    waiting = [
+        asyncio.create_task(endpoint.send(b"1", witness.addr, tos=1)),
+        asyncio.create_task(endpoint.send(b"2", witness.addr, tos=2)),
+        asyncio.create_task(endpoint.send(b"3", witness.addr)),
+    ]
+    await until_blocked(*waiting)
+    waiting[1].cancel()
+    may_end.set()
 
-    await asyncio.gather(*waiting, return_exceptions=True)
+    await asyncio.gather(first, *waiting, return_exceptions=True)
 
     assert [(seen.data, seen.tos) for seen in witness.see(2)] == [(b"1", 1), (b"3", 0)]

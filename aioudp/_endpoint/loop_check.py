@@ -1,0 +1,32 @@
+"""Debug mode: say so when an endpoint is used from another thread or event loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from .._transports.base import DatagramTransport
+
+
+def check_loop(
+    loop: asyncio.AbstractEventLoop, transport: DatagramTransport, *, waits: bool
+) -> None:
+    """Check that a call comes from the event loop that *transport* belongs to.
+
+    A call that doesn't wait may also come while no event loop runs.
+
+    Raises:
+        RuntimeError: If it doesn't. The message has the endpoint's address.
+    """
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        running = None
+    if running is loop:
+        return
+    if not waits and running is None and not loop.is_running():
+        return
+    addr = transport.get_extra_info("sockname")
+    raise RuntimeError(
+        f"the endpoint at {addr!r} belongs to another event loop; from another thread, "
+        "use asyncio.run_coroutine_threadsafe or loop.call_soon_threadsafe"
+    )
