@@ -45,10 +45,6 @@ async def few(endpoint: aioudp.Endpoint) -> None:
     await endpoint.send_many([(b"x", None), (b"y", None)])
 
 
-async def none(endpoint: aioudp.Endpoint) -> None:
-    await endpoint.send_many([])
-
-
 async def segments(endpoint: aioudp.Endpoint) -> None:
     await endpoint.send(b"xyxy", segment_size=1)
 
@@ -70,7 +66,6 @@ async def many_too_long(endpoint: aioudp.Endpoint) -> None:
 SENDS = [
     single,
     few,
-    none,
     segments,
     lone_segment,
     too_long,
