@@ -405,6 +405,10 @@ class Endpoint(ClosedAtTheEnd):
             local_addr, interface, tos, hop_limit: How all the others are to leave, as
                 in :class:`aioudp.SendOptions`. The socket stays as it is.
 
+        If the iterable raises, what it gave before goes out, and its exception is
+        raised. If the system had refused some of that, the :class:`SendManyError` is
+        the exception's ``__context__``; so it is with the errors below.
+
         Raises:
             EndpointClosedError: If the endpoint is closed, before or during the call.
             SendManyError: If the system refused some; all the others are out.
