@@ -126,9 +126,10 @@ class Counts:
 class Stats(Counts):
     """Counters of an endpoint since it was opened, in datagrams and bytes.
 
-    On Linux, ``received + dropped_kernel`` is exactly the number of datagrams sent to
-    the endpoint, with one exception: if a coalesced train (GRO) finds the kernel's
-    buffer full, the kernel counts one drop, regardless of the number of datagrams.
+    On Linux, ``received + dropped_kernel`` is the number of datagrams sent to the
+    endpoint if :attr:`dropped_kernel_exact` is true, as it always is with
+    ``offload=False``. Otherwise that number lies between this sum and ``received +
+    dropped_kernel_max``.
     """
 
     received: int = 0
@@ -151,8 +152,12 @@ class Stats(Counts):
 
     On Linux: those that found the receive buffer full (``SO_MEMINFO``, socket(7)),
     and those from third parties that were queued before :func:`aioudp.connect` had
-    set the peer. Elsewhere, only the latter.
+    set the peer. Elsewhere, only the latter. With GRO, the default, each of these drops
+    may have been a train of up to 128 datagrams, because the kernel counts it as one.
     """
+
+    dropped_kernel_max: int = 0
+    """The largest number of datagrams that ``dropped_kernel`` can stand for."""
 
     truncated: int = 0
     """Datagrams that were longer than the option ``max_datagram_size`` allows, whose
@@ -172,6 +177,11 @@ class Stats(Counts):
 
     dropped_close: int = 0
     """Received datagrams that nobody had taken when the endpoint was closed."""
+
+    @property
+    def dropped_kernel_exact(self) -> bool:
+        """Whether ``dropped_kernel`` is the exact number of datagrams."""
+        return self.dropped_kernel == self.dropped_kernel_max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

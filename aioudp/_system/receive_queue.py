@@ -22,7 +22,7 @@ _RMEM_ALLOC: Final = 0  # ... SK_MEMINFO_RMEM_ALLOC (include/uapi/linux/sock_dia
 _MIN_COST: Final = 256
 """Bytes charged for a queued buffer beside its payload: sk_buff alone takes as much."""
 
-_MAX_TRAIN: Final = 128
+MAX_TRAIN: Final = 128
 """Datagrams in one such buffer (GRO): UDP_MAX_SEGMENTS; receiving has a lower limit."""
 
 _UNIX_QUEUE: Final = 65_536
@@ -40,7 +40,7 @@ class Remaining:
             self._left, self._cost, self._per_byte = _UNIX_QUEUE, 1, 0
         else:
             self._left = _queue_memory(sock)
-            self._cost, self._per_byte = _MIN_COST // _MAX_TRAIN, 1
+            self._cost, self._per_byte = _MIN_COST // MAX_TRAIN, 1
 
     def take(self, datagrams: Sequence[Received]) -> None:
         """Note what was read."""

@@ -283,6 +283,7 @@ class BufferedTransport(ExactTransport):
             sent=io.sent,
             sent_bytes=io.sent_bytes,
             dropped_kernel=self._dropped_below(),
+            dropped_kernel_max=self._dropped_below_at_most(),
             truncated=io.truncated + self._cut_off,
             send_errors=self._send_errors,
             receive_errors=self._receive_errors,
@@ -291,3 +292,7 @@ class BufferedTransport(ExactTransport):
     def _dropped_below(self) -> int:
         """Return how many datagrams for us were dropped before they could be read."""
         return 0
+
+    def _dropped_below_at_most(self) -> int:
+        """Return how many it may have been, where that isn't known exactly."""
+        return self._dropped_below()

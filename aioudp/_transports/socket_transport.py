@@ -9,6 +9,7 @@ from typing import Any
 
 from .._system import adoption, path_mtu, sockets
 from .._system.batchio import BatchSocket
+from .._system.receive_queue import MAX_TRAIN
 from .base import State
 from .buffered import BufferedTransport
 
@@ -98,3 +99,7 @@ class SocketTransport(BufferedTransport):
         if self._loan is not None:
             drops -= self._loan.drops
         return drops + self._foreign
+
+    def _dropped_below_at_most(self) -> int:
+        each = MAX_TRAIN if self._io.gro else 1
+        return (self._dropped_below() - self._foreign) * each + self._foreign

@@ -110,9 +110,11 @@ def summary(stats: Stats, *, unanswered: int = 0) -> str:
     *unanswered*: datagrams whose sender can't be answered; they count as errors.
     """
     dropped = stats.dropped_queue + stats.dropped_kernel + stats.truncated
+    at_most = dropped - stats.dropped_kernel + stats.dropped_kernel_max
+    drops = f"{dropped}" if dropped == at_most else f"{dropped} to {at_most}"
     errors = stats.send_errors + stats.receive_errors + unanswered
     return (
         f"received {stats.received} ({stats.received_bytes} bytes), "
         f"sent {stats.sent} ({stats.sent_bytes} bytes), "
-        f"dropped {dropped}, errors {errors}"
+        f"dropped {drops}, errors {errors}"
     )

@@ -155,6 +155,7 @@ def test_summary_counts_every_loss_and_every_error() -> None:
         sent_bytes=4,
         dropped_queue=10,
         dropped_kernel=20,
+        dropped_kernel_max=20,
         truncated=40,
         send_errors=100,
         receive_errors=200,
@@ -163,3 +164,10 @@ def test_summary_counts_every_loss_and_every_error() -> None:
     assert summary(stats, unanswered=400) == (
         "received 1 (2 bytes), sent 3 (4 bytes), dropped 70, errors 700"
     )
+
+
+def test_summary_leaves_open_what_the_kernel_does() -> None:
+    """Dropped trains make it a range."""
+    stats = Stats(dropped_queue=1, dropped_kernel=2, dropped_kernel_max=256)
+
+    assert "dropped 3 to 257, errors 0" in summary(stats)

@@ -284,6 +284,34 @@ async def test_kernel_drops_are_counted(
 
 
 @linux_only
+@pytest.mark.parametrize("offload", [True, False])
+@pytest.mark.parametrize("segmented", [True, False])
+async def test_the_largest_possible_loss(
+    endpoints: Endpoints, offload: bool, segmented: bool
+) -> None:
+    """A dropped train counts as one drop; what the counts leave open, they say."""
+    options: Any = {"offload": offload, "queue_size": 10, "receive_buffer": 200_000}
+    endpoint = await endpoints.bind(**options)
+    sender = await endpoints.connect(endpoint.local_addr, offload=segmented)
+    sent = 20_000
+
+    await sender.send_many([(bytes(64), None)] * sent)
+    left = [one async for one in endpoint.drain()]
+
+    stats = endpoint.stats()
+    assert len(left) + stats.dropped_queue == stats.received < sent
+    assert stats.received + stats.dropped_kernel <= sent
+    assert sent <= stats.received + stats.dropped_kernel_max
+    assert stats.dropped_kernel > 0
+    if not endpoint.get_extra_info("offload")["gro"]:
+        assert stats.dropped_kernel_exact
+        assert stats.received + stats.dropped_kernel == sent
+    elif segmented:
+        assert not stats.dropped_kernel_exact
+        assert stats.received + stats.dropped_kernel < sent
+
+
+@linux_only
 async def test_kernel_drops_during_a_pause(
     endpoints: Endpoints, peer: socket.socket
 ) -> None:

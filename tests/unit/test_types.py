@@ -39,6 +39,7 @@ def test_stats_counts_exactly_these() -> None:
         "sent_bytes",
         "dropped_queue",
         "dropped_kernel",
+        "dropped_kernel_max",
         "truncated",
         "send_errors",
         "receive_errors",

@@ -23,8 +23,10 @@ class Received:
     reordered: int = 0
     late: int = 0
     kernel_drops: int = 0
-    """Datagrams that found the server's receive buffer full, from any sender. A train
-    counts as one."""
+    """Drops because the server's receive buffer was full, of datagrams from any sender.
+    A train counts as one."""
+    kernel_drops_max: int = 0
+    """The largest number of datagrams that these can stand for."""
     seconds: float = 0.0
     """Between the first and the last datagram."""
     jitter: float = 0.0
@@ -72,6 +74,17 @@ class Report:
         """Datagrams that never arrived."""
         return None if self.received is None else self.sent - self.received.received
 
+    @property
+    def lost_at_receiver(self) -> tuple[int, int] | None:
+        """How many of the lost datagrams found the server's buffer full: between these.
+
+        If other senders used the server at the same time, it may be fewer.
+        """
+        counts, lost = self.received, self.lost
+        if counts is None or lost is None:
+            return None
+        return min(lost, counts.kernel_drops), min(lost, counts.kernel_drops_max)
+
     def as_json(self) -> dict[str, Any]:
         """Return the result for programs: seconds, bytes, datagrams."""
         counts: dict[str, Any] = {}
@@ -89,6 +102,7 @@ class Report:
             "sent_per_second": self.sent / self.seconds if self.seconds else 0.0,
             "send_errors": self.send_errors,
             "lost": self.lost,
+            "lost_at_receiver": self.lost_at_receiver,
             **counts,
             "probes": self.probes,
             "probes_answered": self.round_trips.count,
@@ -105,6 +119,18 @@ class Report:
         for name, value in self._lines():
             table.add_row(name, value)
         return table
+
+    def _losses(self) -> list[tuple[str, str]]:
+        """Return where datagrams were lost, as far as the counts prove it."""
+        if not self.lost or self.lost_at_receiver is None or self.received is None:
+            return []
+        low, high = self.lost_at_receiver
+        same_machine = self.received.one_way is not None
+        whose = "this machine's" if same_machine else "the server's"
+        return [
+            (f"... by {whose} receiver", _range(low, high)),
+            ("... on the way", _range(self.lost - high, self.lost - low)),
+        ]
 
     def _lines(self) -> list[tuple[str, str]]:
         lines = [
@@ -125,7 +151,7 @@ class Report:
                 ("received", f"{counts.received:,}"),
                 ("received per second", rate),
                 ("lost", f"{self.lost:,} ({share:.2%})"),
-                ("... dropped by the server's kernel", f"{counts.kernel_drops:,}"),
+                *self._losses(),
                 ("reordered", f"{counts.reordered:,}"),
                 ("duplicated", f"{counts.duplicated:,}"),
             ]
@@ -140,6 +166,10 @@ class Report:
             else:
                 lines += _latencies("one way", Histogram(counts.one_way))
         return lines
+
+
+def _range(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _percentiles(histogram: Histogram) -> dict[str, float | None]:

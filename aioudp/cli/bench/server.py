@@ -45,14 +45,14 @@ def machine() -> bytes:
 class Run:
     """The datagrams received from one client so far."""
 
-    def __init__(self, flows: int, *, same_clock: bool, kernel_drops: int) -> None:
+    def __init__(self, flows: int, *, same_clock: bool, before: aioudp.Stats) -> None:
         self.trackers: list[Tracker] = [Tracker() for _ in range(flows)]
         self.one_way: Histogram | None = Histogram() if same_clock else None
         self.bytes: int = 0
         self.first_ns: int = 0
         self.last_ns: int = 0
         self.heard_ns: int = time.monotonic_ns()
-        self._kernel_drops = kernel_drops
+        self._before = before
 
     def add(self, flow: int, number: int, sent_ns: int, size: int, now_ns: int) -> None:
         """Count a DATA datagram."""
@@ -64,8 +64,9 @@ class Run:
         if self.one_way is not None:
             self.one_way.add(now_ns - sent_ns)
 
-    def result(self, kernel_drops: int) -> Received:
-        """Return the counts so far."""
+    def result(self, now: aioudp.Stats) -> Received:
+        """Return the counts so far; *now* are those of the endpoint."""
+        since = now - self._before
         flows = self.trackers
         active = [flow.jitter for flow in flows if flow.received]
         return Received(
@@ -74,7 +75,8 @@ class Run:
             duplicated=sum(flow.duplicated for flow in flows),
             reordered=sum(flow.reordered for flow in flows),
             late=sum(flow.late for flow in flows),
-            kernel_drops=kernel_drops - self._kernel_drops,
+            kernel_drops=since.dropped_kernel,
+            kernel_drops_max=since.dropped_kernel_max,
             seconds=(self.last_ns - self.first_ns) / 1e9,
             jitter=sum(active) / len(active) if active else 0.0,
             one_way=None if self.one_way is None else self.one_way.buckets(),
@@ -145,7 +147,7 @@ class Server:
         if header.kind == Kind.START:
             return self._start(header, same_clock=name == self._machine)
         if header.kind == Kind.FINISH and header.run in self._runs:
-            result = self._runs[header.run].result(self._kernel_drops())
+            result = self._runs[header.run].result(self._endpoint.stats())
             body = json.dumps(asdict(result), separators=(",", ":")).encode()
             return wire.pack(Kind.RESULT, header.run) + body
         return None
@@ -155,7 +157,7 @@ class Server:
             if not 1 <= header.flow <= MAX_FLOWS or not self._make_room():
                 return None
             self._runs[header.run] = Run(
-                header.flow, same_clock=same_clock, kernel_drops=self._kernel_drops()
+                header.flow, same_clock=same_clock, before=self._endpoint.stats()
             )
         return wire.pack(Kind.STARTED, header.run)
 
@@ -170,6 +172,3 @@ class Server:
     def _token(self, addr: aioudp.Address, run: int) -> bytes:
         claim = repr((addr, run)).encode()
         return hmac.digest(self._secret, claim, "sha256")[: wire.TOKEN_SIZE]
-
-    def _kernel_drops(self) -> int:
-        return self._endpoint.stats().dropped_kernel

@@ -209,3 +209,34 @@ def test_the_json_has_every_number() -> None:
     assert content["one_way_seconds"]["p50"] == 5e-9
     assert report().as_json()["lost"] is None
     assert json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("drops", "most", "at_receiver", "on_the_way"),
+    [
+        (0, 0, "0", "10"),
+        (10, 10, "10", "0"),
+        (4, 4, "4", "6"),
+        (2, 256, "2 to 10", "0 to 8"),
+        (20, 20, "10", "0"),
+    ],
+)
+def test_the_counts_say_where_datagrams_were_lost(
+    drops: int, most: int, at_receiver: str, on_the_way: str
+) -> None:
+    """As far as they prove it: a dropped train leaves a range."""
+    counts = received(kernel_drops=drops, kernel_drops_max=most, one_way=[(1, 90)])
+    lines = dict(report(sent=100, received=counts)._lines())
+
+    assert lines["... by this machine's receiver"] == at_receiver
+    assert lines["... on the way"] == on_the_way
+
+
+def test_another_machines_receiver_is_called_the_servers() -> None:
+    """And without a loss there is nothing to attribute."""
+    counts = received(kernel_drops=10, kernel_drops_max=10)
+
+    assert "... by the server's receiver" in dict(
+        report(sent=100, received=counts)._lines()
+    )
+    assert "... on the way" not in dict(report(sent=90, received=counts)._lines())
