@@ -39,6 +39,7 @@ from .broadcast import BroadcastEndpoint, open_broadcast
 from .client import Client, ClientStats, open_client
 from .discovery import Discovery, discover
 from .multicast import MulticastEndpoint, open_multicast
+from .server import RateLimit, Server, ServerStats, serve
 from .signals import until_signal
 
 __version__ = "0.1.0"
@@ -61,10 +62,13 @@ __all__ = [
     "Options",
     "Overflow",
     "Payload",
+    "RateLimit",
     "RequestTimeoutError",
     "SendManyError",
     "SendOptions",
     "SendOutcome",
+    "Server",
+    "ServerStats",
     "Stats",
     "Timestamps",
     "TransportKind",
@@ -83,5 +87,6 @@ __all__ = [
     "open_multicast",
     "resolve",
     "run",
+    "serve",
     "until_signal",
 ]

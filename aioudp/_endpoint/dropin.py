@@ -163,6 +163,11 @@ def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
         return runner.run(main)
 
 
+def is_drop_in(loop: asyncio.AbstractEventLoop) -> bool:
+    """Say whether *loop* is one of :func:`new_event_loop`."""
+    return isinstance(loop, _DropIn)
+
+
 class _DropIn:
     """Mixed into a loop class: replaces one method, and keeps the loop's own."""
 

@@ -28,8 +28,8 @@ LAYERS: Final = (
     ("_system",),
     ("_transports",),
     ("_endpoint",),
-    ("_requests",),
-    ("broadcast", "multicast", "discovery", "signals", "client"),
+    ("_requests", "_serving"),
+    ("broadcast", "multicast", "discovery", "signals", "client", "server"),
     ("__init__",),
     ("cli", "__main__"),
 )

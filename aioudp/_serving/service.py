@@ -1,0 +1,329 @@
+"""The work of a server: batches come in, handlers are called, replies go out.
+
+A synchronous handler is called straight on the batch, and its replies leave together;
+an asynchronous one runs as a task for each datagram. Whatever a datagram makes a
+function of the user's do, it costs that datagram and nothing else.
+
+Everything that is kept is limited: what waits is in the endpoint's queue or in the
+kernel, tasks have so many places, and what is remembered of peers makes room for what
+is newer. While there is no room to send, nothing is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
+from inspect import isawaitable
+from typing import Any, Final, TypeAlias
+
+from .._endpoint.endpoint import Endpoint
+from .._errors import EndpointClosedError, SendManyError, TruncatedError
+from .._system.send_options import SendOptions
+from .._types import Address, Datagram, Message, Payload
+from .amplification import Budgets
+from .dedupe import Recent, Request
+from .failures import Failures
+from .tasks import Tasks
+
+MAX_REPLIES: Final = 1024
+"""Replies to one datagram. More are a handler that never ends, or a weapon."""
+
+_CHUNK: Final = 1024  # replies of one send_many: it checks so many before it sends any
+
+Reply: TypeAlias = Payload | Iterable[Payload] | None
+Handler: TypeAlias = Callable[..., Reply | Awaitable[Reply]]
+Accept: TypeAlias = Callable[[bytes, Address], object]
+_NOBODY: Final[Address] = ""
+_Outgoing: TypeAlias = tuple[bytes, Address, SendOptions | None]
+
+
+class Service:
+    """What a server does until its endpoint is drained or closed."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        handler: Handler,
+        *,
+        asynchronous: bool,
+        messages: bool,
+        packet_info: bool,
+        tasks: Tasks,
+        accept: Accept | None,
+        dedupe: Callable[[bytes], Hashable] | None,
+        budgets: Budgets | None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.tasks = tasks
+        self.budgets = budgets
+        self.recent: Recent | None = None if dedupe is None else Recent()
+        self.failures = Failures()
+        self.requests: int = 0
+        self.replies: int = 0
+        self.rejected: int = 0
+        self.duplicates: int = 0
+        self.clamped: int = 0
+        self.unsent: int = 0
+        self._loop = asyncio.get_running_loop()
+        self._handler = handler
+        self._asynchronous = asynchronous
+        self._messages = messages
+        self._packet_info = packet_info
+        self._accept = accept
+        self._dedupe = dedupe
+        checks = (accept, dedupe, budgets)  # an empty table is one, too
+        self._plain = not messages and not asynchronous and checks == (None,) * 3
+
+    # -- coming in
+
+    async def run(self) -> None:
+        """Serve until the endpoint has nothing more to give."""
+        receive: Callable[[], Coroutine[Any, Any, list[Any]]] = self.endpoint.recv_many
+        if self._messages:
+            receive = self.endpoint.recv_messages
+        handle = self._handle_plainly if self._plain else self._handle_each
+        while True:
+            try:
+                batch = await receive()
+            except EndpointClosedError:
+                return
+            except (OSError, TruncatedError):
+                continue  # the endpoint counts them
+            await handle(batch)
+
+    async def _handle_plainly(self, batch: list[Datagram]) -> None:
+        """Do as :meth:`_handle_each` where nothing but the handler has a say."""
+        handler: Any = self._handler
+        replies: list[_Outgoing | tuple[bytes, Address]] = []
+        others: list[tuple[Datagram, Any]] = []
+        self.requests += len(batch)
+        left = iter(batch)
+        while True:
+            data, addr = b"", _NOBODY
+            try:
+                for datagram in left:
+                    data, addr = datagram
+                    reply = handler(data, addr)
+                    if reply is data:  # an echo; making no tuple saves a third
+                        replies.append(datagram)
+                    elif type(reply) is bytes:
+                        replies.append((reply, addr))
+                    elif isawaitable(reply):
+                        others.append((datagram, reply))
+                    elif reply is not None:
+                        replies += [(each, addr) for each in _replies_in(reply)]
+                break
+            except Exception as exc:
+                self.failures.note("the handler", exc, addr)
+        if replies:
+            await self.send(replies)
+        for datagram, reply in others:
+            await self.tasks.start(_Job(self, datagram, None, reply))
+
+    async def _handle_each(self, batch: list[Any]) -> None:
+        replies: list[Any] = []
+        for one in batch:
+            data, addr = one.data, one.addr
+            if self.budgets is not None:
+                self.budgets.receive(addr, len(data))
+            if self._accept is not None and not self._accepts(data, addr):
+                continue
+            request = None
+            if self._dedupe is not None:
+                request = self._remember(one, replies)
+                if request is None:
+                    continue
+            self.requests += 1
+            if self._asynchronous:
+                if replies:
+                    await self.send(replies)
+                    replies = []
+                await self.tasks.start(_Job(self, one, request, None))
+                continue
+            try:
+                reply = self.call(one)
+            except Exception as exc:
+                self.fail(exc, addr, request)
+            else:
+                await self._take(one, reply, request, replies)
+        if replies:
+            await self.send(replies)
+
+    def _accepts(self, data: bytes, addr: Address) -> bool:
+        assert self._accept is not None
+        try:
+            accepted = bool(self._accept(data, addr))
+        except Exception as exc:
+            self.failures.note("the accept function", exc, addr)
+            return False
+        self.rejected += not accepted
+        return accepted
+
+    def _remember(self, one: Any, replies: list[Any]) -> Request | None:
+        """Note a request that is new; of any other, repeat the replies."""
+        assert self._dedupe is not None
+        assert self.recent is not None
+        try:
+            key = one.addr, self._dedupe(one.data)
+            known = self.recent.find(key, self._loop.time())
+        except Exception as exc:
+            self.failures.note("the dedupe function", exc, one.addr)
+            return None
+        if known is None:
+            return self.recent.begin(key, self._loop.time())
+        self.duplicates += 1
+        replies += self.outgoing(one, known.replies or ())
+        return None
+
+    # -- handling
+
+    def call(self, one: Any) -> Any:
+        """Call the handler with what it asks for."""
+        return self._handler(one) if self._packet_info else self._handler(*one[:2])
+
+    async def _take(
+        self, one: Any, reply: Any, request: Request | None, replies: list[Any]
+    ) -> None:
+        """Take what a handler has returned: one reply, several, or an awaitable."""
+        if isawaitable(reply):
+            await self.tasks.start(_Job(self, one, request, reply))
+            return
+        try:
+            several = _replies_in(reply)
+        except Exception as exc:
+            self.fail(exc, one.addr, request)
+        else:
+            replies += self.done(one, request, several)
+
+    def done(
+        self, one: Any, request: Request | None, replies: tuple[bytes, ...]
+    ) -> list[_Outgoing]:
+        """Note that a datagram was handled, and return what is to be sent."""
+        if request is not None and self.recent is not None:
+            self.recent.finish(request, replies)
+        return self.outgoing(one, replies)
+
+    def fail(self, exc: Exception, addr: Address, request: Request | None) -> None:
+        """Note that a datagram was not handled."""
+        self.failures.note("the handler", exc, addr)
+        self.forget(request)
+
+    def forget(self, request: Request | None) -> None:
+        """Let a request be handled again if it comes again."""
+        if request is not None and self.recent is not None:
+            self.recent.forget(request)
+
+    # -- going out
+
+    def outgoing(self, one: Any, replies: tuple[bytes, ...]) -> list[_Outgoing]:
+        """Address the replies to a datagram, and cut them to what may be sent."""
+        addr = one.addr
+        options = _answering(one) if self._messages else None
+        if self.budgets is None:
+            return [(reply, addr, options) for reply in replies]
+        allowed = []
+        for reply in replies:
+            granted = self.budgets.spend(addr, len(reply))
+            self.clamped += granted < len(reply)
+            if granted or not reply:
+                allowed.append((reply[:granted], addr, options))
+        return allowed
+
+    async def send(self, replies: list[Any]) -> None:
+        """Send replies, and count those that cannot be."""
+        chunks = [replies]
+        if len(replies) > _CHUNK:
+            starts = range(0, len(replies), _CHUNK)
+            chunks = [replies[start : start + _CHUNK] for start in starts]
+        for chunk in chunks:
+            unsent = 0
+            try:
+                await self.endpoint.send_many(chunk)
+            except SendManyError as exc:
+                unsent = len(exc.errors)
+            except EndpointClosedError:
+                unsent = len(chunk)
+            except ValueError:
+                unsent = await self._send_singly(chunk)
+            self.replies += len(chunk) - unsent
+            self.unsent += unsent
+
+    async def _send_singly(self, replies: list[Any]) -> int:
+        """Send replies of which some have no address: who claims port 0, for one.
+
+        Returns:
+            How many could not be sent.
+        """
+        unsent = 0
+        for reply in replies:
+            try:
+                await self.endpoint.send_many([reply])
+            except (SendManyError, ValueError, EndpointClosedError):
+                unsent += 1
+        return unsent
+
+
+class _Job:
+    """One datagram for an asynchronous handler."""
+
+    __slots__ = ("_awaitable", "_datagram", "_request", "_service")
+
+    def __init__(
+        self,
+        service: Service,
+        datagram: Any,
+        request: Request | None,
+        awaitable: Awaitable[Reply] | None,
+    ) -> None:
+        self._service = service
+        self._datagram = datagram
+        self._request = request
+        self._awaitable = awaitable  # of a handler that was called already
+
+    async def run(self) -> None:
+        service, datagram = self._service, self._datagram
+        awaitable, self._awaitable = self._awaitable, None
+        try:
+            if awaitable is None:
+                awaitable = service.call(datagram)
+            reply = await awaitable if isawaitable(awaitable) else awaitable
+            replies = _replies_in(reply)
+        except Exception as exc:
+            service.fail(exc, datagram.addr, self._request)
+            return
+        if outgoing := service.done(datagram, self._request, replies):
+            await service.send(outgoing)
+
+    def abandon(self) -> None:
+        self._service.forget(self._request)
+        if isinstance(self._awaitable, Coroutine):
+            self._awaitable.close()  # it never began
+
+
+def _replies_in(reply: Any) -> tuple[bytes, ...]:
+    """Return the replies that a handler has returned, as it returned them.
+
+    Raises:
+        TypeError: If they are none.
+        ValueError: If there are too many.
+    """
+    if reply is None:
+        return ()
+    if isinstance(reply, (bytes, bytearray, memoryview)):
+        return (bytes(reply),)
+    if isinstance(reply, str) or not isinstance(reply, Iterable):
+        raise TypeError("a reply is bytes, several of them, or None")
+    replies: list[bytes] = []
+    for each in reply:
+        if not isinstance(each, (bytes, bytearray, memoryview)):
+            raise TypeError("each reply is bytes")
+        if len(replies) == MAX_REPLIES:
+            raise ValueError(f"more than {MAX_REPLIES} replies to one datagram")
+        replies.append(bytes(each))
+    return tuple(replies)
+
+
+def _answering(message: Message) -> SendOptions:
+    """Return how to answer from the address and interface that a message came to."""
+    local_addr = None if message.unicast is False else message.local_addr
+    return SendOptions(local_addr=local_addr, interface=message.interface)
