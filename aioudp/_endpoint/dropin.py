@@ -1,9 +1,9 @@
-"""The drop-in: asyncio's ``create_datagram_endpoint``, and loops that have it.
+"""The drop-in: asyncio's ``create_datagram_endpoint``, and event loops that have it.
 
-Existing protocols and libraries are written against the event loop's own method, so
-this keeps its signature and its contract to the letter, addresses included: an IPv4
-peer of an IPv6 socket is reported as the kernel names it, ``::ffff:192.0.2.1``. Where
-it differs on purpose, ``docs/reference/drop-in.md`` says so.
+Existing protocols and libraries are written for the event loop's own method, so this
+keeps its signature and its contract exactly, including the form of addresses: an IPv4
+peer of an IPv6 socket is ``::ffff:192.0.2.1``, as reported by the kernel.
+``docs/reference/drop-in.md`` lists the intentional differences.
 """
 
 from __future__ import annotations
@@ -59,19 +59,19 @@ async def create_datagram_endpoint(
       gathers the others of that turn into few system calls at its end;
     * ``sendto`` sends empty datagrams, and raises :class:`ValueError` for a host name
       instead of blocking the event loop to look it up;
-    * a protocol with a method ``datagrams_received(datagrams)`` gets whole batches,
-      each a ``list[Datagram]``, and no ``datagram_received``.
+    * a protocol that defines ``datagrams_received(datagrams)`` gets whole batches, each
+      a ``list[Datagram]``, instead of ``datagram_received`` calls.
 
-    Cancelling it closes what was opened. A *sock* that was given is the transport's
-    once the call returns; if it raises, the socket is still the caller's.
+    Cancelling the call closes the socket. If you pass *sock*, the transport owns it
+    once the call returns; if the call raises, you still own it.
 
     Raises:
-        OSError: If the system refuses, or a name is not found.
-        TypeError: If an address is not of the right form.
-        ValueError: If nothing says which family to use, if the addresses have none in
-            common, if *sock* is given together with what it has decided, if the
-            family or *sock* is for anything but UDP or UNIX datagrams, or if this
-            system cannot share ports.
+        OSError: If the system refuses, or a name isn't found.
+        TypeError: If an address has the wrong form.
+        ValueError: If no argument determines the family, if the addresses have no
+            family in common, if *sock* is combined with arguments that it determines,
+            if the family or *sock* isn't for UDP or UNIX datagrams, or if this system
+            can't share ports.
     """
     if sock is not None:
         decided = {
@@ -133,21 +133,22 @@ async def create_datagram_endpoint(
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """Return a new event loop whose ``create_datagram_endpoint`` is this library's.
 
-    A uvloop where uvloop is installed, else what :func:`asyncio.new_event_loop` gives.
+    It's based on uvloop if uvloop is installed, else on asyncio's default loop.
     Libraries that open their transports with ``loop.create_datagram_endpoint`` run on
-    it unmodified. The loop's own method is there as ``loop_datagram_endpoint``. It also
-    opens what is neither UDP nor UNIX datagrams, such as sockets for ICMP.
+    it unmodified. The loop's original method is available as
+    ``loop_datagram_endpoint``. It also opens sockets other than UDP and UNIX datagram
+    sockets, such as ICMP sockets.
     """
     return _with_drop_in(_base())()
 
 
 def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
-    """Run *main* as :func:`asyncio.run` does, on a :func:`new_event_loop`.
+    """Run *main* like :func:`asyncio.run`, on a :func:`new_event_loop`.
 
     Args:
         main: The coroutine to run; its result is returned, its exception raised.
-        debug: Whether the event loop runs in debug mode; ``None`` leaves it to the
-            environment, as asyncio does.
+        debug: Whether the event loop runs in debug mode; ``None`` means that the
+            environment decides, as in asyncio.
 
     Raises:
         RuntimeError: If called while an event loop runs in this thread.
@@ -192,7 +193,7 @@ class _DropIn:
         return opened
 
     async def loop_datagram_endpoint(self, *args: Any, **kwargs: Any) -> Any:
-        """Do what the loop's own ``create_datagram_endpoint`` does."""
+        """Call the loop's original ``create_datagram_endpoint``."""
         return await super().create_datagram_endpoint(*args, **kwargs)  # type: ignore[misc]
 
 
@@ -227,7 +228,7 @@ async def _open(
     reuse_port: bool | None,
     allow_broadcast: bool | None,
 ) -> _Opened:
-    """Open a socket by the rules of asyncio: the first family that works for both."""
+    """Open a socket like asyncio: with the first family that works for both."""
     if family == sockets.AF_UNIX:
         pairs = {(family, proto): _unix_pair(local_addr, remote_addr)}
     elif local_addr or remote_addr:
@@ -269,14 +270,14 @@ def _open_one(
     if remote is None:
         return _Opened(sock)
     if allow_broadcast:
-        # Not connected: what answers a broadcast comes from another address.
+        # Not connected, because the answer to a broadcast comes from another address.
         return _Opened(sock, default_addr=remote)
     try:
         backlog, foreign = sockets.connect(sock, remote, unmap=False)
     except BaseException:
         sock.close()
         raise
-    # To port 0 nothing can be sent: the default makes each send say so.
+    # Nothing can be sent to port 0: with this default, each send raises that error.
     port_0 = remote if family in sockets.INET and not remote[1] else None
     return _Opened(sock, port_0, tuple(backlog), foreign)
 
@@ -290,7 +291,7 @@ def _unix_pair(local_addr: Any, remote_addr: Any) -> list[Any]:
             if stat.S_ISSOCK(os.stat(local_addr).st_mode):
                 os.remove(local_addr)
         except OSError:
-            pass  # binding says what is wrong
+            pass  # bind() raises the error
     return [local_addr or None, remote_addr or None]
 
 
@@ -342,9 +343,9 @@ async def _look_up(
 
 
 def _numeric(host: str, port: Any, family: int) -> Any:
-    """Return the socket's address for a numeric host, ``None`` for anything else.
+    """Return the socket's address for a numeric host, or ``None``.
 
-    uvloop's ``getaddrinfo`` forgets zones, so they are looked at here as well.
+    uvloop's ``getaddrinfo`` ignores zones, so zones are handled here as well.
     """
     if not (port is None or isinstance(port, int)):
         return None

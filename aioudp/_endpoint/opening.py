@@ -1,7 +1,7 @@
 """Opening endpoints. The only module that names the concrete transports.
 
-An opening call checks its arguments at once and does the rest when it is awaited or
-entered. Whatever fails or is cancelled on the way closes the socket again.
+An opening call checks its arguments at once, and opens the endpoint when it's awaited
+or entered. If that fails or is cancelled, the socket is closed again.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from .options import Options, Settings, check
 from .protocol import EndpointProtocol
 
 LocalAddress: TypeAlias = Address | tuple[None, int] | os.PathLike[str]
-"""Where to bind. The host may be a name; ``""`` or ``None`` is every address."""
+"""An address to bind. The host may be a name; ``""`` or ``None`` is every address."""
 
 RemoteAddress: TypeAlias = Address | os.PathLike[str]
-"""Whom to connect to. The host may be a name."""
+"""An address to connect to. The host may be a name."""
 
 
 class _Closable(Protocol):
@@ -47,10 +47,10 @@ _T = TypeVar("_T", bound=_Closable)
 
 
 class Opening(AbstractAsyncContextManager[_T]):
-    """What an opening call returns: await it, or use it with ``async with``.
+    """The result of an opening call: await it, or use it with ``async with``.
 
-    ``async with`` closes what was opened at the end of the block. Each use opens
-    anew. Cancelling while it opens leaves nothing behind.
+    ``async with`` closes the endpoint at the end of the block. Each use opens a new
+    one. Cancelling while it opens leaves nothing behind.
     """
 
     __slots__ = ("_open", "_opened")
@@ -79,23 +79,23 @@ class Opening(AbstractAsyncContextManager[_T]):
 def bind(
     local_addr: LocalAddress = ("", 0), **options: Unpack[Options]
 ) -> Opening[Endpoint]:
-    """Open an unconnected endpoint: it receives from and sends to anyone.
+    """Open an unconnected endpoint, which receives from and sends to anyone.
 
     Args:
         local_addr: ``(host, port)``. Port 0 lets the system choose. Host ``""`` or
-            ``None`` is every address of the machine, IPv4 and IPv6 at once where
-            there is IPv6; so is ``"::"``. A host name is looked up without blocking
-            the event loop. A path makes a UNIX datagram socket; closing the endpoint
-            removes the file. A path is an :class:`os.PathLike`, text with a ``/`` in
-            it, or an abstract name, which begins with a zero byte.
+            ``None`` means every address of the machine, both IPv4 and IPv6 if the
+            machine supports IPv6; so does ``"::"``. A host name is looked up without
+            blocking the event loop. A path opens a UNIX datagram socket; closing the
+            endpoint removes the file. A path is an :class:`os.PathLike`, text that
+            contains a ``/``, or an abstract name, which starts with a zero byte.
         options: See :class:`aioudp.Options`.
 
     Raises:
         OSError: If the system refuses; the message names the address.
-        TypeError: If *local_addr* is no address, or an option is unknown.
-        ValueError: If *local_addr* is other text, such as ``"127.0.0.1:9999"``, if the
-            port or an option is out of range, or if the host is of another family than
-            the option ``family`` asks for.
+        TypeError: If *local_addr* isn't an address, or an option is unknown.
+        ValueError: If *local_addr* is any other text, such as ``"127.0.0.1:9999"``, if
+            the port or an option is out of range, or if the host contradicts the
+            option ``family``.
     """
     settings = check(options)
     if not addresses.is_path(local_addr):
@@ -111,35 +111,36 @@ def connect(
 ) -> Opening[Endpoint]:
     """Open an endpoint with one peer.
 
-    It sends without an address, hears only its peer, and learns from ICMP that nobody
-    listens there: :meth:`Endpoint.recv` raises :class:`ConnectionRefusedError`.
-    Nothing is exchanged by connecting, so it succeeds whether the peer is there or not.
+    It sends without an address, and receives from its peer only. If ICMP reports that
+    nobody listens there, :meth:`Endpoint.recv` raises :class:`ConnectionRefusedError`.
+    Connecting doesn't exchange any datagrams, so it succeeds even if the peer doesn't
+    exist.
 
     Args:
         remote_addr: ``(host, port)`` of the peer, or the path of a UNIX datagram
-            socket, written as in :func:`bind`. A host name is looked up without
-            blocking the event loop.
-        local_addr: Where to send from, as in :func:`bind`; default: the system
-            chooses.
+            socket, as in :func:`bind`. A host name is looked up without blocking the
+            event loop.
+        local_addr: The address to send from, as in :func:`bind`. Default: chosen by
+            the system.
         options: See :class:`aioudp.Options`.
 
     Raises:
         OSError: If the system refuses; the message names the address.
-        TypeError: If an address is none, or an option is unknown.
-        ValueError: If an address is text and no path, if a port or an option is out of
-            range, or if the two addresses and the option ``family`` do not agree on a
-            family.
+        TypeError: If an address has the wrong type, or an option is unknown.
+        ValueError: If an address is text but not a path, if a port or an option is out
+            of range, or if the addresses and the option ``family`` are of different
+            families.
     """
     settings = check(options)
     if addresses.is_path(remote_addr):
         if local_addr is not None and not addresses.is_path(local_addr):
-            addresses.host_and_port(local_addr)  # text is told what it should be
+            addresses.host_and_port(local_addr)  # raises a helpful error for text
             addresses.unix_path(local_addr)
     else:
         host, port = addresses.host_and_port(remote_addr)
         if not host or not port:
             raise ValueError(
-                f"a peer has a host and a port other than 0: {remote_addr!r}"
+                f"a peer needs a host and a port other than 0: {remote_addr!r}"
             )
         if local_addr is not None:
             addresses.host_and_port(local_addr)
@@ -149,39 +150,38 @@ def connect(
 def adopt(
     sock_or_fd: socket.socket | int, **options: Unpack[Options]
 ) -> Opening[Endpoint]:
-    """Open an endpoint over an existing datagram socket, and own it from then on.
+    """Open an endpoint over an existing datagram socket, and take ownership of it.
 
-    For sockets made by systemd, by a parent process, or with options of your own. A
-    connected socket makes a connected endpoint, and what third parties had sent to it
-    before it was connected is thrown away, as by :func:`connect`. An unbound socket is
-    bound to a port that the system chooses.
+    Use it for sockets opened by systemd or by a parent process, or with custom options.
+    A connected socket becomes a connected endpoint; datagrams that third parties sent
+    to it before it was connected are dropped, as by :func:`connect`. An unbound socket
+    is bound to a port that the system chooses.
 
-    Options of the socket that would change what an endpoint sends, receives or counts
-    are set to what it needs (on Linux): the blocking mode, UDP_GRO, UDP_SEGMENT,
-    UDP_CORK, IP_RECVERR, timestamps, packet information and their like. When the
-    endpoint closes, they are restored for whoever else holds the socket, unless
-    somebody has changed them since. Drops and errors from before are not the
-    endpoint's. Everything else, such as TTL, groups or filters, stays.
+    Socket options that would change what an endpoint sends, receives or counts are set
+    to the values it needs (on Linux): the blocking mode, UDP_GRO, UDP_SEGMENT,
+    UDP_CORK, IP_RECVERR, timestamps, packet info and similar ones. When the endpoint
+    is closed, they're restored for other processes that hold the socket, unless they
+    were changed meanwhile. Earlier drops and errors don't count for the endpoint. All
+    other options, such as TTL, groups or filters, stay unchanged.
 
-    If opening fails or is cancelled, the socket is still the caller's, and as it was,
-    unless the event loop's own transport had got hold of it: then that has closed it.
+    If opening fails or is cancelled, the caller still owns the socket, in its original
+    state, unless the event loop's own transport has already closed it.
 
     Args:
-        sock_or_fd: A socket or a descriptor, UDP or UNIX.
+        sock_or_fd: A UDP or UNIX datagram socket, or its descriptor.
         options: See :class:`aioudp.Options`. ``family`` and ``reuse_port`` are
-            refused: the socket has decided them.
+            refused, because the socket determines them.
 
     Raises:
-        OSError: If the descriptor is not a socket, or the system refuses.
+        OSError: If the descriptor isn't a socket, or the system refuses.
         TypeError: If *sock_or_fd* is neither, or an option is unknown.
-        ValueError: If the socket is not a UDP or UNIX datagram socket, was shut down
-            for reading or already carries an endpoint, or if an option is out of range
-            or was decided by the socket. A socket for ICMP or a raw one is no UDP
-            socket.
+        ValueError: If the socket isn't a UDP or UNIX datagram socket (ICMP and raw
+            sockets aren't), was shut down for reading or already has an endpoint, or if
+            an option is out of range or determined by the socket.
     """
     decided = sorted({"family", "reuse_port"} & options.keys())
     if decided:
-        raise ValueError(f"an adopted socket has decided: {', '.join(decided)}")
+        raise ValueError(f"the adopted socket determines {', '.join(decided)}")
     if not isinstance(sock_or_fd, (socket.socket, int)) or isinstance(sock_or_fd, bool):
         raise TypeError(f"a socket or a descriptor is required, not {sock_or_fd!r}")
     settings = check(options)
@@ -189,33 +189,33 @@ def adopt(
 
 
 async def resolve(host: str, port: int, *, family: int = 0) -> Address:
-    """Look a host name up, without blocking the event loop.
+    """Look up a host name, without blocking the event loop.
 
     Args:
         host: A name or a numeric address.
         port: The port of the result.
-        family: ``socket.AF_INET`` or ``socket.AF_INET6`` to get only that. An endpoint
-            bound to every address sends to both.
+        family: ``socket.AF_INET`` or ``socket.AF_INET6`` to get only that family. An
+            endpoint bound to every address can send to both.
 
     Returns:
-        The first address found, to be passed to :meth:`Endpoint.send`.
+        The first address found, for :meth:`Endpoint.send`.
 
     Raises:
-        OSError: If the name is not found (:class:`socket.gaierror`).
-        TypeError: If *host* is not a str or *port* not an int.
+        OSError: If the name isn't found (:class:`socket.gaierror`).
+        TypeError: If *host* isn't a str or *port* isn't an int.
         ValueError: If *port* is out of range, *host* is empty, or a numeric *host* is
             of another family.
     """
     if not isinstance(host, str):
-        raise TypeError(f"a host is a str, not {host!r}")
+        raise TypeError(f"host must be a str, got {host!r}")
     if not host:
-        raise ValueError("a host that is empty stands for no address")
+        raise ValueError("host must not be empty")
     found = await _look_up((host, port), family)
     return addresses.public_address(found[0].addr)
 
 
 class _Candidate(NamedTuple):
-    """One socket that could be opened for what the caller asked."""
+    """A socket to try to open."""
 
     family: int
     addr: SocketAddress
@@ -277,8 +277,8 @@ async def _connect_path(
 ) -> Endpoint:
     _refuse_ip_options(settings)
     peer = addresses.unix_path(remote_addr)
-    # Without a name of its own nobody could answer. Linux makes one up (unix(7),
-    # "autobind"); elsewhere the endpoint stays unnamed and can only send.
+    # Peers can't answer a socket without a name. Linux assigns one (unix(7),
+    # "autobind"); elsewhere, the endpoint stays unnamed and can only send.
     name: str | bytes | None = "" if sys.platform == "linux" else None
     if local_addr is not None:
         name = addresses.unix_path(local_addr)
@@ -295,8 +295,8 @@ async def _connect_path(
     return await _start(sock, settings, backlog=backlog, foreign=foreign, path=path)
 
 
-# Which descriptors carry an endpoint: a loop watches each for one party only, and
-# would silently forget the first.
+# The descriptors that have an endpoint: an event loop watches each for one callback
+# only, and would silently replace the first.
 _carriers: WeakValueDictionary[int, SocketTransport] = WeakValueDictionary()
 
 
@@ -311,7 +311,7 @@ async def _adopt(sock_or_fd: socket.socket | int, settings: Settings) -> Endpoin
             _refuse_ip_options(settings)
         carrier = _carriers.get(sock.fileno())
         if carrier is not None and not carrier.is_closing():
-            raise ValueError(f"{sock!r} already carries an endpoint")
+            raise ValueError(f"{sock!r} already has an endpoint")
         loan = adoption.Loan(sock)
         if sock.family != sockets.AF_UNIX and not sock.getsockname()[1]:
             sock.bind(("", 0))
@@ -331,7 +331,9 @@ async def _start(
     path: sockets.BoundPath | None = None,
     loan: adoption.Loan | None = None,
 ) -> Endpoint:
-    """Put transport, protocol and endpoint on *sock*, as :func:`start_transport`."""
+    """Create transport, protocol and endpoint on *sock*, like
+    :func:`start_transport`.
+    """
     loop = asyncio.get_running_loop()
     errors = ErrorInbox(settings.queue_size) if settings.icmp_errors else None
     inbox = Inbox(settings.queue_size, settings.overflow)
@@ -362,12 +364,11 @@ async def start_transport(
     default_addr: SocketAddress = None,
     drop_in: bool = False,
 ) -> SocketTransport:
-    """Put a transport between *sock* and *protocol*; close the socket if that fails.
+    """Create a transport between *sock* and *protocol*; close the socket on failure.
 
-    A socket on *loan* stays open until a transport owns it, and is as it was before if
-    this fails. A *drop_in* does as asyncio's transports do: it names peers as the
-    kernel does, warns if it is forgotten, and keeps the buffers of a socket on loan
-    that somebody has sized.
+    A socket on *loan* isn't closed, but restored. A *drop_in* behaves like asyncio's
+    transports: it uses the kernel's form of IPv4 peers, warns if it's garbage collected
+    while open, and keeps the buffers of a socket on loan that have a custom size.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -478,7 +479,7 @@ _R = TypeVar("_R")
 
 
 def _first_that_opens(candidates: Sequence[_C], open_: Callable[[_C], _R]) -> _R:
-    """Return what the first possible candidate gives; raise the last one's error."""
+    """Open the first candidate that can be opened; raise the last one's error."""
     error: OSError | None = None
     for candidate in candidates:
         try:
@@ -486,13 +487,13 @@ def _first_that_opens(candidates: Sequence[_C], open_: Callable[[_C], _R]) -> _R
         except OSError as exc:
             error = exc
             if exc.errno == errno.EADDRINUSE:
-                break  # another family would only hide that the port is taken
+                break  # trying another family would hide that the port is in use
     assert error is not None  # there is at least one candidate
     raise error
 
 
 def _every_address(local_addr: object, *families: int) -> list[_Candidate]:
-    """Return how to bind to every address, if that is what *local_addr* asks for."""
+    """Return candidates for every address, if *local_addr* means that."""
     host, port = addresses.host_and_port(local_addr)
     if host not in ("", "::"):
         return []
@@ -509,7 +510,7 @@ def _every_address(local_addr: object, *families: int) -> list[_Candidate]:
 
 
 async def _look_up(addr: object, family: int) -> list[_Candidate]:
-    """Return what a host stands for. A numeric one is not looked up."""
+    """Return the addresses of a host. A numeric one isn't looked up."""
     host, port = addresses.host_and_port(addr)
     if numeric_family := addresses.numeric_family(host):
         return [_numeric(addr, family or numeric_family)]
@@ -525,7 +526,7 @@ async def _look_up(addr: object, family: int) -> list[_Candidate]:
         if info[0] in (socket.AF_INET, socket.AF_INET6)
     ]
     if not candidates:
-        raise OSError(errno.EADDRNOTAVAIL, f"no address was found for {host!r}")
+        raise OSError(errno.EADDRNOTAVAIL, f"no address found for {host!r}")
     return candidates
 
 
@@ -534,15 +535,13 @@ def _numeric(addr: object, family: int) -> _Candidate:
 
 
 def _refuse_ip_options(settings: Settings) -> None:
-    """Refuse what a UNIX socket cannot have, rather than ignore it."""
+    """Refuse options that UNIX sockets don't support, rather than ignore them."""
     for name in ("icmp_errors", "dont_fragment"):
         if getattr(settings, name):
-            raise ValueError(
-                f"{name} is for IP sockets; a UNIX socket has no such thing"
-            )
+            raise ValueError(f"{name} isn't supported on UNIX sockets")
 
 
 def _unix_family() -> int:
     if sockets.AF_UNIX is None:
-        raise ValueError("this system has no UNIX datagram sockets")
+        raise ValueError("UNIX datagram sockets aren't supported on this system")
     return sockets.AF_UNIX

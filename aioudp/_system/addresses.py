@@ -1,16 +1,15 @@
-"""Pure: addresses. Check them, translate them, read and write them as text.
+"""Pure: addresses. Check them, translate them, parse and format them.
 
-Three forms meet here:
+This module converts between three forms:
 
-* what callers write and read, :data:`~aioudp.Address`;
-* what a socket of a given family takes. An IPv6 socket that also serves IPv4
-  (*dual-stack*) knows IPv4 peers as ``::ffff:192.0.2.1`` (RFC 4291, 2.5.5.2);
-  callers never see that form;
+* the form that callers use, :data:`~aioudp.Address`;
+* the form that a socket of a given family uses. An IPv6 socket that also serves IPv4
+  (*dual-stack*) uses ``::ffff:192.0.2.1`` for IPv4 peers (RFC 4291, 2.5.5.2); callers
+  never see that form;
 * text such as ``[fe80::1%eth0]:53``, for command lines.
 
-Nothing here looks a host name up, so nothing here blocks. No event loop, no clock,
-and no socket is made; the one question asked of the system is the index of a zone
-named in an address.
+Nothing here looks up host names, so nothing here blocks. It doesn't use an event loop,
+a clock or a socket; the only system call gets the index of a zone in an address.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ from typing import Any, TypeAlias, TypeGuard
 from .._types import Address
 
 SocketAddress: TypeAlias = Any
-"""An address as the socket module takes it; its shape depends on the family."""
+"""An address in the socket module's form, which depends on the family."""
 
-# Text that is meant as an IP address: 192.0.2.1:53, [::1]:53, :53 or 53.
+# Text that looks like an IP address: 192.0.2.1:53, [::1]:53, :53 or 53.
 _WITH_PORT = re.compile(r"(?:(?:\[([^\]/]*)\]|([^:/\[\]]*)):)?([0-9]{1,5})", re.ASCII)
 
 _MAPPED_TEXT = "::ffff:"
 _MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 
 MAX_KNOWN = 4096
-"""Translations remembered in one table; a full table is emptied. A guess: enough
-for the peers of a busy server, and under 2 MiB."""
+"""Maximum size of a translation table; a full table is emptied. A guess: enough for the
+peers of a busy server, and under 2 MiB."""
 
 
 class Destinations(dict[Any, SocketAddress]):
-    """From the address a caller gives to the one its socket takes, remembered.
+    """A table from callers' addresses to socket addresses.
 
-    Looking up a known address costs one dictionary access. An address seen for the
-    first time is checked, and refused with the error of :func:`socket_address`.
+    Looking up a known address costs one dictionary access. A new address is checked,
+    and refused with the error of :func:`socket_address`.
     """
 
     __slots__ = ("dual_stack", "family")
@@ -53,8 +52,8 @@ class Destinations(dict[Any, SocketAddress]):
     def __missing__(self, addr: object) -> SocketAddress:
         known = socket_address(addr, self.family, dual_stack=self.dual_stack)
         if known == addr and type(addr) is tuple:
-            known = addr  # the caller's own, which is then known at a glance
-        # An interface may come back under another index: ask again every time.
+            known = addr  # the caller's own tuple, which compares by identity
+        # Look up zones every time: an interface may come back with another index.
         if isinstance(addr, tuple) and "%" not in addr[0]:
             if len(self) >= MAX_KNOWN:
                 self.clear()
@@ -63,10 +62,10 @@ class Destinations(dict[Any, SocketAddress]):
 
 
 class LooseDestinations(Destinations):
-    """The same for the drop-in, which takes all that both asyncio and uvloop take.
+    """The same for the drop-in, which accepts what both asyncio and uvloop accept.
 
-    The host may be ``bytes``, a number whatever has ``__index__``, and the name of a
-    UNIX socket any text.
+    The host may be ``bytes``, a number may be any object with ``__index__``, and the
+    name of a UNIX socket may be any text.
     """
 
     __slots__ = ()
@@ -81,19 +80,19 @@ class LooseDestinations(Destinations):
 
 
 def _plain(addr: Any) -> Any:
-    """Return an address in str and int, if it is one at all."""
+    """Return an address with str and int only; anything else unchanged."""
     if not isinstance(addr, tuple) or all(type(part) in (str, int) for part in addr):
         return addr
     try:
         host, *numbers = addr
         host = host if isinstance(host, str) else bytes.decode(bytes(host), "ascii")
         return host, *map(index, numbers)
-    except (TypeError, ValueError):  # the strict check says what is wrong
+    except (TypeError, ValueError):  # the strict check raises the error
         return addr
 
 
 class Sources(dict[SocketAddress, Address]):
-    """From the sender a dual-stack socket reports to the one callers read."""
+    """A table from the sender addresses of dual-stack sockets to callers' addresses."""
 
     __slots__ = ()
 
@@ -104,7 +103,7 @@ class Sources(dict[SocketAddress, Address]):
         return known
 
 
-# One table for all sockets of a kind: ten thousand endpoints share their peers.
+# All sockets of a kind share one table, so ten thousand endpoints share their peers.
 _DESTINATIONS: dict[tuple[int, bool, bool], Destinations] = {}
 SOURCES = Sources()
 
@@ -119,12 +118,12 @@ def destinations(family: int, *, dual_stack: bool, loose: bool = False) -> Desti
 
 
 def public_address(addr: SocketAddress) -> Address:
-    """Return the form that callers read: IPv4 as plain IPv4, no name as ``""``."""
+    """Return the callers' form: plain IPv4, and ``""`` for no name."""
     if addr is None:
         return ""
     if len(addr) == 4 and isinstance(addr, tuple) and addr[0].startswith(_MAPPED_TEXT):
         host = addr[0][len(_MAPPED_TEXT) :]
-        if "." in host:  # and not ::ffff:1:2:3:4, an IPv6 address like any other
+        if "." in host:  # excludes ::ffff:1:2:3:4, an ordinary IPv6 address
             return host, addr[1]
     result: Address = addr
     return result
@@ -133,14 +132,14 @@ def public_address(addr: SocketAddress) -> Address:
 def socket_address(
     addr: object, family: int, *, dual_stack: bool = False, any_port: bool = False
 ) -> SocketAddress:
-    """Return *addr* in the form that a socket of *family* takes without a look-up.
+    """Return *addr* in the form that a socket of *family* uses.
 
     With *any_port*, port 0 is allowed, which lets the system choose.
 
     Raises:
-        TypeError: If *addr* has not the shape of an address.
-        ValueError: If the host is not a numeric address of a family that the socket
-            can reach, or if a number is out of range.
+        TypeError: If *addr* doesn't have the form of an address.
+        ValueError: If the host isn't a numeric address of a family that the socket can
+            reach, or if a number is out of range.
     """
     if family not in (AF_INET, AF_INET6):
         return unix_path(addr)
@@ -163,28 +162,28 @@ def socket_address(
 def unix_path(addr: object) -> str | bytes:
     """Return the path of a UNIX datagram socket, or its abstract name.
 
-    A peer that is bound to a relative path is reported by that path, so any name can
-    be sent to. One that reads like an IP address is refused: it is a mistake.
+    The kernel reports a peer that is bound to a relative path by that path, so any name
+    is accepted, except one that looks like an IP address, which is a mistake.
 
     Raises:
         TypeError: If *addr* is neither text nor a path.
-        ValueError: If it is empty, or reads ``host:port``.
+        ValueError: If it's empty, or looks like ``host:port``.
     """
     if not isinstance(addr, (str, bytes, os.PathLike)):
-        raise TypeError(f"the address of a UNIX datagram socket is a path: {addr!r}")
+        raise TypeError(f"a UNIX datagram socket's address must be a path: {addr!r}")
     path = os.fspath(addr)
     if not path:
-        raise ValueError("the path of a UNIX datagram socket is empty")
-    if not is_path(addr) and _reads_like_ip(path):
+        raise ValueError("the path of a UNIX datagram socket must not be empty")
+    if not is_path(addr) and _looks_like_ip(path):
         raise ValueError(_no_address(path))
     return path
 
 
 def is_path(addr: object) -> TypeGuard[str | bytes | os.PathLike[str]]:
-    """Tell whether *addr* is certainly meant as a path, or as an abstract name.
+    """Return whether *addr* is unambiguously a path or an abstract name.
 
-    Text is, if there is a slash in it or a zero byte in front. Other text may as well
-    be meant as ``host:port``.
+    Text is one if it contains a slash or starts with a zero byte. Other text may be
+    meant as ``host:port``.
     """
     if isinstance(addr, (str, bytes)):
         text = os.fsdecode(addr)
@@ -192,13 +191,13 @@ def is_path(addr: object) -> TypeGuard[str | bytes | os.PathLike[str]]:
     return isinstance(addr, os.PathLike)
 
 
-def _reads_like_ip(text: str | bytes) -> bool:
+def _looks_like_ip(text: str | bytes) -> bool:
     match = _WITH_PORT.fullmatch(os.fsdecode(text))
     return match is not None and ":" in match[0]
 
 
 def _no_address(text: str | bytes) -> str:
-    """Return what is wrong with text in the place of an address."""
+    """Return an error message for text that isn't an address."""
     if not text:
         return "the address is empty"
     written = os.fsdecode(text)
@@ -208,16 +207,16 @@ def _no_address(text: str | bytes) -> str:
         address = f"({written.strip('[]')!r}, port)"
     return (
         f"{text!r} is not an address: an IP address is a tuple, here {address}, "
-        'and a path has a "/" in it'
+        'and a path contains a "/"'
     )
 
 
 def numeric_family(host: str) -> int:
-    """Return the family of a host that is written as an IP address; 0 for a name."""
+    """Return the family of a numeric host; 0 for a name."""
     try:
         bare, _ = numeric_host(host, host)
     except ValueError:
-        return AF_INET6 if ":" in host else 0  # no name has a colon: it is a mistake
+        return AF_INET6 if ":" in host else 0  # names don't contain colons
     return AF_INET6 if ":" in bare else AF_INET
 
 
@@ -225,8 +224,8 @@ def host_and_port(addr: object) -> tuple[str, int]:
     """Return the first two parts of an address whose host may still be a name.
 
     Raises:
-        TypeError: If *addr* has not the shape of an address.
-        ValueError: If it is text but no path, or if the port is out of range.
+        TypeError: If *addr* doesn't have the form of an address.
+        ValueError: If it's text but not a path, or if the port is out of range.
     """
     if isinstance(addr, (str, bytes)) and not is_path(addr):
         raise ValueError(_no_address(addr))
@@ -238,10 +237,10 @@ def host_and_port(addr: object) -> tuple[str, int]:
 
 
 def parse_address(text: str, *, default_host: str = "") -> Address:
-    """Read an address from a command line. The host may be a name.
+    """Parse an address from a command line. The host may be a name.
 
-    Understood are ``host:port``, ``[ipv6]:port``, ``[ipv6%zone]:port``, ``:port`` and
-    ``port`` (with *default_host*), and ``unix:path``.
+    Accepts ``host:port``, ``[ipv6]:port``, ``[ipv6%zone]:port``, ``:port`` and ``port``
+    (with *default_host*), and ``unix:path``.
 
     Raises:
         ValueError: If *text* is none of these, or the port is out of range.
@@ -253,14 +252,14 @@ def parse_address(text: str, *, default_host: str = "") -> Address:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host or "[" in host or "]" in host:
-        raise ValueError(f"an IPv6 address is written [address]:port: {text!r}")
+        raise ValueError(f"IPv6 addresses have the form [address]:port: {text!r}")
     if not (port.isascii() and port.isdigit()) or int(port) > 0xFFFF:
         raise ValueError(f"no port from 0 to 65535 in {text!r}")
     return (host if colon and host else default_host), int(port)
 
 
 def format_address(addr: Address) -> str:
-    """Write *addr* as text that :func:`parse_address` reads."""
+    """Format *addr* as text for :func:`parse_address`."""
     if isinstance(addr, tuple):
         host = addr[0]
         if ":" not in host:
@@ -271,7 +270,7 @@ def format_address(addr: Address) -> str:
 
 
 def _parts(addr: object) -> tuple[str, int, int, int]:
-    if isinstance(addr, (str, bytes)) and _reads_like_ip(addr):
+    if isinstance(addr, (str, bytes)) and _looks_like_ip(addr):
         raise ValueError(_no_address(addr))
     if not isinstance(addr, tuple) or not 2 <= len(addr) <= 4:
         raise TypeError(
@@ -280,15 +279,17 @@ def _parts(addr: object) -> tuple[str, int, int, int]:
         )
     host, *numbers = addr
     if not isinstance(host, str):
-        raise TypeError(f"the host of an address is a str: {addr!r}")
+        raise TypeError(f"the host of an address must be a str: {addr!r}")
     if not all(isinstance(number, int) for number in numbers):
-        raise TypeError(f"port, flowinfo and scope_id of an address are ints: {addr!r}")
+        raise TypeError(
+            f"port, flowinfo and scope_id of an address must be ints: {addr!r}"
+        )
     port, flowinfo, scope_id = (*numbers, 0, 0)[:3]
     return host, port, flowinfo, scope_id
 
 
 def check_number(name: str, value: object, low: int, high: int) -> None:
-    """Refuse an argument that is not an int from *low* to *high*."""
+    """Raise an error if an argument isn't an int from *low* to *high*."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, got {value!r}")
     if not low <= value <= high:
@@ -304,10 +305,10 @@ def numeric_host(host: str, addr: object) -> tuple[str, int]:
     """Return a host without its zone and mapping, and the index of the zone.
 
     Raises:
-        ValueError: If *host* is no numeric address, or there is no such zone; the
-            message has *addr*.
+        ValueError: If *host* isn't a numeric address, or the zone doesn't exist; the
+            message contains *addr*.
     """
-    if host == "<broadcast>":  # the socket module's name for it
+    if host == "<broadcast>":  # the socket module's name
         return "255.255.255.255", 0
     bare, _, zone = host.partition("%")
     try:
@@ -327,14 +328,14 @@ def numeric_host(host: str, addr: object) -> tuple[str, int]:
 
 
 def zone_index(zone: str, addr: object) -> int:
-    """Return the index of an interface that is given by index or by name.
+    """Return the index of an interface, given its index or name.
 
     Raises:
-        ValueError: If there is no interface of that name; the message has *addr*.
+        ValueError: If no interface has that name; the message contains *addr*.
     """
     if zone.isascii() and zone.isdigit():
         return int(zone)
     try:
         return if_nametoindex(zone)
     except OSError:
-        raise ValueError(f"there is no interface {zone!r}: {addr!r}") from None
+        raise ValueError(f"no interface {zone!r}: {addr!r}") from None

@@ -1,24 +1,23 @@
-"""Adoption: the state of somebody else's socket that an endpoint relies on.
+"""Adoption: put a caller's socket into the state that an endpoint relies on.
 
-A socket of our own starts with the kernel's defaults. One that is adopted may be in any
-state, and much of it would change what an endpoint sends or receives: the kernel may
-join or cut datagrams, add control data, fill the error queue, or hold everything back.
-So nothing is assumed. :data:`_TABLE` lists what an endpoint relies on, and each row is
-read when the socket is adopted, set to what is needed, and restored at the end, because
-the socket may live on: in a process that was forked, under a descriptor that was
-duplicated, or with the caller, if opening fails.
+Our own sockets start with the kernel's defaults. An adopted socket may be in any state,
+and many options would change what an endpoint sends or receives: the kernel may join or
+split datagrams, add control data, fill the error queue, or hold datagrams back. So
+nothing is assumed. :data:`_TABLE` lists the options that an endpoint relies on. Each of
+them is read when the socket is adopted, set to the required value, and restored at the
+end, because the socket may live on: in a forked process, under a duplicated descriptor,
+or with the caller, if opening fails.
 
-What cannot be set is checked, and asked of the kernel, not of the socket object, which
-believes what it was made with. What was in the socket before is sorted:
+Properties that can't be set are checked with the kernel, because the socket object only
+knows the arguments it was created with. The previous contents of the socket are sorted:
 
-* datagrams of third parties in the queue of a connected socket are not handed over;
-* trains that were queued while UDP_GRO was on look like one long datagram once it is
-  off, so they are read before;
-* a pending error was about somebody else's datagram, and the kernel's count of drops
-  about theirs.
+* datagrams from third parties in the queue of a connected socket aren't delivered;
+* trains queued while UDP_GRO was on look like one long datagram once it's off, so they
+  are read first;
+* a pending error, and the kernel's count of drops, belong to the previous owner.
 
-What a caller has chosen for the network, not for the program, is left alone: TTL,
-marks, filters, group membership, port sharing. Knows no event loop.
+Options that concern the network rather than the program stay unchanged: TTL, marks,
+filters, group membership, port sharing. No event loop.
 """
 
 from __future__ import annotations
@@ -39,20 +38,20 @@ from .batchio import BatchSocket
 from .implementation import batch_socket
 
 OPTIONS: Final = ("icmp_errors", "packet_info")
-"""The options of an endpoint that need something else than a new socket has."""
+"""The options of an endpoint that need other values than a new socket's."""
 
 
 class _Row(NamedTuple):
-    """One option that an endpoint relies on, or that it changes."""
+    """A socket option that an endpoint relies on or changes."""
 
     level: int
     option: int
     needed: int | None
-    """What an endpoint needs; ``None`` if it takes what it finds, or asks for its own
-    value elsewhere."""
+    """The value that an endpoint needs; ``None`` if it accepts any value, or sets one
+    elsewhere."""
 
     unless: str = ""
-    """The option of an endpoint that asks for another value, and sets it."""
+    """The endpoint's option that needs, and sets, another value."""
 
 
 _SOCKET: Final = int(socket.SOL_SOCKET)
@@ -63,15 +62,15 @@ _UNSPEC: Final = 0
 
 _GRO: Final = _Row(_UDP, sockets.UDP_GRO, None)
 
-# The numbers are those of include/uapi/asm-generic/socket.h and include/uapi/linux/
-# in.h, in6.h and udp.h. The socket module names too few of them.
+# The numbers are from include/uapi/asm-generic/socket.h and include/uapi/linux/in.h,
+# in6.h and udp.h. The socket module lacks most of them.
 _TABLE: Final[dict[int, tuple[_Row, ...]]] = {
     _UNSPEC: (
-        # A peek begins at this offset, so a datagram would seem shorter than it is.
+        # A peek starts at this offset, so a datagram would seem shorter than it is.
         _Row(_SOCKET, 42, -1),  # SO_PEEK_OFF
-        # Control data: it takes the room of what an endpoint reads. Timestamps of what
-        # is sent fill the error queue, too. SO_RCVMARK is left out: it takes privileges
-        # to switch off, and there is room for its 20 bytes.
+        # Control data takes up the room for the control data that an endpoint needs.
+        # Send timestamps also fill the error queue. SO_RCVMARK isn't listed: clearing
+        # it requires privileges, and there is room for its 20 bytes.
         _Row(_SOCKET, 29, 0),  # SO_TIMESTAMP
         _Row(_SOCKET, 63, 0),  # SO_TIMESTAMP_NEW
         _Row(_SOCKET, 64, 0),  # SO_TIMESTAMPNS_NEW
@@ -82,11 +81,11 @@ _TABLE: Final[dict[int, tuple[_Row, ...]]] = {
         _Row(_SOCKET, 82, 0),  # SO_RCVPRIORITY
     ),
     socket.AF_INET: (
-        # What was sent with MSG_MORE is waiting, or all is: 0 sends it.
+        # Holds datagrams back; 0 sends them.
         _Row(_UDP, 1, 0),  # UDP_CORK
-        # Each send would be cut to pieces of this size.
+        # Would split each send into segments of this size.
         _Row(_UDP, sockets.UDP_SEGMENT, 0),
-        # Datagrams are joined. The queue has to be read before this is switched off.
+        # Joins datagrams. The queue must be read before this is cleared.
         _GRO,
         # The error queue would keep the socket ready.
         _Row(_IP, sockets.IP_RECVERR, 0, unless="icmp_errors"),
@@ -127,7 +126,7 @@ _TABLE: Final[dict[int, tuple[_Row, ...]]] = {
     ),
 }
 
-# What the options of an endpoint set, on every system.
+# Socket options that an endpoint's options set, on every system.
 _CHANGED: Final = (
     _Row(_SOCKET, socket.SO_BROADCAST, None),
     _Row(_SOCKET, socket.SO_RCVBUF, None),
@@ -142,17 +141,17 @@ _POLLRDHUP: Final = 0x2000
 
 _VALUE_SPACE: Final = 8  # bytes: the longest value, struct so_timestamping
 _ROUNDS: Final = 64
-"""How often to look for trains that came while UDP_GRO was being switched off. Each
-takes a few microseconds, so the first or the second is the last."""
+"""How often to check for trains that arrived while UDP_GRO was being cleared. A round
+takes a few microseconds, so one or two are enough."""
 
 
 def check(sock: socket.socket) -> None:
-    """Refuse what cannot carry an endpoint.
+    """Refuse a socket that can't have an endpoint.
 
     Raises:
-        OSError: If *sock* is not open.
-        ValueError: If it is no datagram socket, of a family or a protocol that is not
-            served here, or shut down for reading.
+        OSError: If *sock* isn't open.
+        ValueError: If it isn't a datagram socket, is of an unsupported family or
+            protocol, or was shut down for reading.
     """
     family, kind, protocol = _kernel_facts(sock)
     if kind != socket.SOCK_DGRAM:
@@ -161,18 +160,18 @@ def check(sock: socket.socket) -> None:
         raise ValueError(f"an endpoint needs an IP or a UNIX socket, not {sock!r}")
     if family != sock.family:
         raise ValueError(
-            f"the family of {sock!r} is {family!r} by now; adopt its descriptor"
+            f"the family of {sock!r} is now {family!r}; adopt its descriptor"
         )
     if family in sockets.INET and protocol not in (0, socket.IPPROTO_UDP):
         raise ValueError(
             f"an endpoint needs a UDP socket, not one of protocol {protocol}: {sock!r}"
         )
-    if _poll(sock) & (_POLLRDHUP | _POLLHUP):  # ready for ever, and nothing to read
+    if _poll(sock) & (_POLLRDHUP | _POLLHUP):  # always ready, with nothing to read
         raise ValueError(f"{sock!r} was shut down for reading")
 
 
 def is_served(sock: socket.socket) -> bool:
-    """Tell whether *sock* is for UDP or UNIX datagrams, whatever its state."""
+    """Return whether *sock* is a UDP or UNIX datagram socket, in any state."""
     family, kind, protocol = _kernel_facts(sock)
     if kind != socket.SOCK_DGRAM:
         return False
@@ -182,7 +181,7 @@ def is_served(sock: socket.socket) -> bool:
 
 
 def _kernel_facts(sock: socket.socket) -> tuple[int, int, int]:
-    """Return family, type and protocol, of the kernel as far as it can be asked."""
+    """Return family, type and protocol, from the kernel if possible."""
     facts = []
     for name, known in (
         ("SO_DOMAIN", sock.family),
@@ -194,14 +193,14 @@ def _kernel_facts(sock: socket.socket) -> tuple[int, int, int]:
     family, kind, protocol = facts
     try:
         return socket.AddressFamily(family), socket.SocketKind(kind), protocol
-    except ValueError:  # a number that Python has no name for
+    except ValueError:  # a number that isn't in Python's enums
         return family, kind, protocol
 
 
 class Loan:
-    """Somebody else's socket: what it was like, and what it has to be like.
+    """A caller's socket with its original state.
 
-    Making one changes nothing.
+    Creating one doesn't change the socket.
     """
 
     __slots__ = ("_before", "_blocked", "_left", "_sock", "_timeout", "drops")
@@ -213,13 +212,13 @@ class Loan:
         self._before = {row: _read(sock, row) for row in _rows(sock)}
         self._left: dict[_Row, bytes | None] = {}
         self.drops = sockets.kernel_drops(sock)
-        """What the kernel had dropped before, as it counts it."""
+        """The kernel's earlier drops."""
 
     def take_over(self, options: Collection[str]) -> None:
-        """Bring the socket into the state of a new one.
+        """Put the socket into the state of a new one.
 
-        What one of the *options* of the endpoint is about is left as it was: it is
-        set elsewhere, and nothing gets lost in between.
+        Socket options for one of the endpoint's *options* stay unchanged: they're set
+        elsewhere, so that nothing gets lost in between.
         """
         self._sock.setblocking(False)
         for row, value in self._before.items():
@@ -230,15 +229,14 @@ class Loan:
             _forget_errors(self._sock)
 
     def queued(self, *, gro: bool, **reading: Any) -> tuple[list[Received], int]:
-        """Return what has to be read before anything else is.
+        """Return the datagrams that must be read before anything else.
 
         Args:
-            gro: Whether trains can be read from now on. If not, UDP_GRO is switched
-                off, where it was on.
-            reading: Options of the batch I/O for what is read here.
+            gro: Whether trains can be read from now on. If not, UDP_GRO is cleared.
+            reading: Options of the batch I/O for reading these datagrams.
 
         Returns:
-            The datagrams, and how many of third parties were thrown away.
+            The datagrams, and the number of dropped ones from third parties.
 
         Raises:
             OSError: EBUSY if trains come faster than they can be read.
@@ -259,13 +257,13 @@ class Loan:
         return own, len(received) - len(own)
 
     def settle(self) -> None:
-        """Take note of what the socket is like when its endpoint begins."""
+        """Store the state of the socket when its endpoint starts."""
         self._left = {row: _read(self._sock, row) for row in self._before}
 
     def restore(self) -> None:
-        """Undo what is still as the endpoint has left it; what others have set stays.
+        """Restore options, except those that others have changed meanwhile.
 
-        Never raises, also if somebody has closed the socket.
+        Never raises, even if the socket has been closed.
         """
         for row, before in self._before.items():
             now = _read(self._sock, row)
@@ -289,7 +287,7 @@ def _rows(sock: socket.socket) -> Iterator[_Row]:
 
 
 def _read(sock: socket.socket, row: _Row) -> bytes | None:
-    """Return the value of an option; ``None`` if the kernel does not know it."""
+    """Return the value of an option; ``None`` if the kernel doesn't support it."""
     try:
         return sock.getsockopt(row.level, row.option, _VALUE_SPACE)
     except OSError:
@@ -297,16 +295,16 @@ def _read(sock: socket.socket, row: _Row) -> bytes | None:
 
 
 def _write(sock: socket.socket, row: _Row, value: bytes | None) -> None:
-    assert value is not None  # what cannot be read was not set
+    assert value is not None  # an option that can't be read wasn't set
     if sys.platform == "linux" and row in _BUFFERS:
-        # Linux doubles what it is asked for, and reports the double (socket(7)).
+        # Linux doubles the requested size, and reports the doubled one (socket(7)).
         value = (int.from_bytes(value, sys.byteorder) // 2).to_bytes(4, sys.byteorder)
     with contextlib.suppress(OSError):
         sock.setsockopt(row.level, row.option, value)
 
 
 def _forget_errors(sock: socket.socket) -> None:
-    """Empty the error queue, and forget the error that the next call would report."""
+    """Empty the error queue, and clear the pending error."""
     if sys.platform == "linux" and sock.family in sockets.INET:
         with contextlib.suppress(OSError):
             for _ in range(_most_queued(sock)):
@@ -315,13 +313,13 @@ def _forget_errors(sock: socket.socket) -> None:
 
 
 def _most_queued(sock: socket.socket) -> int:
-    """Return how many datagrams can be in a queue; somebody may go on filling it."""
+    """Return the maximum number of datagrams in the queue; peers may keep sending."""
     return sock.getsockopt(_SOCKET, socket.SO_RCVBUF) // sockets.MIN_DATAGRAM_COST
 
 
 def _blocks(sock: socket.socket) -> bool:
     if sys.platform == "win32":
-        return sock.getblocking()  # the system does not tell
+        return sock.getblocking()  # the system doesn't report it
     return os.get_blocking(sock.fileno())
 
 
@@ -331,13 +329,13 @@ def _set_blocking(sock: socket.socket, blocking: bool) -> None:
 
 
 def _read_all(sock: socket.socket, io: BatchSocket) -> list[Received]:
-    """Return what is in the queue."""
+    """Return the datagrams in the queue."""
     received: list[Received] = []
     most = _most_queued(sock)
     for _ in range(most):
         try:
             batch = io.receive(most, thorough=True)
-        except OSError:  # of an earlier datagram, or of one that was cut off
+        except OSError:  # about an earlier datagram, or a truncated one
             continue
         if not batch:
             break
@@ -346,19 +344,19 @@ def _read_all(sock: socket.socket, io: BatchSocket) -> list[Received]:
 
 
 def _take_apart(sock: socket.socket, io: BatchSocket) -> list[Received]:
-    """Switch UDP_GRO off, and return what is in the queue: trains may be among it."""
+    """Clear UDP_GRO, and return the datagrams in the queue, including trains."""
     received: list[Received] = []
     for _ in range(_ROUNDS):
         received += _read_all(sock, io)
         sock.setsockopt(_UDP, sockets.UDP_GRO, 0)
         if not _poll(sock) & _POLLIN:
             return received
-        sock.setsockopt(_UDP, sockets.UDP_GRO, 1)  # what has just come may be a train
-    raise OSError(errno.EBUSY, f"trains come faster than they can be read: {sock!r}")
+        sock.setsockopt(_UDP, sockets.UDP_GRO, 1)  # a train may have just arrived
+    raise OSError(errno.EBUSY, f"trains arrive faster than they can be read: {sock!r}")
 
 
 def _poll(sock: socket.socket) -> int:
-    """Return what the socket is ready for, as far as the system tells."""
+    """Return the events that the socket is ready for; 0 if unknown."""
     if sys.platform != "linux":
         return 0
     poll = select.poll()

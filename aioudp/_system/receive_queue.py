@@ -1,6 +1,6 @@
-"""How much a socket's receive queue holds at most: where reading it out may stop.
+"""An upper bound for the contents of a socket's receive queue.
 
-A queue that is read until it is empty may never be: datagrams go on arriving. The
+Reading a queue until it's empty may never end, because datagrams keep arriving. The
 kernel doesn't count the datagrams in a queue, but it does count their memory, and each
 takes at least its payload and a part of the kernel's own structure.
 """
@@ -20,10 +20,10 @@ _MEMINFO: Final = struct.Struct("=9I")  # SK_MEMINFO_VARS words, of which the fi
 _RMEM_ALLOC: Final = 0  # ... SK_MEMINFO_RMEM_ALLOC (include/uapi/linux/sock_diag.h)
 
 _MIN_COST: Final = 256
-"""Bytes charged for a queued buffer beside its payload: sk_buff alone takes as much."""
+"""Bytes charged for a queued buffer in addition to its payload: sk_buff alone."""
 
 MAX_TRAIN: Final = 128
-"""Datagrams in one such buffer (GRO): UDP_MAX_SEGMENTS; receiving has a lower limit."""
+"""Datagrams per such buffer (GRO): UDP_MAX_SEGMENTS; receiving has a lower limit."""
 
 _UNIX_QUEUE: Final = 65_536
 """Datagrams. A UNIX socket's queue is limited by number (net.unix.max_dgram_qlen, 10
@@ -31,7 +31,7 @@ or 512 by default) and charged to the senders. A guess, far above that."""
 
 
 class Remaining:
-    """What may still be in a receive queue of all that was there at the beginning."""
+    """The datagrams that may remain of a receive queue's original contents."""
 
     __slots__ = ("_cost", "_left", "_per_byte")
 
@@ -43,7 +43,7 @@ class Remaining:
             self._cost, self._per_byte = _MIN_COST // MAX_TRAIN, 1
 
     def take(self, datagrams: Sequence[Received]) -> None:
-        """Note what was read."""
+        """Subtract datagrams that were read."""
         payload = sum(len(one.data) for one in datagrams)
         self._left -= self._cost * len(datagrams) + self._per_byte * payload
 
@@ -52,7 +52,7 @@ class Remaining:
 
 
 def _queue_memory(sock: socket.socket) -> int:
-    """Return how many bytes the queue takes; where nobody says, how many it may."""
+    """Return the queue's size in bytes, or else its maximum size."""
     if sys.platform == "linux":
         try:
             words = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO.size)

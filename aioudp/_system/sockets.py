@@ -1,8 +1,8 @@
-"""Sockets: make them, set them up, ask the kernel about them. No event loop.
+"""Sockets: create and configure them, and query the kernel. No event loop.
 
-Port sharing is never switched on unless asked for. SO_REUSEADDR on a datagram
-socket lets another process, even of another user, bind the same port and take every
-datagram (bpo-37228), so nothing here sets it; ``shared_port`` does.
+Ports aren't shared unless the caller asks for it. SO_REUSEADDR on a datagram socket
+lets another process, even of another user, bind the same port and take every datagram
+(bpo-37228), so nothing here sets it; ``shared_port`` does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .._types import Datagram, Timestamps
 from . import addresses, control_data
 from .addresses import SocketAddress
 
-# include/uapi/linux/udp.h; the socket module does not name them.
+# include/uapi/linux/udp.h; the socket module lacks them.
 SOL_UDP: Final = int(socket.IPPROTO_UDP)
 UDP_SEGMENT: Final = 103  # Linux 4.18
 UDP_GRO: Final = control_data.UDP_GRO  # Linux 5.0
@@ -34,12 +34,12 @@ _MEMINFO: Final = struct.Struct("=9I")  # SK_MEMINFO_VARS words ...
 _MEMINFO_DROPS: Final = 8  # ... of which this one counts the drops
 
 _SOCKET: Final = socket.SOL_SOCKET
-_IP_TELLS: Final = (
+_IPV4_INFO: Final = (
     control_data.IP_PKTINFO,
     control_data.IP_RECVTOS,
     control_data.IP_RECVTTL,
 )
-_IPV6_TELLS: Final = (
+_IPV6_INFO: Final = (
     control_data.IPV6_RECVPKTINFO,
     control_data.IPV6_RECVTCLASS,
     control_data.IPV6_RECVHOPLIMIT,
@@ -48,42 +48,42 @@ _IPV6_TELLS: Final = (
 _RX_HARDWARE: Final = 1 << 2
 _RAW_HARDWARE: Final = 1 << 6
 
-DEFAULT_BUFFER: Final = 4 * 1024 * 1024  # bytes asked of the kernel, each way
+DEFAULT_BUFFER: Final = 4 * 1024 * 1024  # bytes to request, in each direction
 
 MAX_READ: Final = 65536
-"""Bytes of one read. No UDP datagram and no coalesced train is longer: the length in
-the IPv4 header and in the UDP header has 16 bits."""
+"""Bytes per read. UDP datagrams and coalesced trains aren't longer, because the length
+fields of the IPv4 and UDP headers have 16 bits."""
 
 _PEEK_LENGTH: Final = int(socket.MSG_PEEK | getattr(socket, "MSG_TRUNC", 0))
 
 MIN_DATAGRAM_COST: Final = 256
-"""Bytes that a queued datagram is charged for, at the very least: the size of the
-kernel's own structure, sk_buff."""
+"""The minimum number of bytes charged for a queued datagram: the size of the kernel's
+own structure, sk_buff."""
 
 INET: Final = (socket.AF_INET, socket.AF_INET6)
 
-# None where the system has no such thing.
+# None if the system doesn't support it.
 AF_UNIX: Final[int | None] = getattr(socket, "AF_UNIX", None)
 SO_REUSEPORT: Final[int | None] = getattr(socket, "SO_REUSEPORT", None)
 
 
 class Offload(NamedTuple):
-    """What a kernel can do in one call."""
+    """The kernel's offloads."""
 
     gso_segments: int
-    """Datagrams that one send may carry (UDP_SEGMENT); 1 where there is no GSO."""
+    """Maximum datagrams per send (UDP_SEGMENT); 1 without GSO."""
 
     gro: bool
-    """Whether one read may give many datagrams (UDP_GRO)."""
+    """Whether one read may return many datagrams (UDP_GRO)."""
 
 
 @cache
 def probe_offload() -> Offload:
-    """Ask the kernel, once, which offloads it knows.
+    """Probe the kernel's offloads, once per process.
 
-    The number of segments is a first bid: older kernels take 64 where newer ones
-    take 128 (UDP_MAX_SEGMENTS), and a driver may refuse any. Both show only when
-    sending, and the batch I/O gives way then.
+    The number of segments is an upper limit: older kernels accept 64 segments, newer
+    ones 128 (UDP_MAX_SEGMENTS), and a driver may refuse trains altogether. Both show
+    only when sending, and the batch I/O adapts.
     """
     if sys.platform != "linux":
         return Offload(1, gro=False)
@@ -94,7 +94,7 @@ def probe_offload() -> Offload:
 
 
 def enable_gro(sock: socket.socket) -> bool:
-    """Let the kernel hand over trains whole, and tell whether it will."""
+    """Enable UDP_GRO if possible; return whether it's enabled."""
     return (
         probe_offload().gro
         and sock.family in INET
@@ -103,30 +103,30 @@ def enable_gro(sock: socket.socket) -> bool:
 
 
 def enable_packet_info(sock: socket.socket, timestamps: Timestamps) -> bool:
-    """Have the kernel tell about each datagram; return whether it will.
+    """Enable packet info if possible; return whether it's enabled.
 
     Raises:
-        ValueError: If *timestamps* asks for what this system has not.
+        ValueError: If this system doesn't support *timestamps*.
     """
-    tells = sys.platform == "linux" and sock.family in INET
-    if tells:
-        for option in _IP_TELLS:
+    supported = sys.platform == "linux" and sock.family in INET
+    if supported:
+        for option in _IPV4_INFO:
             sock.setsockopt(socket.IPPROTO_IP, option, 1)
         if sock.family == socket.AF_INET6:
-            for option in _IPV6_TELLS:
+            for option in _IPV6_INFO:
                 sock.setsockopt(socket.IPPROTO_IPV6, option, 1)
     if timestamps == "hardware":
         flags = _RX_HARDWARE | _RAW_HARDWARE
-        if not tells or not _accepts(
+        if not supported or not _accepts(
             sock, _SOCKET, control_data.SO_TIMESTAMPING, flags
         ):
             raise ValueError('timestamps="hardware" is not supported on this system')
-    if tells:  # an adopted socket may have either: one clock only
+    if supported:  # an adopted socket may have either: use one clock only
         software = timestamps == "software"
         _accepts(sock, _SOCKET, control_data.SO_TIMESTAMPNS, software)
         if software:
             _accepts(sock, _SOCKET, control_data.SO_TIMESTAMPING, 0)
-    return tells
+    return supported
 
 
 def open_bound(
@@ -141,11 +141,12 @@ def open_bound(
 ) -> socket.socket:
     """Return a non-blocking datagram socket bound to *addr*, or unbound for ``None``.
 
-    *v6only*, for IPv6: whether IPv4 is left out; ``None`` leaves it to the system.
+    *v6only*: whether an IPv6 socket doesn't serve IPv4; ``None`` uses the system's
+    default.
 
     Raises:
-        OSError: If the system refuses; the message says which address to bind to, or
-            else the *purpose*. The socket is closed.
+        OSError: If the system refuses; the message contains the *purpose* or else the
+            address. The socket is closed.
     """
     try:
         sock = socket.socket(family, socket.SOCK_DGRAM, proto)
@@ -168,7 +169,7 @@ def _prepare(
     if sock.family == socket.AF_INET6 and v6only is not None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
     if sys.platform == "win32":
-        # Without it any process may share the port by setting SO_REUSEADDR.
+        # Without it, any process can share the port by setting SO_REUSEADDR.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
     if reuse_port:
         assert SO_REUSEPORT is not None
@@ -180,14 +181,14 @@ def _prepare(
 def connect(
     sock: socket.socket, peer: SocketAddress, *, unmap: bool = True
 ) -> tuple[list[Datagram], int]:
-    """Connect *sock*, and take out what had been queued before the peer was named.
+    """Connect *sock*, and read the datagrams that were queued before that.
 
-    The kernel filters by peer only what arrives after connect(2); what a third
-    party sent to the bound port before is still delivered.
+    The kernel filters by peer only datagrams that arrive after connect(2). Those that a
+    third party sent to the bound port before would still be delivered.
 
     Returns:
-        The datagrams of the peer itself, and how many of others were thrown away. The
-        peer's address is as callers read it if *unmap*, else as the kernel names it.
+        The peer's datagrams, and the number of dropped ones from third parties. The
+        peer's address is in the callers' form with *unmap*, else in the kernel's.
 
     Raises:
         OSError: If the system refuses; the message names the address. The socket
@@ -200,17 +201,17 @@ def connect(
         raise with_context(exc, f"connecting to {peer!r}{advice}") from None
     backlog: list[Datagram] = []
     foreign = 0
-    # The peer may go on sending, so count instead of waiting for an empty queue:
-    # after this many reads nothing from before the connect can be left.
+    # The peer may keep sending, so count instead of waiting for an empty queue: after
+    # this many reads, all datagrams from before the connect have been read.
     queued = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // MIN_DATAGRAM_COST
     try:
         name = sock.getpeername()
-    except OSError:  # port 0, which the kernel connects to: it filters by host then
+    except OSError:  # port 0: the kernel connects, but filters by host only
         name = None
     for _ in range(queued):
         try:
             data, addr = receive_whole(sock)
-        except OSError:  # empty; or an ICMP error, which was not about our datagrams
+        except OSError:  # empty; or an ICMP error, which isn't about our datagrams
             break
         if addr == name or (name is None and addr[0] == peer[0]):
             read = addresses.public_address(addr) if unmap else addr
@@ -221,10 +222,10 @@ def connect(
 
 
 def advice_on(sock: socket.socket, error: OSError, peer: SocketAddress) -> str:
-    """Return what to do about a destination that was refused; ``""`` if unknown.
+    """Return advice about a refused destination, or ``""``.
 
-    EACCES is what the system says of a broadcast address without SO_BROADCAST
-    (ip(7)), and, more seldom, of a route that prohibits.
+    The system raises EACCES for a broadcast address without SO_BROADCAST (ip(7)) and,
+    less often, for a route of type prohibit.
     """
     if error.errno != errno.EACCES or sock.family not in INET or not peer:
         return ""
@@ -233,16 +234,16 @@ def advice_on(sock: socket.socket, error: OSError, peer: SocketAddress) -> str:
     if sock.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST):
         return ""
     return (
-        "; if it is a broadcast address, open with broadcast=True or "
+        "; if it's a broadcast address, open with broadcast=True or "
         "use aioudp.open_broadcast"
     )
 
 
 def receive_whole(sock: socket.socket) -> tuple[bytes, SocketAddress]:
-    """Return one datagram, however long, and its sender.
+    """Return one datagram of any length, and its sender.
 
-    A UNIX datagram may be as long as the sender's buffer, so its length is asked for
-    first: with MSG_TRUNC, recv(2) returns it in full (Linux 3.4, for AF_UNIX).
+    A UNIX datagram may be as long as the sender's buffer, so this gets its length
+    first: with MSG_TRUNC, recv(2) returns the full length (Linux 3.4, for AF_UNIX).
     """
     size = MAX_READ
     if sock.family == AF_UNIX:
@@ -251,7 +252,7 @@ def receive_whole(sock: socket.socket) -> tuple[bytes, SocketAddress]:
 
 
 def is_dual_stack(sock: socket.socket) -> bool:
-    """Tell whether this IPv6 socket also serves IPv4 peers."""
+    """Return whether this socket is an IPv6 socket that also serves IPv4 peers."""
     if sock.family != socket.AF_INET6:
         return False
     host = sock.getsockname()[0]
@@ -261,10 +262,10 @@ def is_dual_stack(sock: socket.socket) -> bool:
 
 
 def grow_buffer(sock: socket.socket, option: int, size: int) -> None:
-    """Ask for a buffer of *size* bytes and take what is granted, never less than now.
+    """Request a buffer of *size* bytes and accept what is granted; never shrink it.
 
-    Linux cuts the wish down to ``net.core.rmem_max`` and ``wmem_max`` (socket(7));
-    other systems refuse what is too much, so ask for less and less.
+    Linux reduces the request to ``net.core.rmem_max`` or ``wmem_max`` (socket(7)).
+    Other systems refuse a request that is too large, so request smaller sizes.
     """
     before = sock.getsockopt(socket.SOL_SOCKET, option)
     while size > before:
@@ -277,7 +278,7 @@ def grow_buffer(sock: socket.socket, option: int, size: int) -> None:
 
 
 def has_default_buffer(sock: socket.socket, option: int) -> bool:
-    """Tell whether a buffer has the size that the system gave it."""
+    """Return whether a buffer has the system's default size."""
     return sock.getsockopt(socket.SOL_SOCKET, option) == _default_buffer(option)
 
 
@@ -288,15 +289,15 @@ def _default_buffer(option: int) -> int:
 
 
 def set_buffer(sock: socket.socket, option: int, size: int) -> None:
-    """Set a buffer to *size* bytes; the kernel has the last word (socket(7))."""
+    """Set a buffer to *size* bytes, as far as the kernel allows (socket(7))."""
     sock.setsockopt(socket.SOL_SOCKET, option, size)
 
 
 def kernel_drops(sock: socket.socket) -> int:
-    """Return how many datagrams the kernel dropped on this socket; 0 if unknown.
+    """Return the number of datagrams that the kernel dropped on this socket, or 0.
 
-    Asked on demand: the alternative, SO_RXQ_OVFL, adds a control message to every
-    datagram, and tells of a drop only when a later datagram gets through.
+    The alternative, SO_RXQ_OVFL, adds a control message to every datagram, and reports
+    a drop only with a later datagram.
     """
     if sys.platform != "linux":
         return 0
@@ -308,10 +309,10 @@ def kernel_drops(sock: socket.socket) -> int:
 
 
 class BoundPath:
-    """The file that binding a UNIX datagram socket makes, which outlives the socket.
+    """The file that binding a UNIX datagram socket creates; it outlives the socket.
 
-    It is removed when the endpoint closes, so that the path can be bound again, but
-    only while it is still the same file.
+    It's removed when the endpoint closes, so that the path can be bound again, but only
+    if it's still the same file.
     """
 
     __slots__ = ("_identity", "_path")
@@ -321,7 +322,7 @@ class BoundPath:
         self._identity = self._look()
 
     def remove(self) -> None:
-        """Remove the file, if it is there and ours."""
+        """Remove the file, if it exists and is ours."""
         if self._identity is not None and self._look() == self._identity:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
@@ -329,7 +330,7 @@ class BoundPath:
     def _look(self) -> tuple[int, int] | None:
         try:
             found = os.stat(self._path)
-        except (OSError, ValueError):  # gone; or an abstract name, which has no file
+        except (OSError, ValueError):  # gone; or an abstract name without a file
             return None
         return found.st_dev, found.st_ino
 

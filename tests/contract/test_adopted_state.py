@@ -145,7 +145,7 @@ async def test_trains_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
             return received
 
         monkeypatch.setattr(adoption, "_read_all", read_all_and_receive)
-        with pytest.raises(OSError, match="trains come faster") as caught:
+        with pytest.raises(OSError, match="trains arrive faster") as caught:
             await aioudp.adopt(sock, offload=False)
 
         assert caught.value.errno == errno.EBUSY

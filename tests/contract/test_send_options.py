@@ -320,7 +320,7 @@ async def test_connected_to_a_mapped_address(witness: Witness) -> None:
         ({"interface": "0"}, ValueError, "interface must be from 1 to"),
         ({"interface": "99999999999"}, ValueError, "interface must be from 1 to"),
         ({"interface": b"lo"}, TypeError, "interface must be an int, got b'lo'"),
-        ({"interface": "nosuch0"}, ValueError, "there is no interface 'nosuch0'"),
+        ({"interface": "nosuch0"}, ValueError, "no interface 'nosuch0'"),
         ({"local_addr": "localhost"}, ValueError, "'localhost' is not a numeric"),
         ({"local_addr": ""}, ValueError, "'' is not a numeric"),
         ({"local_addr": 5}, TypeError, "local_addr must be a host or an address"),

@@ -204,7 +204,7 @@ def test_a_unix_address_is_a_path(path: object, taken: str | bytes) -> None:
 @pytest.mark.parametrize("path", [None, 3, ("192.0.2.1", 53), ["/run/socket"]])
 def test_what_is_no_path_is_refused(path: object) -> None:
     """The error says what is wanted and shows what was given."""
-    with pytest.raises(TypeError, match="is a path: ") as caught:
+    with pytest.raises(TypeError, match="must be a path: ") as caught:
         unix_path(path)
     assert repr(path) in str(caught.value)
 
