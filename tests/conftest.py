@@ -31,6 +31,10 @@ The guards, on for every test
     exception handler is called. A test that provokes such a call on purpose sets an
     exception handler of its own.
 
+The order of datagrams
+    The kernel keeps it for a sender that stays on one processor, and promises nothing
+    else. So each test does, unless it runs other programs.
+
 Skipping
     A reason begins with ``cannot: `` and the word for what the machine lacks, as in
     ``cannot: ipv6: ::1 cannot be bound``. Where ``AIOUDP_REQUIRE`` is set, as in
@@ -52,6 +56,7 @@ import itertools
 import logging
 import os
 import socket
+import sys
 from collections.abc import (
     AsyncIterator,
     Callable,
@@ -60,7 +65,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -244,17 +249,49 @@ class _Errors(logging.Handler):
         self.seen.append(self.format(record))
 
 
+_SHARE: Final = 2 / 3  # of the suite's timeout: the rest is for the report of a failure
+
+# Their tests run programs, which may use every processor.
+_WITH_PROGRAMS: Final = {"benchmarks", "cli", "docs", "examples", "interop"}
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Cancel a coroutine that hangs; the suite's own timeout does not reach uvloop.
+    """Cancel a coroutine that hangs, and stay on one processor.
 
-    It raises in a signal handler, which uvloop puts off while nothing else happens.
+    The suite's own timeout does not reach uvloop: it raises in a signal handler, which
+    uvloop puts off while nothing else happens.
     """
     if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
         marker = item.get_closest_marker("timeout")
         limit = float(marker.args[0] if marker else item.config.getini("timeout"))
-        item.obj = _bounded(item.obj, 0.9 * limit)
+        item.obj = _bounded(item.obj, _SHARE * limit)
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    if folder not in _WITH_PROGRAMS:
+        with _on_one_processor():
+            return (yield)
     return (yield)
+
+
+@contextmanager
+def _on_one_processor() -> Iterator[None]:
+    """Stay on the processor where this thread runs, and threads that it starts.
+
+    Loopback and veth devices queue what they carry on the processor that sends
+    (netif_rx() in net/core/dev.c). Where the scheduler moves a sender to another one,
+    its next datagram may overtake the last: the kernel promises no order then.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    stat = Path("/proc/thread-self/stat").read_text()
+    current = int(stat.rpartition(")")[2].split()[36])  # "processor": proc_pid_stat(5)
+    os.sched_setaffinity(0, {current})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def _bounded(

@@ -12,9 +12,9 @@ Pairs of values that a function hasn't met yet come first. A function with sever
 of parameters therefore meets all pairs: uvloop with the loop's transport, IPv6 with
 message information, and so on. ``--matrix=full`` takes the whole product.
 
-One cell for each set of parameters is enough, in a full run too, where the matrix can't
-make a difference: in the unit tests, except those of the transports, and for arguments
-that are refused before they reach a socket (the marker ``no_matrix``).
+An axis that can't make a difference isn't met on purpose, in a full run neither. Unit
+tests run on one loop each, except those of the transports. Arguments that are refused
+before they reach a socket need one cell: mark their test with ``no_matrix``.
 
 The choice depends on a word and on the name of the function, and on nothing else. The
 word is the commit's hash, so each commit meets other cells. The header of the run shows
@@ -81,13 +81,8 @@ def _ipv6_works() -> bool:
 HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None
 HAS_IPV6: Final = _ipv6_works()
 
-AXES: Final = {
-    "_asyncio_loop_factory",  # pytest-asyncio's, of every coroutine
-    "loop_factory",
-    "transport",
-    "family",
-    "endpoint_options",
-}
+LOOP_AXES: Final = {"_asyncio_loop_factory", "loop_factory"}  # pytest-asyncio's, ours
+AXES: Final = {*LOOP_AXES, "transport", "family", "endpoint_options"}
 
 # -- the choice
 
@@ -101,16 +96,16 @@ class Case(NamedTuple):
     parameters: frozenset[Value]
     """The function's own."""
     cell: frozenset[Value]
-    """A value for each axis that the function has."""
+    """A value for each axis that matters to the function."""
     skips: bool = False
-    """Whether this machine lacks one of these values."""
+    """Whether this machine lacks one of its values."""
 
 
-def choose(cases: Sequence[Case], seed: str, *, cover: bool) -> set[int]:
+def choose(cases: Sequence[Case], seed: str) -> set[int]:
     """Return the positions of the cases of one function that a run takes.
 
-    Each set of parameters is among them once. With *cover*, so is every value of every
-    axis; one that this machine lacks comes in addition, so that its skip is reported.
+    Each set of parameters is among them once, and so is every value of every axis. One
+    that this machine lacks comes in addition, so that its skip is reported.
     """
     order = list(range(len(cases)))
     random.Random(seed).shuffle(order)  # the same in each process and version of Python
@@ -136,7 +131,7 @@ def choose(cases: Sequence[Case], seed: str, *, cover: bool) -> set[int]:
     for positions in sets.values():
         take(running(positions) or positions)
     for positions in (running(order), order):
-        while cover and any(news(position)[0] for position in positions):
+        while any(news(position)[0] for position in positions):
             take(positions)
     return taken
 
@@ -196,35 +191,36 @@ class Matrix:
         for item in items:
             functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
         taken: set[pytest.Item] = set()
-        for name, cases in functions.items():
-            cover = _has_matrix(cases[0])
-            if self.word == _FULL and cover:
-                taken.update(cases)
-            else:
-                positions = choose(
-                    [_case(item) for item in cases], f"{self.word} {name}", cover=cover
-                )
-                taken.update(cases[position] for position in positions)
+        for name, of_function in functions.items():
+            cases = [_case(item, full=self.word == _FULL) for item in of_function]
+            positions = choose(cases, f"{self.word} {name}")
+            taken.update(of_function[position] for position in positions)
         self.config.hook.pytest_deselected(
             items=[item for item in items if item not in taken]
         )
         items[:] = [item for item in items if item in taken]
 
 
-def _has_matrix(item: pytest.Item) -> bool:
-    if item.get_closest_marker("no_matrix"):
-        return False
-    folders = item.path.relative_to(_TESTS).parts[:-1]
-    return folders[:1] != ("unit",) or folders[:2] == ("unit", "transports")
-
-
-def _case(item: pytest.Item) -> Case:
+def _case(item: pytest.Item, *, full: bool) -> Case:
     callspec = getattr(item, "callspec", None)
-    parameters: Mapping[str, Any] = callspec.params if callspec else {}
-    loop = parameters.get("loop_factory") or parameters.get("_asyncio_loop_factory")
-    return Case(
-        frozenset((x, id(y)) for x, y in parameters.items() if x not in AXES),
-        frozenset((x, id(y)) for x, y in parameters.items() if x in AXES),
-        (not HAS_UVLOOP and loop in ("uvloop", new_uvloop))
-        or (not HAS_IPV6 and parameters.get("family") == socket.AF_INET6),
+    values: Mapping[str, Any] = callspec.params if callspec else {}
+    axes = _axes_that_matter(item)
+    parameters = {(name, id(x)) for name, x in values.items() if name not in AXES}
+    cell = {(name, id(x)) for name, x in values.items() if name in axes}
+    if full:  # as if the function had them as parameters of its own
+        parameters, cell = parameters | cell, set()
+    loop = values.get("loop_factory") or values.get("_asyncio_loop_factory")
+    skips = (not HAS_UVLOOP and loop in ("uvloop", new_uvloop)) or (
+        not HAS_IPV6 and values.get("family") == socket.AF_INET6
     )
+    return Case(frozenset(parameters), frozenset(cell), skips)
+
+
+def _axes_that_matter(item: pytest.Item) -> set[str]:
+    if item.get_closest_marker("no_matrix"):
+        return set()
+    match item.path.relative_to(_TESTS).parts:
+        case ("unit", folder, *_) if folder != "transports":
+            return AXES - LOOP_AXES
+        case _:
+            return AXES

@@ -302,6 +302,7 @@ def test_what_is_no_argument() -> None:
             call(**{"port": 0, name: value})
 
 
+@pytest.mark.no_matrix
 @pytest.mark.parametrize("port", [0, -1, 65536])
 async def test_a_port_that_nothing_can_be_sent_to(options: Any, port: int) -> None:
     """ValueError; a port that is no number is a TypeError."""

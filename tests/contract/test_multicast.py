@@ -141,6 +141,7 @@ async def test_an_answer_to_one(groups: list[str], options: Any, host: str) -> N
             assert asker.recv(100) == b"answer"
 
 
+@pytest.mark.no_matrix
 async def test_send_to_is_not_for_groups(groups: list[str], options: Any) -> None:
     """The interface would be anyone's guess."""
     async with aioudp.open_multicast(groups[0], 0, **options) as endpoint:
@@ -268,6 +269,7 @@ async def test_an_interface_that_is_not_there(
 NO_GROUPS: Final = ["192.0.2.1", "2001:db8::1", "example.org", "", "239.1.2", "%lo"]
 
 
+@pytest.mark.no_matrix
 @pytest.mark.parametrize("group", NO_GROUPS)
 async def test_what_is_no_group(options: Any, groups: list[str], group: str) -> None:
     """ValueError at the call, before there is a socket."""
@@ -314,6 +316,7 @@ def test_what_is_no_argument() -> None:
         call("ff02::1234%lo", 0, interfaces=["lo"])
 
 
+@pytest.mark.no_matrix
 async def test_groups_of_one_family(groups: list[str], options: Any) -> None:
     """A socket has one."""
     async with aioudp.open_multicast(groups[0], 0, **options) as endpoint:

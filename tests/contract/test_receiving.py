@@ -293,6 +293,7 @@ async def test_recv_many_with_a_limit(
     assert list(map(payloads_of, limited)) == [[b"0"], [b"1", b"2", b"3"], [b"4"]]
 
 
+@pytest.mark.no_matrix
 @pytest.mark.parametrize("limit", [0, -1])
 async def test_recv_many_with_a_limit_below_1(
     endpoints: Endpoints, peer: socket.socket, limit: int

@@ -56,6 +56,7 @@ Receive = Callable[[aioudp.Endpoint, int], Any]
 # -- waiting
 
 
+@pytest.mark.no_matrix
 @EVERY_WAY
 async def test_without_the_option(endpoints: Endpoints, receive: Receive) -> None:
     """It is an error that names the option, and takes nothing."""
@@ -145,6 +146,7 @@ async def test_plain_datagrams_are_what_they_always_are(endpoints: Endpoints) ->
         assert datagram == (b"x", peer.local_addr)
 
 
+@pytest.mark.no_matrix
 @pytest.mark.parametrize("count", [0, -1])
 async def test_less_than_one_message(endpoints: Endpoints, count: int) -> None:
     """As with ``recv_many``."""

@@ -243,6 +243,7 @@ async def test_resolve_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         await aioudp.resolve("name.invalid", 53)
 
 
+@pytest.mark.no_matrix
 @pytest.mark.parametrize(
     ("host", "port"),
     [(None, 53), (b"localhost", 53), (1, 53), ("localhost", "53"), ("::1", 53.0)],
@@ -254,6 +255,7 @@ async def test_resolve_what_is_no_name(host: Any, port: Any) -> None:
         await aioudp.resolve(host, port)
 
 
+@pytest.mark.no_matrix
 @pytest.mark.parametrize("port", [-1, 65536, 2**64])
 async def test_resolve_port_out_of_range(port: int, host: str) -> None:
     """Resolving with a port out of range is refused (B086)."""
@@ -261,12 +263,14 @@ async def test_resolve_port_out_of_range(port: int, host: str) -> None:
         await aioudp.resolve(host, port)
 
 
+@pytest.mark.no_matrix
 async def test_resolve_nothing() -> None:
     """An empty host is refused: it names no peer."""
     with pytest.raises(ValueError, match="host"):
         await aioudp.resolve("", 53)
 
 
+@pytest.mark.no_matrix
 @pytest.mark.parametrize(
     ("host", "family"), [("127.0.0.1", socket.AF_INET6), ("::1", socket.AF_INET)]
 )

@@ -305,6 +305,7 @@ async def test_connected_to_a_mapped_address(witness: Witness) -> None:
 # -- what is refused
 
 
+@pytest.mark.no_matrix
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -356,6 +357,7 @@ async def test_what_is_no_option(
     assert [seen.data for seen in witness.see()] == [b"fine"]
 
 
+@pytest.mark.no_matrix
 async def test_what_are_no_options(endpoints: Endpoints, witness: Witness) -> None:
     """A triple's third is SendOptions or nothing; there is no fourth."""
     endpoint = await endpoints.bind()

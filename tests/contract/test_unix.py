@@ -328,6 +328,7 @@ async def test_no_destination(transport: aioudp.TransportKind, own_path: Path) -
         assert caught.value.errno == errno.ENOTCONN
 
 
+@pytest.mark.no_matrix
 @pytest.mark.parametrize("addr", [("127.0.0.1", 9), 5, ()], ids=repr)
 async def test_what_is_no_path(
     transport: aioudp.TransportKind, own_path: Path, addr: Any
@@ -338,6 +339,7 @@ async def test_what_is_no_path(
             await endpoint.send(b"refused", addr)
 
 
+@pytest.mark.no_matrix
 async def test_empty_path(transport: aioudp.TransportKind, own_path: Path) -> None:
     """An empty path is refused, to send to and to bind (B011)."""
     async with aioudp.bind(own_path, transport=transport) as endpoint:
@@ -380,6 +382,7 @@ async def test_a_relative_path(
             assert (await endpoint.recv()).data == b"found"
 
 
+@pytest.mark.no_matrix
 async def test_text_that_reads_like_an_ip_address(
     transport: aioudp.TransportKind, own_path: Path
 ) -> None:
@@ -389,6 +392,7 @@ async def test_text_that_reads_like_an_ip_address(
             await endpoint.send(b"refused", "127.0.0.1:9999")
 
 
+@pytest.mark.no_matrix
 @pytest.mark.parametrize(
     ("remote", "local"),
     [("/path", ("127.0.0.1", 0)), (("127.0.0.1", 9), "/path")],

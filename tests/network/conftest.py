@@ -5,11 +5,9 @@ Overrides ``host``, so that ``endpoints`` of the outer conftest opens on the lin
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
@@ -20,21 +18,7 @@ from .traffic import Sink
 
 
 @pytest.fixture
-def one_processor() -> Iterator[None]:
-    """Stay on one processor, as long as the test lasts.
-
-    A veth queues what it carries on the processor that sends (netif_rx() in
-    net/core/dev.c), so what two of them send may overtake each other.
-    """
-    linux: Any = os  # what else has these calls has no network namespaces
-    allowed = linux.sched_getaffinity(0)
-    linux.sched_setaffinity(0, {min(allowed)})
-    yield
-    linux.sched_setaffinity(0, allowed)
-
-
-@pytest.fixture
-def link(one_processor: None) -> Iterator[Link]:
+def link() -> Iterator[Link]:
     """Make two namespaces joined by a link, and run the test inside the near one."""
     with Namespace() as near, Namespace() as far:
         link = Link(near, far, routable=True)
@@ -43,7 +27,7 @@ def link(one_processor: None) -> Iterator[Link]:
 
 
 @pytest.fixture
-def path(one_processor: None) -> Iterator[Path]:
+def path() -> Iterator[Path]:
     """Make a path over two routers, and run the test at its near end."""
     with (
         Namespace() as near,
