@@ -15,7 +15,6 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, Unpack
-from weakref import WeakValueDictionary
 
 from .._system import addresses, adoption, error_queue, path_mtu, sockets
 from .._system.addresses import SocketAddress
@@ -23,7 +22,7 @@ from .._system.implementation import batch_socket
 from .._transports.error_queue import ErrorQueueTransport
 from .._transports.loop import LoopTransport
 from .._transports.selector import SelectorTransport, watches_descriptors
-from .._transports.socket_transport import SocketTransport
+from .._transports.socket_transport import SocketTransport, carriers
 from .._types import Address, Datagram, Received
 from .endpoint import Endpoint
 from .error_inbox import ErrorInbox
@@ -295,11 +294,6 @@ async def _connect_path(
     return await _start(sock, settings, backlog=backlog, foreign=foreign, path=path)
 
 
-# The descriptors that have an endpoint: an event loop watches each for one callback
-# only, and would silently replace the first.
-_carriers: WeakValueDictionary[int, SocketTransport] = WeakValueDictionary()
-
-
 async def _adopt(sock_or_fd: socket.socket | int, settings: Settings) -> Endpoint:
     if isinstance(sock_or_fd, socket.socket):
         sock = sock_or_fd
@@ -309,9 +303,6 @@ async def _adopt(sock_or_fd: socket.socket | int, settings: Settings) -> Endpoin
         adoption.check(sock)
         if sock.family == sockets.AF_UNIX:
             _refuse_ip_options(settings)
-        carrier = _carriers.get(sock.fileno())
-        if carrier is not None and not carrier.is_closing():
-            raise ValueError(f"{sock!r} already has an endpoint")
         loan = adoption.Loan(sock)
         if sock.family != sockets.AF_UNIX and not sock.getsockname()[1]:
             sock.bind(("", 0))
@@ -366,11 +357,19 @@ async def start_transport(
 ) -> SocketTransport:
     """Create a transport between *sock* and *protocol*; close the socket on failure.
 
-    A socket on *loan* isn't closed, but restored. A *drop_in* behaves like asyncio's
-    transports: it uses the kernel's form of IPv4 peers, warns if it's garbage collected
-    while open, and keeps the buffers of a socket on loan that have a custom size.
+    A socket on *loan* isn't closed, but restored. The transport uses a duplicate of it:
+    closing the original doesn't pull the descriptor, whose number the next socket gets,
+    from under the transport. A *drop_in* behaves like asyncio's transports: it uses the
+    kernel's form of IPv4 peers, warns if it's garbage collected while open, and keeps
+    the buffers of a socket on loan that have a custom size.
     """
     loop = asyncio.get_running_loop()
+    given = sock
+    if loan is not None:
+        carrier = carriers.get(given.fileno())
+        if carrier is not None and carrier.carries(given):
+            raise ValueError(f"{given!r} already has an endpoint")
+        sock = given.dup()
     try:
         if loan is not None:
             loan.take_over(
@@ -419,19 +418,22 @@ async def start_transport(
             max_datagram_size=settings.max_datagram_size,
         )
     except BaseException:
-        if loan is None:
-            sock.close()
-        else:
+        sock.close()
+        if loan is not None:
             loan.restore()
         if path is not None:
             path.remove()
         raise
-    _carriers[sock.fileno()] = transport
+    carriers[sock.fileno()] = carriers[given.fileno()] = transport
     try:
         await transport.start()
     except BaseException:
+        if loan is not None:
+            loan.restore()
         transport.abort()
         raise
+    if loan is not None:
+        transport.take_over(given)
     return transport
 
 

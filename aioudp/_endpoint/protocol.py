@@ -151,6 +151,8 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         self.detour = self.detour & ~PAUSED | CLOSED
         self.dropped_close += len(self.items)
         self.items.clear()
+        if self._loop.is_closed():  # who waits will never run again
+            return
         if self.errors is not None:
             self.errors.close()
         self._wake()

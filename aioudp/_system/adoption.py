@@ -260,19 +260,20 @@ class Loan:
         """Store the state of the socket when its endpoint starts."""
         self._left = {row: _read(self._sock, row) for row in self._before}
 
-    def restore(self) -> None:
+    def restore(self, duplicate: socket.socket | None = None) -> None:
         """Restore options, except those that others have changed meanwhile.
 
-        Never raises, even if the socket has been closed.
+        Never raises, even if the socket has been closed. A *duplicate* of it will do.
         """
+        sock = self._sock if duplicate is None else duplicate
         for row, before in self._before.items():
-            now = _read(self._sock, row)
+            now = _read(sock, row)
             if now != before and now == self._left.get(row, now):
-                _write(self._sock, row, before)
+                _write(sock, row, before)
         with contextlib.suppress(OSError):
-            if not _blocks(self._sock):
-                self._sock.settimeout(self._timeout)
-                _set_blocking(self._sock, self._blocked)
+            if not _blocks(sock):
+                sock.settimeout(self._timeout)
+                _set_blocking(sock, self._blocked)
 
 
 def _rows(sock: socket.socket) -> Iterator[_Row]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -114,6 +115,33 @@ def enable(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_IP, sockets.IP_RECVERR, 1)
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, sockets.IPV6_RECVERR, 1)
+
+
+def discard(sock: socket.socket) -> int:
+    """Throw the error queue of *sock* away, at most :data:`MAX_READS` entries.
+
+    For a socket whose queue nobody reads, whoever filled it: ICMP after IP_RECVERR,
+    timestamps of what was sent (SO_TIMESTAMPING), notices of zero-copy sends
+    (MSG_ZEROCOPY).
+
+    Returns:
+        How many entries there were.
+    """
+    recvmsg: Any = getattr(sock, "recvmsg", None)
+    if sys.platform != "linux" or recvmsg is None:
+        return 0
+    for count in range(MAX_READS):
+        try:
+            recvmsg(0, 0, sockets.MSG_ERRQUEUE)
+        except OSError:  # it is empty, or can't be read
+            return count
+    return MAX_READS
+
+
+def pending_error(sock: socket.socket) -> OSError | None:
+    """Return the error that the next call on *sock* would meet, and forget it."""
+    number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    return OSError(number, os.strerror(number)) if number else None
 
 
 class ErrorQueue:

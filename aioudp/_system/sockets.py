@@ -318,7 +318,10 @@ class BoundPath:
     __slots__ = ("_identity", "_path")
 
     def __init__(self, path: str | bytes) -> None:
-        self._path = path
+        try:  # the working directory may be another one when the file is removed
+            self._path = os.path.abspath(path)
+        except OSError:  # it has been deleted
+            self._path = path
         self._identity = self._look()
 
     def remove(self) -> None:

@@ -6,7 +6,8 @@ or raises at once, batches, waiting for room, and counters. Any
 :class:`asyncio.DatagramProtocol` can use such a transport, and an endpoint can use any
 implementation of it.
 
-A protocol may define additional methods:
+The class of a protocol may define additional methods. They are looked up on the type,
+as Python's special methods are: a protocol with ``__getattr__`` seems to have any.
 
 ``datagrams_received(datagrams)``
     gets each batch as one ``list[Datagram]``, instead of one ``datagram_received`` call
@@ -28,7 +29,7 @@ import asyncio
 import enum
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from .._system.send_options import SendOptions
 from .._types import Payload, Received, Stats
@@ -47,7 +48,6 @@ class State(enum.IntEnum):
     """All resources have been released."""
 
 
-@runtime_checkable
 class BatchProtocol(Protocol):
     """A protocol that receives batches of datagrams."""
 

@@ -22,7 +22,7 @@ tries, blocked or not. Closed or closing, it raises ``EndpointClosedError``.
 A transport over anything else than a socket of the system needs no more than this, and
 five methods: ``start``, ``pause_reading``, ``resume_reading``, ``poll`` and
 ``wait_closed``; ``_watch_writable`` and ``_unwatch_writable`` if it can run full, and
-``_free`` if it holds anything.
+``_free`` and ``_forsake`` if it holds anything.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import asyncio
 import errno
 import os
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, Final
 
 from .._errors import EndpointClosedError
@@ -38,6 +39,7 @@ from .._system.batchio import BatchSocket, check_payload
 from .._types import Payload, Stats
 from .base import State
 from .exact import ExactTransport
+from .home import Place, place_of
 from .retry import Retry
 
 # Datagrams of sendto to gather before the turn of the loop is over; a full train.
@@ -50,7 +52,14 @@ class BufferedTransport(ExactTransport):
     *default_addr* is where ``sendto`` sends to when it is given no address.
     """
 
-    __slots__ = ("_default_addr", "_gathering", "_retry", "_to_anyone", "_waiters")
+    __slots__ = (
+        "_default_addr",
+        "_gathering",
+        "_pid",
+        "_retry",
+        "_to_anyone",
+        "_waiters",
+    )
 
     def __init__(
         self,
@@ -71,6 +80,7 @@ class BufferedTransport(ExactTransport):
             self._default_addr = (
                 default_addr if port_0 else self._destination(default_addr)
             )
+        self._pid = os.getpid()
         self._gathering = False  # whether sendto was called in this turn of the loop
         self._waiters: list[asyncio.Future[None]] = []
         self._retry = Retry(
@@ -81,7 +91,7 @@ class BufferedTransport(ExactTransport):
 
     def close(self) -> None:
         """Close, once what ``sendto`` has buffered is out; at once if there is none."""
-        if self._state is not State.OPEN:
+        if self._state is not State.OPEN or not self._at_home(self.close):
             return
         self._state = State.CLOSING
         self._stop_reading()
@@ -94,7 +104,7 @@ class BufferedTransport(ExactTransport):
 
     def abort(self) -> None:
         """Close at once and forget what ``sendto`` has buffered."""
-        if self._state is State.CLOSED:
+        if self._state is State.CLOSED or not self._at_home(self.abort):
             return
         if self._state is State.OPEN:
             self._stop_reading()
@@ -102,13 +112,30 @@ class BufferedTransport(ExactTransport):
         self._buffer.clear()
         self._retry.disarm()
         self._free()
-        if self._loop.is_closed():
-            return
         self._wake_waiters()
         self._loop.call_soon(self._protocol.connection_lost, None)
 
+    def _at_home(self, close: Callable[[], None]) -> bool:
+        """Return whether to *close* here; else it is done, or handed to the loop."""
+        place = place_of(self._loop, self._pid)
+        if place is Place.OTHER_THREAD:
+            try:
+                self._loop.call_soon_threadsafe(close)
+            except RuntimeError:  # the loop was closed at this very moment
+                place = Place.NOWHERE
+        if place is Place.NOWHERE:
+            self._state = State.CLOSED
+            self._taker = None
+            self._held_back = []
+            self._buffer.clear()
+            self._forsake()
+        return place is Place.HERE
+
     def _free(self) -> None:
         """Give back what the transport holds: the descriptor and the port, now."""
+
+    def _forsake(self) -> None:
+        """Close the descriptors, and touch neither the loop nor anything shared."""
 
     # -- sendto: buffered, and never raising for the network
 
@@ -139,11 +166,15 @@ class BufferedTransport(ExactTransport):
         buffer = self._buffer
         if not self._gathering:
             # The first of this turn of the loop goes out now. What follows it in the
-            # same turn is gathered, to leave in trains and in one system call.
-            self._gathering = True
-            self._loop.call_soon(self._end_turn)
+            # same turn is gathered, to leave in trains and in one system call. Another
+            # thread isn't in a turn, so all it sends goes out now.
+            if asyncio._get_running_loop() is self._loop:
+                self._gathering = True
+                self._loop.call_soon(self._end_turn)
             if not buffer.size and self._send_or_report(data, addr):
                 return
+            if not self._gathering:  # the loop has to wait for room, in its own thread
+                self._loop.call_soon_threadsafe(self._end_turn)
         buffer.append(data, addr)
         if len(buffer.waiting) >= _GATHERED and not self._retry.armed:
             self._flush()

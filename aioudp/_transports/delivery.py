@@ -40,6 +40,10 @@ MAX_BATCH: Final = 1024
 """Datagrams of one readiness event for a protocol that names no number of its own."""
 
 
+def _a_batch() -> int:
+    return MAX_BATCH
+
+
 class DeliveringTransport(DatagramTransport):
     """A transport that hands datagrams to a protocol. Reading them is a subclass's job.
 
@@ -117,11 +121,14 @@ class DeliveringTransport(DatagramTransport):
         """Tell the protocol of the connection and begin to read."""
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._protocol: Any = protocol
-        self._batch_protocol = protocol if isinstance(protocol, BatchProtocol) else None
-        self._wanted: Callable[[], int] = getattr(
-            protocol, "datagrams_wanted", lambda: MAX_BATCH
-        )
+        taker: Any = protocol
+        self._protocol = taker
+        self._batch_protocol: BatchProtocol | None = None
+        if hasattr(type(protocol), "datagrams_received"):
+            self._batch_protocol = taker
+        self._wanted: Callable[[], int] = _a_batch
+        if hasattr(type(protocol), "datagrams_wanted"):
+            self._wanted = taker.datagrams_wanted
         if self._taker is not None:
             self._taker = protocol
 
@@ -142,14 +149,17 @@ class DeliveringTransport(DatagramTransport):
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as exc:
-            self._loop.call_exception_handler(
-                {
-                    "message": f"Exception in {what!r}",
-                    "exception": exc,
-                    "transport": self,
-                    "protocol": self._protocol,
-                }
-            )
+            self._complain(what, exc)
+
+    def _complain(self, what: Callable[..., object], exc: BaseException) -> None:
+        self._loop.call_exception_handler(
+            {
+                "message": f"Exception in {what!r}",
+                "exception": exc,
+                "transport": self,
+                "protocol": self._protocol,
+            }
+        )
 
     def _report(self, error: OSError) -> None:
         self._receive_errors += 1

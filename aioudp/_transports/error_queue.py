@@ -33,23 +33,25 @@ class ErrorQueueTransport(SelectorTransport):
     __slots__ = ("_cut", "_error_queue", "_errors", "_unheard")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._errors = EpollWatcher(args[0])
         super().__init__(*args, **kwargs)
         self._error_queue = ErrorQueue(self._sock)
         self._unheard: list[NetworkError] = []  # read, and not told to the protocol
         self._cut = 0  # datagrams that were cut off, of which the protocol was told
 
     def _make_watcher(self) -> EpollWatcher:
+        self._errors = EpollWatcher(self._loop, self._on_error)
         return self._errors
 
     async def start(self) -> None:
-        self._errors.watch_errors(self._fd, self._on_error)
+        self._errors.watch_errors(self._fd)
         await super().start()
 
     def _close_socket(self) -> None:
-        if not self._loop.is_closed():
-            self._errors.ignore_errors(self._fd)
+        self._errors.ignore_errors(self._fd)
         super()._close_socket()
+
+    def _take_errors(self) -> None:
+        self._on_error()
 
     def _on_error(self) -> None:
         """Read the errors that made the socket ready, and tell of them."""
@@ -81,9 +83,9 @@ class ErrorQueueTransport(SelectorTransport):
         errors, self._unheard = self._unheard, []
         for error in errors:
             self._receive_errors += 1
-            hear = getattr(self._protocol, "network_error_received", None)
-            if hear is not None and self._state is State.OPEN:
-                self._tell(hear, error)
+            hears = hasattr(type(self._protocol), "network_error_received")
+            if hears and self._state is State.OPEN:
+                self._tell(self._protocol.network_error_received, error)
 
     def _receive(self, wanted: int, *, thorough: bool = False) -> list[Received]:
         for _ in range(MAX_STALE_ERRORS):
@@ -96,7 +98,7 @@ class ErrorQueueTransport(SelectorTransport):
                 self._read_errors_aside()
             else:
                 if datagrams:
-                    self._errors_in_a_row = 0
+                    self._fruitless = 0
                 if self._io.pending is not None:
                     self._loop.call_soon(self._on_pending_error)
                 return self._admit(datagrams) if self._admits else datagrams

@@ -92,7 +92,7 @@ class ExactTransport(DeliveringTransport):
             family, dual_stack=dual_stack, loose=loose
         )
         # On a UNIX socket a refusal is always about the datagram at hand.
-        self._hears_icmp = peer is not None and family != sockets.AF_UNIX
+        self._hears_icmp = family != sockets.AF_UNIX
         self._send_errors = 0
         self._unreported: dict[int | None, OSError] = {}  # by number
         self._buffer = WriteBuffer()  # filled above, by sendto; nobody overtakes it

@@ -25,16 +25,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from .._system import sockets
 from .._system.addresses import public_address
+from .._system.error_queue import discard, pending_error
 from .._system.receive_queue import Remaining
-from .._types import Datagram, Received
+from .._types import Datagram, Received, Stats
 from .base import State
 from .socket_transport import SocketTransport
+from .watcher import EpollWatcher
 
 # Bytes that uvloop reads at a time; asyncio reads a little more (256 KiB).
 _UNIX_LIMIT: Final = 256_000
@@ -47,11 +52,13 @@ asks for events once in each turn; what is called back may be one turn behind.""
 class LoopTransport(SocketTransport):
     """A datagram transport around the one of the event loop."""
 
-    __slots__ = ("_inner", "_lost", "_remaining", "can_pause")
+    __slots__ = ("_discarded", "_errors", "_inner", "_lost", "_remaining", "can_pause")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._inner: Any = None
+        self._errors: EpollWatcher | None = None
+        self._discarded = 0  # entries of the error queue
         self._lost = asyncio.Event()
         self._remaining: Remaining | None = None  # only while draining
         self.can_pause = False
@@ -70,6 +77,10 @@ class LoopTransport(SocketTransport):
         if self._sock.getsockopt(*option) != before:
             self._sock.setsockopt(*option, before)
         self.can_pause = hasattr(self._inner, "pause_reading")
+        if sys.platform == "linux" and self._family != sockets.AF_UNIX:
+            self._errors = EpollWatcher(self._loop, self._on_error)
+            self._errors.watch_errors(self._sock.fileno())
+        self._started = True
         self._taker = self._protocol
         early, self._held_back = self._held_back, []  # by the loop, before its time
         self._tell(self._protocol.connection_made, self)
@@ -82,13 +93,38 @@ class LoopTransport(SocketTransport):
         super()._stop_reading()
 
     def _close_socket(self) -> None:
-        if self._inner is not None and not self._loop.is_closed():
+        if self._errors is not None:
+            self._errors.ignore_errors(self._sock.fileno())
+            self._errors.close()
+        if self._inner is not None:
             self._inner.abort()
             if not isinstance(self._loop, asyncio.SelectorEventLoop):
                 return  # the loop still has the descriptor, and will close it
         # asyncio's selector transport has stopped watching the descriptor by now and
         # would close it on the loop's next turn. Closed here, the port is free now.
         self._sock.close()
+
+    def _close_descriptors(self) -> None:
+        if self._errors is not None:
+            self._errors.close()
+        self._lost.set()
+        if os.getpid() == self._pid:
+            super()._close_descriptors()
+        elif self._sock.fileno() != -1:
+            # uvloop holds on to the socket object, and is not to be asked here.
+            os.close(self._sock.detach())
+
+    def _on_error(self) -> None:
+        """Empty the error queue, which the loop's transport knows nothing of."""
+        found = discard(self._sock)
+        self._discarded += found
+        # What is pending is the loop's to read, unless it reads nothing.
+        if not found and (error := pending_error(self._sock)):
+            self._report(error)
+
+    def stats(self) -> Stats:
+        stats = super().stats()
+        return replace(stats, dropped_errors=stats.dropped_errors + self._discarded)
 
     async def wait_closed(self) -> None:
         """Return when the loop's transport has let go of the descriptor."""
@@ -179,3 +215,4 @@ class _Reader(asyncio.DatagramProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._outer._lost.set()
+        self._outer.abort()  # nobody reads any more, so who waits must not go on

@@ -6,25 +6,38 @@ The loop's own datagram transports are avoided for reasons measured and listed i
 allocates 256 KiB for every datagram it reads.
 
 Each readiness event does a bounded amount of reading, so that a flood cannot keep the
-loop from its other work. A read error that comes back at once, again and again, would
-do just that, so after a few in a row reading pauses for a moment.
+loop from its other work. Nor can an event without a datagram that comes back at once,
+again and again. There are three kinds of these:
+
+* A read error. It is reported, and is gone with that.
+* An error queue that somebody fills, and nobody reads (see ``watcher.py``). The read
+  finds nothing. One such event means nothing: the kernel may have found a checksum
+  wrong, or :meth:`~SelectorTransport.poll` may have been faster. After the second in a
+  row the queue is emptied, and counted in ``dropped_errors``. From then on it is looked
+  at in every event, since datagrams in between would hide it. So a socket whose queue
+  is never used never pays a system call for it.
+* Anything else, as after a ``shutdown`` of the socket. After a few of these in a row
+  reading pauses for a moment, and again after each.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
+from .._system.error_queue import discard, pending_error
 from .._system.receive_queue import Remaining
-from .._types import Received
+from .._types import Received, Stats
 from .base import State
 from .delivery import MAX_BATCH
 from .socket_transport import SocketTransport
-from .watcher import EpollWatcher, Watcher, needs_epoll
+from .watcher import EpollWatcher, Watcher, watcher_for
 
-_ERRORS_IN_A_ROW: Final = 16  # after this many without a datagram, reading pauses ...
 _EMPTY_READS: Final = 3  # in a row: one that met an error says nothing of the queue
+_FRUITLESS: Final = 16  # events in a row without a datagram, after which reading pauses
 ERROR_PAUSE: Final = 0.05  # ... for this many seconds: 20 wake-ups a second at most
 
 
@@ -37,9 +50,11 @@ class SelectorTransport(SocketTransport):
     """A datagram transport over a socket that the event loop watches for us."""
 
     __slots__ = (
-        "_errors_in_a_row",
+        "_discarded",
         "_fd",
+        "_fruitless",
         "_resting",
+        "_unwatchable",
         "_watched",
         "_watcher",
     )
@@ -51,15 +66,19 @@ class SelectorTransport(SocketTransport):
         self._fd = self._sock.fileno()
         self._watcher: Watcher = self._make_watcher()
         self._watched = False  # whether the loop watches the socket for reading
-        self._errors_in_a_row = 0
+        self._unwatchable = False  # whether it refused to, the last time
+        self._fruitless = 0  # events in a row that gave no datagram
+        self._discarded = 0  # entries of the error queue
         self._resting: asyncio.TimerHandle | None = None
 
     def _make_watcher(self) -> Watcher:
-        if self._peer is not None and needs_epoll(self._loop):
-            return EpollWatcher(self._loop)
-        return self._loop
+        return watcher_for(self._loop, self._on_error)
 
     async def start(self) -> None:
+        # May fail, so before the protocol hears of anything. It is not called before
+        # the next turn of the loop.
+        self._watcher.add_reader(self._fd, self._on_readable)
+        self._watched = self._started = True
         self._taker = self._protocol
         self._tell(self._protocol.connection_made, self)
         self._deliver_backlog()
@@ -112,19 +131,42 @@ class SelectorTransport(SocketTransport):
         wanted = self._taker is not None and not (self._held_back or self._resting)
         if wanted is self._watched:
             return
-        self._watched = wanted
-        if wanted:
-            self._watcher.add_reader(self._fd, self._on_readable)
-        elif not self._loop.is_closed():
+        if not wanted:
+            self._watched = False
             self._watcher.remove_reader(self._fd)
+            return
+        on_event = self._on_readable_or_error if self._discarded else self._on_readable
+        try:
+            self._watcher.add_reader(self._fd, on_event)
+        except OSError as exc:  # no memory, or no more watches (epoll_ctl(2))
+            self._rest()
+            if not self._unwatchable:
+                self._unwatchable = True
+                self._report(exc)
+        else:
+            self._watched = True
+            self._unwatchable = False
 
     def _on_readable(self) -> None:
-        wanted = self._wanted()
-        if not wanted:
-            self.pause_reading()
-        # Asked, the protocol may have paused or closed.
-        elif self._watched and (datagrams := self._receive(wanted)):
-            self._deliver(datagrams)
+        try:
+            wanted = self._wanted()
+            if not wanted:
+                self.pause_reading()
+            elif self._watched:  # asked, the protocol may have paused or closed
+                if datagrams := self._receive(wanted):
+                    self._deliver(datagrams)
+                else:
+                    self._on_fruitless_event()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
+            # The loop would report it with its handle. Whoever keeps that report keeps
+            # the callback, of which UvloopWatcher has to see the end.
+            self._complain(self._on_readable, exc)
+
+    def _on_readable_or_error(self) -> None:
+        self._discarded += discard(self._sock)
+        self._on_readable()
 
     def _receive(self, wanted: int, *, thorough: bool = False) -> list[Received]:
         try:
@@ -133,7 +175,7 @@ class SelectorTransport(SocketTransport):
             self._on_read_error(exc)
             return []
         if datagrams:
-            self._errors_in_a_row = 0
+            self._fruitless = 0
         if self._io.pending is not None:
             self._loop.call_soon(self._on_pending_error)
         return self._admit(datagrams) if self._admits else datagrams
@@ -149,10 +191,7 @@ class SelectorTransport(SocketTransport):
             self._watch_readable()
 
     def _on_read_error(self, error: OSError) -> None:
-        self._errors_in_a_row += 1
-        if self._errors_in_a_row >= _ERRORS_IN_A_ROW:
-            self._resting = self._loop.call_later(ERROR_PAUSE, self._read_again)
-            self._watch_readable()
+        self._count_fruitless()
         self._report(error)
 
     def _on_pending_error(self) -> None:
@@ -161,19 +200,88 @@ class SelectorTransport(SocketTransport):
         if error is not None:  # no receive was quicker
             self._report(error)
 
+    def _on_fruitless_event(self) -> None:
+        """Look for what made the socket ready, as no datagram did."""
+        self._count_fruitless()
+        if self._fruitless > 1:
+            self._take_errors()
+
+    def _count_fruitless(self) -> None:
+        self._fruitless += 1
+        if self._fruitless >= _FRUITLESS and self._watched:
+            self._rest()
+            self._watch_readable()
+
+    def _take_errors(self) -> None:
+        """Empty the error queue, and report the error that is pending, if there is."""
+        if self._state is not State.OPEN:
+            return
+        error = pending_error(self._sock)
+        if found := discard(self._sock):
+            pending_error(self._sock)  # the same as one in the queue
+            before, self._discarded = self._discarded, self._discarded + found
+            if not before and self._watched:  # now with the other callback
+                self._watched = False
+                self._watcher.remove_reader(self._fd)
+                self._watch_readable()
+        if error is not None:
+            self._on_read_error(error)
+
+    def _on_error(self) -> None:
+        """The watcher found an error, and may have stopped watching for it."""
+        self._watched = self._watched and isinstance(self._watcher, EpollWatcher)
+        self._loop.call_soon(self._recover)
+
+    def _recover(self) -> None:
+        if self._state is State.OPEN:
+            self._take_errors()
+            self._watch_readable()
+
+    def _rest(self) -> None:
+        """Do not read for a moment."""
+        if self._resting is None:
+            self._resting = self._loop.call_later(ERROR_PAUSE, self._read_again)
+
     def _read_again(self) -> None:
         self._resting = None
         self._watch_readable()
 
+    def _move_in(self) -> None:
+        super()._move_in()
+        if self._state is State.CLOSED or sys.platform != "linux":
+            return
+        # The loop's epoll instance is the parent's too. As soon as the parent takes the
+        # socket out, in its garbage collection at the latest, this process would be
+        # deaf. So it watches through an instance of its own from now on.
+        if isinstance(self._watcher, EpollWatcher):
+            self._watcher.leave_parent(self._fd)
+            return
+        armed = self._retry.armed
+        self._retry.disarm()
+        if self._watched:
+            self._watcher.remove_reader(self._fd)
+            self._watched = False
+        self._watcher = EpollWatcher(self._loop, self._on_error)
+        self._watch_readable()
+        if armed:
+            self._retry.arm(self._io.sent)
+
     def _watch_writable(self) -> bool:
-        self._watcher.add_writer(self._fd, self._on_writable)
+        try:
+            self._watcher.add_writer(self._fd, self._on_writable)
+        except OSError:  # a timer will do
+            return False
         return True
 
     def _unwatch_writable(self) -> None:
-        if not self._loop.is_closed():
-            self._watcher.remove_writer(self._fd)
+        self._watcher.remove_writer(self._fd)
 
-    def _close_socket(self) -> None:
+    def _close_descriptors(self) -> None:
+        self._watched = False
         if isinstance(self._watcher, EpollWatcher):
             self._watcher.close()
-        super()._close_socket()
+        super()._close_descriptors()
+
+    def stats(self) -> Stats:
+        stats = super().stats()
+        return replace(stats, dropped_errors=stats.dropped_errors + self._discarded)

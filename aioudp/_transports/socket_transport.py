@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import socket
 import warnings
-from typing import Any
+from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from .._system import adoption, path_mtu, sockets
 from .._system.batchio import BatchSocket
@@ -13,11 +16,26 @@ from .._system.receive_queue import MAX_TRAIN
 from .base import State
 from .buffered import BufferedTransport
 
+carriers: Final[WeakValueDictionary[int, SocketTransport]] = WeakValueDictionary()
+"""Which descriptors carry a transport, and which were given to one. A loop watches each
+for one party only, and would silently forget the first."""
+
 
 class SocketTransport(BufferedTransport):
     """A transport that owns a bound socket and sends on it."""
 
-    __slots__ = ("_drop_in", "_foreign", "_kernel_drops", "_loan", "_path", "_sock")
+    __slots__ = (
+        "_drop_in",
+        "_foreign",
+        "_given",
+        "_kernel_drops",
+        "_loan",
+        "_path",
+        "_sock",
+        "_started",
+    )
+
+    _extra: dict[str, Any]  # of asyncio's base class
 
     def __init__(
         self,
@@ -49,20 +67,38 @@ class SocketTransport(BufferedTransport):
             loose=drop_in,
             **options,
         )
+        self._given: socket.socket | None = None
         self._path = path
         self._loan = loan
         self._drop_in = drop_in  # for any protocol; there is no endpoint above
         self._foreign = foreign
         self._kernel_drops = 0  # in the end
+        self._started = False  # until then the socket is the caller's
+
+    def take_over(self, given: socket.socket) -> None:
+        """Own also the socket that this transport's one is a duplicate of."""
+        self._given = given
+        self._extra["socket"] = given
+
+    def carries(self, sock: socket.socket) -> bool:
+        """Tell whether *sock* is the socket below, or a duplicate of it."""
+        if self._state is State.CLOSED:
+            return False
+        try:
+            return os.path.sameopenfile(self._sock.fileno(), sock.fileno())
+        except OSError:  # this system can't compare sockets
+            return True
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         try:
-            forgotten = self._drop_in and self._state is not State.CLOSED
+            forgotten = (
+                self._started and self._drop_in and self._state is not State.CLOSED
+            )
         except AttributeError:  # __init__ did not get far enough to own anything
             return
         if forgotten:
             _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
-            self._give_back()
+            self.abort()
 
     def __repr__(self) -> str:
         closed = self._state is not State.OPEN
@@ -73,17 +109,38 @@ class SocketTransport(BufferedTransport):
     def _free(self) -> None:
         self._kernel_drops = sockets.kernel_drops(self._sock)
         self._give_back()
-        if self._path is not None:
+        self._close_rest()
+
+    def _forsake(self) -> None:
+        self._kernel_drops = sockets.kernel_drops(self._sock)
+        if self._loan is not None and os.getpid() == self._pid:
+            self._loan.restore(self._sock)
+        self._close_descriptors()
+        self._close_rest()
+
+    def _close_rest(self) -> None:
+        if self._given is not None:
+            self._given.close()
+        if self._path is not None and os.getpid() == self._pid:
             self._path.remove()
 
     def _give_back(self) -> None:
         """Close the descriptor; whoever has another one finds the socket as it was."""
         if self._loan is not None:
-            self._loan.restore()
+            self._loan.restore(self._sock)
         self._close_socket()
 
     def _close_socket(self) -> None:
+        """Stop what is left of the watching, and close the socket."""
+        self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
+        """Close the socket, and what else a subclass holds, and do nothing else."""
         self._sock.close()
+
+    def _move_in(self) -> None:
+        """Make the process at home that a fork made, and that runs the loop now."""
+        self._pid = os.getpid()
 
     async def wait_closed(self) -> None:
         """Return at once: :meth:`close` has freed the descriptor."""
@@ -103,3 +160,14 @@ class SocketTransport(BufferedTransport):
     def _dropped_below_at_most(self) -> int:
         each = MAX_TRAIN if self._io.gro else 1
         return (self._dropped_below() - self._foreign) * each + self._foreign
+
+
+def _after_fork_in_child() -> None:
+    """Have the transports move in, if this child ever runs the loop it inherited."""
+    for transport in [*carriers.values()]:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            transport._loop.call_soon(transport._move_in)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork_in_child)

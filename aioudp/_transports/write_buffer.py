@@ -63,6 +63,9 @@ class WriteBuffer:
         for data, _ in self.waiting[self._done : end]:
             self.size -= len(data) + HEADER_SIZE
         self._done = end
+        if 2 * end >= len(self.waiting):  # so that each is moved once, on average
+            del self.waiting[:end]
+            self._done = 0
 
     def clear(self) -> None:
         """Forget every datagram."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,8 +22,9 @@ from .fakes import PEER, MakeRig, Recorder, Rig
 def make_rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeRig]:
     """Make rigs; the end closes their sockets."""
     # The faked loop survives the errors of a socket, as asyncio's own loops do.
-    monkeypatch.setattr(selector, "needs_epoll", lambda loop: False)
+    monkeypatch.setattr(selector, "watcher_for", lambda loop, on_error: loop)
     with ExitStack() as stack:
+        stack.callback(asyncio._set_running_loop, asyncio._get_running_loop())
 
         def make(
             kind: type[SocketTransport] = SelectorTransport,
@@ -36,7 +38,9 @@ def make_rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeRig]:
             sock = stack.enter_context(sockets.open_bound(addr, family))
             if peer is not None:
                 sock.connect(peer)
-            return Rig(sock, kind, protocol or Recorder(), **options)
+            rig = Rig(sock, kind, protocol or Recorder(), **options)
+            asyncio._set_running_loop(rig.transport._loop)  # all happens in its turns
+            return rig
 
         yield make
 

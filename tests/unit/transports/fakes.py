@@ -48,9 +48,19 @@ class FakeLoop:
         self.readers: dict[int, Callable[[], object]] = {}
         self.writers: dict[int, Callable[[], object]] = {}
         self.closed = False
+        self.failures: list[BaseException] = []
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self.failures.append(context["exception"])
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
+        self.call_soon(callback, *args)
 
     def is_closed(self) -> bool:
         return self.closed
+
+    def is_running(self) -> bool:
+        return False
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         self.soon.append((callback, args))

@@ -186,7 +186,7 @@ def test_sendto_checks_the_address_at_once(
 
 def test_sendto_reports_an_error_to_the_protocol(rig: Rig) -> None:
     """It does not raise it; and the transport stays open."""
-    rig.io.errors = [OSError(errno.ENETUNREACH, "Network is unreachable")]
+    rig.io.errors = [OSError(errno.ENETUNREACH, "Network is unreachable")] * 2
 
     rig.transport.sendto(b"payload", PEER)
 
@@ -199,7 +199,7 @@ def test_sendto_reports_an_error_to_the_protocol(rig: Rig) -> None:
 def test_an_error_of_a_buffered_datagram_is_reported(full: Rig) -> None:
     """That datagram is gone, and the next goes out."""
     full.transport.sendto(b"second", PEER)
-    full.io.errors = [OSError(errno.ENETUNREACH, "Network is unreachable")]
+    full.io.errors = [OSError(errno.ENETUNREACH, "Network is unreachable")] * 2
     full.io.room = EVERYTHING
 
     full.loop.claim_writable()
@@ -211,7 +211,7 @@ def test_an_error_of_a_buffered_datagram_is_reported(full: Rig) -> None:
 def test_the_protocol_may_abort_when_it_hears_of_an_error(full: Rig) -> None:
     """In the middle of a flush."""
     full.transport.sendto(b"second", PEER)
-    full.io.errors = [OSError(errno.ENETUNREACH, "Network is unreachable")]
+    full.io.errors = [OSError(errno.ENETUNREACH, "Network is unreachable")] * 2
     full.io.room = EVERYTHING
     full.protocol.on_event = lambda _: full.transport.abort()
 
