@@ -1,6 +1,6 @@
 """A file transfer that looks right, and the search that shows that it isn't.
 
-    python examples/file_transfer.py
+python examples/file_transfer.py
 """
 
 from __future__ import annotations
