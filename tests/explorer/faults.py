@@ -17,7 +17,7 @@ from aioudp._endpoint.sending import Sender
 from aioudp._system.batchio import BatchSocket
 from aioudp._transports.selector import SelectorTransport
 
-from .world import Parts
+from .world import ExploredTransport, Parts
 
 Change = tuple[type, str, str, str]
 """A class, the name of a method, a piece of its text, and what replaces it."""
@@ -118,10 +118,13 @@ def parts_with(changes: list[Change]) -> Parts:
     methods: dict[type, dict[str, Any]] = {}
     for cls, name, old, new in changes:
         methods.setdefault(cls, {})[name] = _changed(cls, name, old, new)
-    changed = {cls: type(cls.__name__, (cls,), own) for cls, own in methods.items()}
+    changed: dict[type, Any] = {}
+    for cls, own in methods.items():
+        base = ExploredTransport if cls is SelectorTransport else cls
+        changed[cls] = type(cls.__name__, (base,), own)
     return Parts(
         protocol=changed.get(EndpointProtocol, EndpointProtocol),
-        transport=changed.get(SelectorTransport, SelectorTransport),
+        transport=changed.get(SelectorTransport, ExploredTransport),
         io=changed.get(BatchSocket, BatchSocket),
         endpoint=changed.get(Endpoint, Endpoint),
         sender=changed.get(Sender, Sender),

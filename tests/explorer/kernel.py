@@ -52,6 +52,10 @@ class KernelSocket:
         self._meanwhile()
         return data, PEER
 
+    def recvmsg(self, *arguments: int) -> Any:
+        """Read the error queue, which is always empty."""
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
     def sendto(self, data: bytes, addr: Any) -> int:
         assert not self.closed
         if len(data) > 1000:

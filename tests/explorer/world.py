@@ -49,6 +49,15 @@ _LAST_STEPS: Final = 5_000  # to come to rest; far more than it takes
 _TOO_LONG: Final = bytes(2000)
 
 
+class ExploredTransport(SelectorTransport):
+    """The selector transport, watched by the loop here."""
+
+    __slots__ = ()
+
+    def _make_watcher(self) -> Any:
+        return self._loop
+
+
 @dataclass(eq=False)
 class Call:
     """One call by one task."""
@@ -65,7 +74,7 @@ class Parts:
     """The classes that a schedule runs; a put-back fault replaces one of them."""
 
     protocol: type[EndpointProtocol] = EndpointProtocol
-    transport: type[SelectorTransport] = SelectorTransport
+    transport: type[SelectorTransport] = ExploredTransport
     io: type[BatchSocket] = BatchSocket
     endpoint: type[Endpoint] = Endpoint
     sender: type[Sender] = Sender
