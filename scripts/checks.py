@@ -203,6 +203,21 @@ def sanitizers(leg: Leg) -> None:
         leg.run(*fuzz, cwd=away / "run", **sanitized)
 
 
+def other_suites(leg: Leg) -> None:
+    """Run the test suites of other projects on our event loop."""
+    groups = ("suites",)
+    try:
+        python = environments.environment(
+            "suites", sys.executable, leg.run, groups=groups
+        )
+    except subprocess.CalledProcessError:
+        if environments.index_answers():
+            raise
+        leg.output += "SKIPPED cannot: index: the package index can't be reached\n"
+        return
+    leg.run(python, "scripts/suites/run.py")
+
+
 def runtime_library(name: str) -> str:
     """Return the path of a library of the C compiler."""
     compiler = os.environ.get("CC", "cc")
@@ -305,6 +320,7 @@ def main() -> int:
         legs += [tests_on(name, python) for name, python in others.items()]
         legs += [Leg("readable twin", readable), Leg("sanitizers", sanitizers)]
         legs += [Leg("wheel", wheel), Leg("docs", docs)]
+        legs += [Leg("other suites", other_suites)]
     finished = [preparing, *run_all(legs, options.jobs)]
     if not options.fast:
         finished.append(tell(Leg("coverage", coverage)()))

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -132,6 +133,14 @@ def install(
     groups = [f"--group={ROOT / 'pyproject.toml'}:{name}" for name in groups]
     speedups = "yes" if can_compile(python) else "auto"
     run(*pip, *what, *groups, AIOUDP_BUILD_SPEEDUPS=speedups)
+
+
+def index_answers() -> bool:
+    """Return whether pip gets anything from the package index."""
+    with tempfile.TemporaryDirectory() as name:
+        get = ("download", "--quiet", "--no-deps", "--no-cache-dir", "--dest", name)
+        command = (sys.executable, "-m", "pip", "--retries=1", *get, "pip")
+        return subprocess.run(command, capture_output=True).returncode == 0
 
 
 def interpreter(home: Path) -> Path:

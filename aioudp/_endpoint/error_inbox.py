@@ -1,4 +1,4 @@
-"""ICMP errors that an endpoint keeps until they are received."""
+"""The errors of the network that an endpoint keeps until somebody asks for them."""
 
 from __future__ import annotations
 

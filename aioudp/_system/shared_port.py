@@ -10,7 +10,6 @@ import socket
 import sys
 
 from .._errors import with_context
-from .machine import new_socket
 from .sockets import SO_REUSEPORT
 
 
@@ -24,7 +23,7 @@ def open_shared(family: int, port: int, *, reuse_port: bool = False) -> socket.s
         OSError: If the system refuses; the message names the port.
     """
     try:
-        sock = new_socket(family)
+        sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
             _bind_shared(sock, port, reuse_port)
         except BaseException:
