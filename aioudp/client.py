@@ -1,14 +1,14 @@
-"""A client: requests that are sent again until they are answered.
+"""A client: requests that are repeated until they're answered.
 
-UDP loses datagrams, so whoever asks must be ready to ask again; and anybody can send
-datagrams, so whoever waits must not take the first one that comes. An answer counts if
-it comes to the port that asked, from the address that was asked, with the id that was
-asked with. Everything else is counted and ignored, and the wait goes on.
+UDP loses datagrams, so a client must be ready to repeat its request. Anybody can send
+datagrams, so a client must not accept the first one that comes. An answer counts if it
+comes to the port that sent the request, from the request's destination, with the
+request's id. Other datagrams are counted and ignored, and the client keeps waiting.
 
-Without a ``key`` there is no id, and nothing in a datagram tells an answer from a late
-one to the question before. Then the port has to tell: after a request that could be
-answered once more (it was sent twice, or given up), the next one leaves from a fresh
-port, where the late answer does not arrive.
+Without a ``key``, there is no id, and nothing in a datagram distinguishes an answer
+from a late answer to an earlier request. The port has to do that: after a request that
+may get another answer (it was sent twice, or given up), the next one is sent from a
+fresh port, which the late answer can't reach.
 """
 
 from __future__ import annotations
@@ -36,63 +36,62 @@ from ._system.addresses import check_number, host_and_port, is_path, public_addr
 from ._types import Address, Counts, Datagram, Payload, Stats
 
 _UNSOLICITED: Final = 256
-"""Datagrams to keep that answer no request. A guess."""
+"""Maximum number of unsolicited datagrams to keep. A guess."""
 
 _MAX_PORTS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientStats(Counts):
-    """What happened on a client since it was opened."""
+    """Counters of a client since it was opened."""
 
     requests: int = 0
-    """Requests that were sent at least once, or for which that was attempted."""
+    """Requests for which at least one transmission was attempted."""
 
     answered: int = 0
-    """Requests that got their answer."""
+    """Requests that were answered."""
 
     timed_out: int = 0
     """Requests that raised :class:`~aioudp.RequestTimeoutError`."""
 
     refused: int = 0
-    """Requests that ended with another error: nobody listens there, or the system
-    refused the first transmission, or the client was closed."""
+    """Requests that ended with another error: nobody listens there, the system refused
+    the first transmission, or the client was closed."""
 
     cancelled: int = 0
-    """Requests that were cancelled while they were out."""
+    """Requests that were cancelled while in flight."""
 
     retransmitted: int = 0
-    """Transmissions after the first of a request."""
+    """Transmissions after the first one of a request."""
 
     malformed: int = 0
-    """Datagrams from somebody who was asked on which the key function failed, and those
-    that were longer than the option ``max_datagram_size`` allows."""
+    """Datagrams from a peer with a pending request for which the key function failed,
+    and those that were longer than the option ``max_datagram_size`` allows."""
 
     unmatched: int = 0
-    """Datagrams from somebody who was asked, with an id that nobody waits for."""
+    """Datagrams from a peer with a pending request, but with another id."""
 
     strangers: int = 0
-    """Datagrams from an address that nobody waits for: forged, too late, sent twice,
-    or sent without being asked for."""
+    """Datagrams from an address without a pending request: forged, late, duplicated, or
+    unsolicited."""
 
     dropped_unsolicited: int = 0
-    """Datagrams that :meth:`Client.unsolicited` would have handed over, had somebody
-    taken them in time."""
+    """Datagrams that weren't taken from :meth:`Client.unsolicited` in time."""
 
     round_trips: int = 0
-    """Requests whose time was measured: answered, and sent only once. Of the others
-    nobody knows which transmission was answered (RFC 6298 section 3)."""
+    """Requests whose time was measured: answered, and sent only once. For the others,
+    it's unknown which transmission was answered (RFC 6298 section 3)."""
 
     round_trip_time: float = 0.0
-    """The sum of those times, in seconds."""
+    """The sum of the measured times, in seconds."""
 
     endpoint: Stats = field(default_factory=Stats)
-    """The counts of all the endpoints that the client has used."""
+    """The counters of all endpoints that the client has used."""
 
 
 class Network(Protocol):
-    """Where a client opens its endpoints: :func:`aioudp.bind` and its like, or the
-    same of a simulated network.
+    """A network on which a client opens its endpoints: the real one, with
+    :func:`aioudp.bind` and :func:`aioudp.connect`, or a simulated one.
     """
 
     def bind(
@@ -121,7 +120,7 @@ def open_client(
     local_addr: LocalAddress | None = None,
     **options: Unpack[Options],
 ) -> Opening[Client]:
-    """Open a client, which sends requests until they are answered.
+    """Open a client, which repeats requests until they're answered.
 
     ::
 
@@ -129,34 +128,35 @@ def open_client(
             answer = await client.request(query)
 
     Args:
-        remote_addr: The one peer to ask, as in :func:`aioudp.connect`. Without it,
-            each request names its own.
-        key: Returns the transaction id in the payload of a question or an answer, a
-            hashable such as the first two bytes of a DNS message. Then many requests
-            to one peer can be out at once. Without it one request to each peer is
-            out, and the others wait their turn. It is called with what others send:
-            an exception makes that datagram count as malformed.
+        remote_addr: The peer for all requests, as in :func:`aioudp.connect`. Without
+            it, each request has its own destination.
+        key: A function that returns the transaction id of the payload of a request or
+            an answer: a hashable object, such as the first two bytes of a DNS message.
+            With it, many requests to one peer can be in flight at once. Without it,
+            only one request per peer is, and the others wait their turn. It's called
+            with datagrams from the network: if it raises an exception, the datagram
+            counts as malformed.
         timeout: Seconds to wait for the answer to the first transmission. RFC 8085
-            section 3.1.1 asks for at least 1 on the internet.
-        retries: How often to send a request again that is not answered.
-        backoff: By how much each wait is longer than the one before. The defaults wait
+            section 3.1.1 requires at least 1 on the Internet.
+        retries: How many times to repeat a request that isn't answered.
+        backoff: The factor between one wait and the next. By default, the client waits
             1, 2, 4 and 8 seconds.
-        jitter: The part of a wait, at most, that chance adds to it, so that clients
-            that lost a datagram together do not send again together.
-        in_flight: How many requests may be out at once. Others wait for a place.
-        ports: How many source ports to spread the requests over, at random. With more
-            than one, each is replaced by a fresh one after 256 requests. Whoever forges
-            an answer has to guess the port, and the id.
-        local_addr: Where to ask from, as in :func:`aioudp.bind`; default: the system
-            chooses.
+        jitter: The maximum random part to add to each wait, as a fraction, so that
+            clients that lost a datagram at the same time don't retry at the same time.
+        in_flight: The maximum number of requests in flight. Others wait for a place.
+        ports: The number of source ports over which requests are spread at random. With
+            more than one, each port is replaced by a fresh one after 256 requests. An
+            attacker who forges an answer has to guess both the port and the id.
+        local_addr: The address to send from, as in :func:`aioudp.bind`. Default: chosen
+            by the system.
         options: See :class:`aioudp.Options`. Without a *remote_addr*, ``icmp_errors``
-            is on where the system has it.
+            is on if the system supports it.
 
     Raises:
         OSError: If the system refuses; the message names the address.
-        TypeError: If an argument is of a wrong type, or an option is unknown.
-        ValueError: If a number is out of range, an option is not to be had on this
-            system, or several *ports* are to share the port of *local_addr*.
+        TypeError: If an argument has the wrong type, or an option is unknown.
+        ValueError: If a number is out of range, an option isn't supported on this
+            system, or several *ports* would have to share the port of *local_addr*.
     """
     return opening_on(
         _Kernel,
@@ -173,7 +173,7 @@ def open_client(
 
 
 class _Kernel:
-    """The network that there is."""
+    """The real network."""
 
     bind = staticmethod(bind)
     connect = staticmethod(connect)
@@ -192,17 +192,17 @@ def opening_on(
     local_addr: LocalAddress | None,
     options: Options,
 ) -> Opening[Client]:
-    """Do as :func:`open_client`, on *network* and with these random numbers.
+    """Like :func:`open_client`, on *network* and with these random numbers.
 
-    Both return one from 0 to 1. *chance* spreads the waits; *secret* chooses ports, so
-    nobody may be able to foretell it.
+    Both functions return a number from 0 to 1. *chance* spreads the waits; *secret*
+    chooses ports, so it must be unpredictable.
     """
     if key is not None and not callable(key):
         raise TypeError(f"key must be callable, got {key!r}")
     check_number("in_flight", in_flight, 1, 2**31 - 1)
     check_number("ports", ports, 1, _MAX_PORTS)
     if ports > 1 and _names_a_port(local_addr):
-        raise ValueError(f"{ports} ports cannot be the one of {local_addr!r}")
+        raise ValueError(f"{ports} ports can't share the port of {local_addr!r}")
     open_endpoint = _endpoint_opening(network, remote_addr, local_addr, options)
 
     async def open_() -> Client:
@@ -231,7 +231,7 @@ def _endpoint_opening(
     local_addr: LocalAddress | None,
     options: Options,
 ) -> Callable[[], Awaitable[Endpoint]]:
-    """Return what opens one endpoint of a client. Refuses bad arguments at once."""
+    """Return a function that opens one endpoint. Checks the arguments at once."""
     if remote_addr is not None:
         connecting = network.connect(remote_addr, local_addr=local_addr, **options)
         return lambda: connecting
@@ -244,23 +244,23 @@ def _endpoint_opening(
     async def open_() -> Endpoint:
         try:
             return await network.bind(anywhere, **with_errors)
-        except ValueError:  # this system, this loop or this kind of socket has none
+        except ValueError:  # not supported by this system, loop or kind of socket
             return await binding
 
     return open_
 
 
 def _clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
-    """Return what reads the loop's clock, finely: uvloop's counts milliseconds."""
-    # asyncio and uvloop both go by this one; a simulation has a clock of its own.
+    """Return the loop's clock with a fine resolution; uvloop's is a millisecond."""
+    # asyncio and uvloop both use the monotonic clock; a simulation has its own.
     return time.monotonic if abs(loop.time() - time.monotonic()) < 1 else loop.time
 
 
 class Client(ClosedAtTheEnd):
-    """Sends requests until they are answered. Made by :func:`aioudp.open_client`.
+    """Repeats requests until they're answered. Created by :func:`aioudp.open_client`.
 
-    Any number of tasks may use it at the same time. ``async with`` closes it at the
-    end. It belongs to the event loop in which it was opened.
+    Any number of tasks may use it at the same time. ``async with`` closes it at the end
+    of the block. It belongs to the event loop in which it was opened.
     """
 
     __slots__ = (
@@ -302,7 +302,7 @@ class Client(ClosedAtTheEnd):
             key=key, tally=self._tally, unsolicited=self._unsolicited
         )
 
-    # -- asking
+    # -- requests
 
     async def request(
         self,
@@ -312,37 +312,38 @@ class Client(ClosedAtTheEnd):
         timeout: float | None = None,  # noqa: ASYNC109  # of one transmission
         retries: int | None = None,
     ) -> Datagram:
-        """Send a request, again if need be, and return the answer.
+        """Send a request, repeat it if necessary, and return the answer.
 
-        Waits for a place while as many requests are out as ``in_flight`` allows, and
-        for its turn while one to the same peer with the same id is out; both first
-        come, first served. The times count from the first transmission on.
+        Waits for a place while ``in_flight`` requests are in flight, and for its turn
+        while a request to the same peer with the same id is in flight; both first come,
+        first served. Timeouts start with the first transmission.
 
-        Cancelling forgets the request at once: an answer that comes later is counted
-        like any datagram that nobody asked for.
+        Cancelling drops the request at once: a later answer counts like any unsolicited
+        datagram.
 
         Args:
-            data: The question. Each transmission sends the same bytes, so with the
+            data: The payload. Each transmission sends the same bytes, and therefore the
                 same id.
-            addr: Whom to ask, numeric: look names up with :func:`aioudp.resolve`. With
-                a ``remote_addr`` ``None``, or that address.
-            timeout, retries: For this request, in place of those that the client was
-                opened with.
+            addr: The destination, a numeric address: look up names with
+                :func:`aioudp.resolve`. With a ``remote_addr``, ``None`` or that
+                address.
+            timeout, retries: Values for this request; default: those that the client
+                was opened with.
 
         Returns:
-            The answer, and who was asked.
+            The answer, and the peer's address.
 
         Raises:
             RequestTimeoutError: If no answer came.
-            ConnectionRefusedError: If ICMP says that nobody listens there.
+            ConnectionRefusedError: If ICMP reports that nobody listens there.
             EndpointClosedError: If the client is closed, before or during the call.
-            OSError: What the system says of the first transmission. One that fails
-                later counts as lost.
-            TypeError: If an argument is of a wrong type, or the key of *data* is not
+            OSError: If the system refuses the first transmission. If it refuses a later
+                one, that one counts as lost.
+            TypeError: If an argument has the wrong type, or the key of *data* isn't
                 hashable.
-            ValueError: If a number is out of range, or *addr* is missing or cannot be
-                reached from here, as in :meth:`Endpoint.send`.
-            Exception: What the key function raises on *data*.
+            ValueError: If a number is out of range, or *addr* is missing or can't be
+                reached from this socket, as in :meth:`Endpoint.send`.
+            Exception: Any exception that the key function raises for *data*.
         """
         schedule = self._schedule
         if timeout is not None:
@@ -353,7 +354,7 @@ class Client(ClosedAtTheEnd):
             raise EndpointClosedError
         ((payload, destination),) = self._ports.any.prepare([(data, addr)])
         if addr is None and self._peer is None:
-            raise ValueError("a client without a remote_addr needs an address to ask")
+            raise ValueError("a client without a remote_addr needs an address")
         peer = self._peer or public_address(destination)
         id = None if self._key is None else self._key(payload)
         turn = peer, id
@@ -423,17 +424,17 @@ class Client(ClosedAtTheEnd):
             port.end(request)
             self._ports.used(port)
             if self._key is None and (transmissions != 1 or waiting.answer is None):
-                self._ports.retire(port)  # there may be another answer on its way
+                self._ports.retire(port)  # another answer may come
 
-    # -- what nobody asked for
+    # -- unsolicited datagrams
 
     def unsolicited(self) -> AsyncIterator[Datagram]:
-        """Iterate over what answers no request, until the client is closed.
+        """Iterate over datagrams that answer no request, until the client is closed.
 
-        Those datagrams are what peers send of their own accord, answers that come too
-        late or twice, and what was forged: they may come from anybody. The newest 256
-        are kept until somebody takes them; older ones are dropped, and counted in
-        ``stats().dropped_unsolicited``. Several iterators share them.
+        These are datagrams that peers send on their own, late and duplicate answers,
+        and forged ones: they may come from anybody. The newest 256 are kept; older ones
+        are dropped, and counted in ``stats().dropped_unsolicited``. Several iterators
+        share them.
         """
         return UntilClosed(self._unsolicited.take)
 
@@ -442,9 +443,8 @@ class Client(ClosedAtTheEnd):
     def close(self) -> None:
         """Close the client. Idempotent.
 
-        Every request that is out or waits raises
-        :class:`~aioudp.EndpointClosedError`, and every iteration over
-        :meth:`unsolicited` ends.
+        Every pending request raises :class:`~aioudp.EndpointClosedError`, and every
+        iteration over :meth:`unsolicited` ends.
         """
         self._closed = True
         self._ports.close()
@@ -455,7 +455,7 @@ class Client(ClosedAtTheEnd):
     async def aclose(self) -> None:
         """Close the client, and return when its ports can be bound again. Idempotent.
 
-        Cancelling it does not undo the closing.
+        Cancelling it doesn't undo the closing.
         """
         self.close()
         await self._ports.aclose()
@@ -463,16 +463,16 @@ class Client(ClosedAtTheEnd):
     def __del__(self, _warn: Any = warnings.warn) -> None:
         try:
             forgotten = not self._closed
-        except AttributeError:  # __init__ did not get far enough to own anything
+        except AttributeError:  # __init__ failed before it owned anything
             return
         if forgotten:
             _warn(f"unclosed client {self!r}", ResourceWarning, source=self)
             self.close()
 
-    # -- looking
+    # -- information
 
     def stats(self) -> ClientStats:
-        """Return what happened on this client so far; also after it was closed."""
+        """Return the counters of this client, even after it was closed."""
         counts = {name: getattr(self._tally, name) for name in Tally.__slots__}
         return ClientStats(
             **counts,
@@ -482,22 +482,22 @@ class Client(ClosedAtTheEnd):
 
     @property
     def in_flight(self) -> int:
-        """How many requests are out."""
+        """The number of requests in flight."""
         return self._places.taken
 
     @property
     def waiting(self) -> int:
-        """How many requests wait, for a place or for their turn at a peer."""
+        """The number of requests that wait for a place or for their turn."""
         return self._places.waiting + self._turns.waiting
 
     @property
     def remote_addr(self) -> Address | None:
-        """The one peer of this client, or ``None``."""
+        """The peer of all requests, or ``None``."""
         return self._peer
 
     @property
     def local_addrs(self) -> tuple[Address, ...]:
-        """The addresses that requests leave from now."""
+        """The addresses from which new requests are sent."""
         return self._ports.local_addrs()
 
     @property

@@ -1,1 +1,1 @@
-"""What a client is made of: the schedule, the table, the line, and the port."""
+"""The parts of a client: the schedule, the table, the line, and the ports."""

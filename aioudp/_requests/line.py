@@ -1,7 +1,7 @@
-"""Waiting in line: for a place among so many, or for one's turn at a key.
+"""Waiting in line: for one of several places, or for the turn at a key.
 
-First come, first served. Cancelling one who waits costs nobody anything: a turn that
-comes together with the cancellation goes to the next in the line.
+First come, first served. Cancelling a waiting task affects nobody else: a turn that
+comes at the same time as the cancellation passes to the next task in the line.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .._errors import EndpointClosedError
 
 
 class Line:
-    """So many places, and who waits for one."""
+    """A number of places, and the tasks that wait for one."""
 
     __slots__ = ("_closed", "_free", "_places", "_waiters")
 
@@ -25,17 +25,17 @@ class Line:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a place."""
+        """The number of tasks that wait for a place."""
         return len(self._waiters)
 
     @property
     def taken(self) -> int:
-        """How many places are taken."""
+        """The number of taken places."""
         return self._places - self._free
 
     def enter_nowait(self) -> bool:
-        """Take a place, if one is free; say whether that is so."""
-        if self._free:  # then nobody waits: a place goes from hand to hand
+        """Take a place if one is free; return whether it was."""
+        if self._free:  # then nobody waits: leave() passes places on
             self._free -= 1
             return True
         return False
@@ -62,7 +62,7 @@ class Line:
             raise
 
     def leave(self) -> None:
-        """Give a place back, to the first who waits."""
+        """Return a place, and pass it to the first waiting task."""
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -71,7 +71,7 @@ class Line:
         self._free += 1
 
     def close(self) -> None:
-        """Let everybody who waits, now and later, raise EndpointClosedError."""
+        """Make every current and later wait raise EndpointClosedError."""
         self._closed = True
         while self._waiters:
             waiter = self._waiters.popleft()
@@ -80,7 +80,7 @@ class Line:
 
 
 class Turns:
-    """One at a time for each key; there is a line only where somebody waits."""
+    """One task at a time for each key; a line exists only while a task waits."""
 
     __slots__ = ("_lines",)
 
@@ -92,11 +92,11 @@ class Turns:
 
     @property
     def waiting(self) -> int:
-        """How many wait for their turn."""
+        """The number of tasks that wait for their turn."""
         return sum(line.waiting for line in self._lines.values() if line is not None)
 
     def take_nowait(self, key: Hashable) -> bool:
-        """Take the turn at *key*, if nobody has it; say whether that is so."""
+        """Take the turn at *key* if it's free; return whether it was."""
         if key in self._lines:
             return False
         self._lines[key] = None
@@ -113,7 +113,7 @@ class Turns:
         line = self._lines[key]
         if line is None:
             line = self._lines[key] = Line(1)
-            line.enter_nowait()  # for the one whose turn it is
+            line.enter_nowait()  # for the task that has the turn
         try:
             await line.enter()
         except BaseException:
@@ -134,7 +134,7 @@ class Turns:
             del self._lines[key]
 
     def close(self) -> None:
-        """Let everybody who waits raise EndpointClosedError."""
+        """Make every wait raise EndpointClosedError."""
         for line in self._lines.values():
             if line is not None:
                 line.close()

@@ -1,9 +1,9 @@
-"""One source port of a client: the requests that are out from it, and what comes back.
+"""One source port of a client: its requests in flight, and incoming datagrams.
 
-It is a protocol, put on the transport of an endpoint: a datagram that answers a request
-wakes the task that asked, without a task in between. One timer, for the request that is
-due first, serves them all. Nothing is sent from here but by the task that asks, so that
-whatever a send does (wait, fail, be cancelled) happens in the call that it belongs to.
+It's a protocol on the transport of an endpoint: an answer wakes the task that sent the
+request directly, without another task in between. All requests share one timer, set for
+the one that is due first. Only the task that makes a request sends it, so that a send
+waits, fails or is cancelled in the call it belongs to.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .._errors import EndpointClosedError, TruncatedError, with_context
 from .._types import Address, Datagram, NetworkError
 from .table import Entry, Table
 
-_EARLY: Final = 1024  # datagrams that may be in the queue of an endpoint just opened
+_EARLY: Final = 1024  # maximum datagrams in the queue of a newly opened endpoint
 
 Key: TypeAlias = Callable[[bytes], Hashable]
 
 
 class Tally:
-    """What a client counts. The ports of one client share it."""
+    """The counters of a client. Its ports share them."""
 
     __slots__ = (
         "answered",
@@ -47,12 +47,12 @@ class Tally:
         self.round_trips, self.round_trip_time = 0, 0.0
 
     def ignored(self) -> int:
-        """Return how many datagrams answered no request."""
+        """Return the number of datagrams that answered no request."""
         return self.malformed + self.unmatched + self.strangers
 
 
 class Waiting:
-    """Whoever asked, and waits for an answer or for the time to ask again."""
+    """A task that waits for an answer, or for the time to repeat its request."""
 
     __slots__ = ("answer", "error", "woken")
 
@@ -67,7 +67,7 @@ class Waiting:
 
 
 class Port(asyncio.DatagramProtocol):
-    """An endpoint from which requests are sent, and what takes the answers."""
+    """An endpoint that sends requests, and the protocol that receives the answers."""
 
     __slots__ = (
         "_due",
@@ -98,7 +98,7 @@ class Port(asyncio.DatagramProtocol):
         self.try_send = endpoint.transport.try_send
         self.prepare = endpoint.transport.prepare
         self.uses: int = 0
-        """How many requests have left from here."""
+        """The number of requests sent from here."""
         self._key = key
         self._tally = tally
         self._unsolicited = unsolicited
@@ -108,7 +108,7 @@ class Port(asyncio.DatagramProtocol):
         self._due = 0.0
         self._retired = False
         endpoint.transport.set_protocol(self)
-        for _ in range(_EARLY):  # what came before is in the endpoint's queue
+        for _ in range(_EARLY):  # earlier datagrams are in the endpoint's queue
             try:
                 self._take(endpoint.recv_nowait())
             except (OSError, TruncatedError):
@@ -117,15 +117,15 @@ class Port(asyncio.DatagramProtocol):
     # -- what a request calls
 
     def begin(self, peer: Address, id: Hashable) -> Entry[Waiting]:
-        """Note a request."""
+        """Add a request."""
         self.uses += 1
         return self._table.add(peer, id, Waiting())
 
     async def wait(self, request: Entry[Waiting], due: float) -> None:
-        """Return when the request is answered or has failed, or at *due*."""
+        """Wait until the request is answered or has failed, or until *due*."""
         waiting = request.item
         if waiting.answer is not None or waiting.error is not None:
-            return  # while there was no room to send it again
+            return  # it happened while the send waited for room
         waiting.woken = self._loop.create_future()
         self._table.schedule(request, due)
         if self._timer is None or due < self._due:
@@ -133,10 +133,10 @@ class Port(asyncio.DatagramProtocol):
         await waiting.woken
 
     async def send_by(self, due: float, data: bytes, peer: Address) -> None:
-        """Send when there is room, or give up at *due*.
+        """Send when there's room, or give up at *due*.
 
         Raises:
-            OSError: What the system says of it.
+            OSError: If the system refuses the datagram.
         """
         limit = asyncio.timeout_at(due)
         try:
@@ -147,7 +147,7 @@ class Port(asyncio.DatagramProtocol):
                 raise
 
     def end(self, request: Entry[Waiting]) -> None:
-        """Forget a request."""
+        """Remove a request."""
         self._table.remove(request)
         if self._retired and not self._table:
             self.close()
@@ -155,13 +155,13 @@ class Port(asyncio.DatagramProtocol):
     # -- ending
 
     def retire(self) -> None:
-        """Close as soon as no request is out any more; there will be no new ones."""
+        """Close as soon as no request is in flight; accept no new ones."""
         self._retired = True
         if not self._table:
             self.close()
 
     def close(self) -> None:
-        """Close the endpoint; every request that is out raises EndpointClosedError."""
+        """Close the endpoint; every pending request raises EndpointClosedError."""
         self.endpoint.close()
         self.connection_lost(None)
 
@@ -182,7 +182,7 @@ class Port(asyncio.DatagramProtocol):
             self._take(datagram)
 
     def error_received(self, exc: Exception) -> None:
-        if isinstance(exc, ConnectionRefusedError):  # only a connected socket hears it
+        if isinstance(exc, ConnectionRefusedError):  # only on connected sockets
             for request in [*self._table]:
                 self._refuse(request, exc)
 
@@ -207,7 +207,7 @@ class Port(asyncio.DatagramProtocol):
         try:
             id = None if self._key is None else self._key(datagram.data)
             request = asked.get(id)
-        except Exception:  # a parser may raise whatever it likes on garbage
+        except Exception:  # a parser may raise anything on garbage
             self._tally.malformed += 1
             return
         if request is None:
@@ -219,7 +219,7 @@ class Port(asyncio.DatagramProtocol):
         request.item.wake()
 
     def _refuse(self, request: Entry[Waiting], error: OSError) -> None:
-        self._fail(request, with_context(error, f"asking {request.peer!r}"))
+        self._fail(request, with_context(error, f"request to {request.peer!r}"))
 
     def _fail(self, request: Entry[Waiting], error: Exception) -> None:
         request.item.error = error
@@ -231,14 +231,14 @@ class Port(asyncio.DatagramProtocol):
     def _set_timer(self, due: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._due = due  # uvloop's handle of a time that has come cannot say
+        self._due = due  # a uvloop handle can't return it once the time has come
         self._timer = self._loop.call_at(due, self._wake_due)
 
     def _wake_due(self) -> None:
         self._timer = None
         for request in self._table.due(self._loop.time()):
             request.item.wake()
-        # Left running when a request is answered: setting it anew each time would cost
-        # more than waking once in vain.
+        # The timer keeps running when a request is answered: setting it again each time
+        # would cost more than an unnecessary wake-up.
         if (due := self._table.next_due()) is not None:
             self._set_timer(due)

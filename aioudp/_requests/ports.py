@@ -1,7 +1,7 @@
-"""The source ports of a client: so many, chosen at random, replaced when spent.
+"""The source ports of a client: a number of them, chosen at random, and replaced.
 
-A port that is retired takes no new request, and closes when those that are out from it
-have ended; so there are never more ports than were asked for and requests are out.
+A retired port accepts no new requests, and closes when its requests in flight have
+ended. So there are never more ports than configured, plus one per request in flight.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from .._types import Address, Datagram, Stats
 from .port import Key, Port, Tally
 
 USES: Final = 256
-"""Requests from one port, where a client spreads over several, before a fresh one takes
-its place. A guess: opening one costs about as much as ten requests."""
+"""Requests per port before a fresh one replaces it, if a client uses several ports. A
+guess: opening a port costs about as much as ten requests."""
 
 
 class Ports:
@@ -57,31 +57,31 @@ class Ports:
         self._opening = asyncio.Lock()
         self._ports: list[Port] = []
         self._retired: list[Port] = []
-        self._past = Stats()  # of ports that are no more
+        self._past = Stats()  # of ports that have been closed
         self._closed = False
 
     @property
     def any(self) -> Port:
-        """A port that is open, or was the last to be."""
+        """A port that is open, or was the last one open."""
         return (self._ports or self._retired)[-1]
 
     def local_addrs(self) -> tuple[Address, ...]:
-        """Return the addresses of the ports that are not retired."""
+        """Return the addresses of the ports that aren't retired."""
         return tuple(port.endpoint.local_addr for port in self._ports)
 
     def __len__(self) -> int:
-        """Return how many ports are kept: open, or closed since one was retired."""
+        """Return the number of ports kept: open ones, and recently closed ones."""
         return len(self._ports) + len(self._retired)
 
     def choose_nowait(self) -> Port | None:
-        """Return a port, or ``None`` if one has to be opened first."""
+        """Return a port, or ``None`` if one must be opened first."""
         ports = self._ports
         if len(ports) < self._count:
             return None
         return ports[0] if self._count == 1 else ports[int(self._chance() * len(ports))]
 
     async def choose(self) -> Port:
-        """Return a port, after opening those that are missing.
+        """Return a port, after opening missing ones.
 
         Raises:
             EndpointClosedError: If the ports are closed meanwhile.
@@ -104,17 +104,17 @@ class Ports:
                     )
                 )
         port = self.choose_nowait()
-        # Nothing was awaited since they were complete.
+        # Nothing was awaited since all ports were opened.
         assert port is not None
         return port
 
     def used(self, port: Port) -> None:
-        """Retire a port that has served its time, where there are several."""
+        """Retire a port after enough requests, if there are several ports."""
         if self._count > 1 and port.uses >= USES:
             self.retire(port)
 
     def retire(self, port: Port) -> None:
-        """Send nothing new from this port. Idempotent."""
+        """Send no new requests from this port. Idempotent."""
         if port in self._ports:
             self._sweep()
             self._ports.remove(port)
@@ -128,7 +128,7 @@ class Ports:
                 self._past += port.endpoint.stats()
 
     def stats(self) -> Stats:
-        """Return the counts of all endpoints, those that are no more included."""
+        """Return the counters of all endpoints, including closed ones."""
         total = self._past
         for port in (*self._ports, *self._retired):
             total += port.endpoint.stats()
@@ -141,7 +141,7 @@ class Ports:
             port.close()
 
     async def aclose(self) -> None:
-        """Close, and return when all can be bound again."""
+        """Close, and return when all ports can be bound again."""
         self.close()
         for port in (*self._ports, *self._retired):
             await port.aclose()

@@ -1,7 +1,7 @@
-"""Pure: when to send a request again, and when to give up.
+"""Pure: when to repeat a request, and when to give up.
 
-The waits grow exponentially, with jitter, as RFC 8085 section 3.1.1 asks of whoever
-retransmits without congestion control. Takes the random numbers as arguments.
+The waits grow exponentially, with jitter, as RFC 8085 section 3.1.1 requires of
+retransmissions without congestion control. Random numbers are arguments.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_WAIT: Final = 86_400.0
-"""Seconds that one wait can last, whatever the back-off multiplies to: a day."""
+"""The maximum wait in seconds, regardless of the back-off: a day."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A first wait, how often to send again, and how the waits grow."""
+    """The first wait, the number of retries, and the growth of the waits."""
 
     timeout: float
     """Seconds to wait for the answer to the first transmission."""
     retries: int
     """Transmissions after the first."""
     backoff: float
-    """What each wait is longer than the one before, as a factor."""
+    """The factor between one wait and the next."""
     jitter: float
-    """The largest part of a wait that chance adds to it."""
+    """The maximum random part to add to a wait, as a fraction."""
 
     def __post_init__(self) -> None:
         _check_number("timeout", self.timeout)
@@ -46,7 +46,7 @@ class Schedule:
         """Return the seconds to wait for an answer.
 
         Args:
-            transmission: How many transmissions went before: 0 for the first.
+            transmission: The number of earlier transmissions: 0 for the first.
             random: A random number from 0 to 1.
         """
         try:

@@ -1,10 +1,10 @@
-"""Pure: the requests that are out, found by peer and id, and by the time they are due.
+"""Pure: the requests in flight, indexed by peer and id, and by due time.
 
-An answer counts only if it comes from the address that was asked and has the id that
-was asked with, so both are the key. A request leaves the table when it is answered or
-given up. Its times are in a heap, where those that are out of date are thrown away as
-soon as they are more than half of it, and all of them when no request is out. So the
-table is never larger than a small multiple of the requests that are out.
+An answer counts only if it comes from the request's destination and has the request's
+id, so both form the key. A request is removed from the table when it's answered or
+given up. The due times are in a heap. Outdated ones are removed when they make up more
+than half of it, and all of them when no request is in flight. So the table is never
+larger than a small multiple of the number of requests in flight.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Final, Generic, TypeVar
 
 from .._types import Address
 
-_SLACK: Final = 64  # times out of date that are not worth a clean-up
+_SLACK: Final = 64  # outdated times that aren't worth a clean-up
 
 _T = TypeVar("_T")
 
 
 class Entry(Generic[_T]):
-    """One request that is out."""
+    """One request in flight."""
 
     __slots__ = ("_time", "id", "item", "peer")
 
@@ -29,11 +29,11 @@ class Entry(Generic[_T]):
         self.peer = peer
         self.id = id
         self.item = item
-        self._time: int = -1  # the number of the one time in the heap that counts
+        self._time: int = -1  # the number of its valid time in the heap
 
 
 class Table(Generic[_T]):
-    """The requests that are out from one port."""
+    """The requests in flight from one port."""
 
     __slots__ = ("_count", "_heap", "_number", "_peers")
 
@@ -52,22 +52,22 @@ class Table(Generic[_T]):
 
     @property
     def times(self) -> int:
-        """How many times are kept, those that are out of date among them."""
+        """The number of times in the heap, including outdated ones."""
         return len(self._heap)
 
     def asked(self, peer: Address) -> Mapping[Hashable, Entry[_T]] | None:
-        """Return what *peer* has been asked and not answered yet, by id."""
+        """Return the pending requests to *peer*, by id."""
         return self._peers.get(peer)
 
     def add(self, peer: Address, id: Hashable, item: _T) -> Entry[_T]:
-        """Note a request. There is none with this peer and id yet."""
+        """Add a request. There must be none with this peer and id."""
         entry = Entry(peer, id, item)
         self._peers.setdefault(peer, {})[id] = entry
         self._count += 1
         return entry
 
     def remove(self, entry: Entry[_T]) -> None:
-        """Forget a request and its time. Idempotent."""
+        """Remove a request and its time. Idempotent."""
         asked = self._peers.get(entry.peer)
         if asked is None or asked.get(entry.id) is not entry:
             return
@@ -79,18 +79,18 @@ class Table(Generic[_T]):
         self._tidy()
 
     def schedule(self, entry: Entry[_T], due: float) -> None:
-        """Let *entry* be due at that time, and at no other."""
+        """Set the due time of *entry*."""
         self._number += 1
         entry._time = self._number
         heappush(self._heap, (due, self._number, entry))
         self._tidy()
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which something may be due."""
+        """Return the earliest time at which a request may be due."""
         return self._heap[0][0] if self._heap else None
 
     def due(self, now: float) -> list[Entry[_T]]:
-        """Return what is due by *now*, earliest first; it is due no more."""
+        """Remove and return the requests that are due by *now*, earliest first."""
         found = []
         while self._heap and self._heap[0][0] <= now:
             _, number, entry = heappop(self._heap)
