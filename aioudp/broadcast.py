@@ -122,7 +122,7 @@ class BroadcastEndpoint(FanoutEndpoint):
         self._own: frozenset[Address] = frozenset()
         if receive_own:
             return
-        self._note_own(system_interfaces.interfaces())
+        self._note_own(self._present())
         if not self._own:
             raise ValueError("receive_own=False is not supported on this system")
 
@@ -180,12 +180,16 @@ class BroadcastEndpoint(FanoutEndpoint):
 
         An unusable interface is replaced by its error.
         """
-        present = system_interfaces.interfaces()
+        present = self._present()
         if not self._receive_own:
             self._note_own(present)
         if self._interfaces is None:
             return [system_interfaces.usable(link) for link in self._suitable(present)]
         return system_interfaces.look(self._interfaces, present)
+
+    def _present(self) -> list[Interface]:
+        sock = self.get_extra_info("socket")
+        return system_interfaces.interfaces_beside(sock)
 
     def _suitable(self, present: list[Interface]) -> list[Interface]:
         serving = {link.index for link in present if broadcasts.serves(link)}

@@ -29,6 +29,7 @@ from ._system import groups
 from ._system.addresses import check_number
 from ._system.group_address import GroupAddress, Interfaces, Target, parse_group
 from ._system.interfaces import choose
+from ._system.machine import on_this_machine
 from ._types import Datagram, Payload
 from .broadcast import BroadcastEndpoint, check_interfaces
 from .multicast import MulticastEndpoint
@@ -141,7 +142,7 @@ class Discovery(ClosedAtTheEnd):
         repeat: int,
         key: Callable[[Datagram], Hashable] | None,
     ) -> None:
-        self._open = open_
+        self._open = on_this_machine(open_)
         self._request = request
         self._timeout = timeout
         self._repeat = repeat

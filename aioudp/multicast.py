@@ -167,7 +167,7 @@ class MulticastEndpoint(FanoutEndpoint):
     def _join_all(self, target: Target) -> None:
         joined: list[int] = []
         try:
-            for link in _links(target, system_interfaces.interfaces()):
+            for link in _links(target, self._present()):
                 try:
                     self._join(target, link)
                 except OSError as exc:
@@ -212,7 +212,7 @@ class MulticastEndpoint(FanoutEndpoint):
         key = target.host, target.source
         membership = self._memberships.get(key, _Membership())
         if target.interfaces is not None:
-            links = _links(target, system_interfaces.interfaces())
+            links = _links(target, self._present())
             indexes = [link.index for link in links]
         elif membership.joined:
             indexes = sorted(membership.joined)
@@ -293,7 +293,7 @@ class MulticastEndpoint(FanoutEndpoint):
         An unusable interface is replaced by its error.
         """
         self._check_open()
-        links = system_interfaces.interfaces()
+        links = self._present()
         present = {link.index: link for link in links}
         for (host, source), membership in self._memberships.items():
             for index in membership.joined - present.keys():
@@ -346,6 +346,9 @@ class MulticastEndpoint(FanoutEndpoint):
     def _socket(self) -> socket.socket:
         sock: socket.socket = self.get_extra_info("socket")
         return sock
+
+    def _present(self) -> list[Interface]:
+        return system_interfaces.interfaces_beside(self._socket)
 
     def _check_open(self) -> None:
         if self.closed:

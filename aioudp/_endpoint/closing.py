@@ -1,4 +1,4 @@
-"""``async with`` for what is closed with ``aclose``."""
+"""``async with`` for objects with ``aclose``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ClosedAtTheEnd:
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Close, and return when that is done."""
+        """Close, and return when done."""
 
     async def __aenter__(self) -> Self:
         return self

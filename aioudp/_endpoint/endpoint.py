@@ -1,10 +1,10 @@
-"""The endpoint: what a program holds in its hand.
+"""The endpoint: the user's handle.
 
-It is a handle. The event loop keeps the transport and its protocol alive, and they do
-not know the endpoint; so an endpoint that is forgotten is garbage collected, says so
-with a ``ResourceWarning``, and closes. Receiving is the protocol's business, and
-sending that of ``sending``; here is only the short way that every datagram takes when
-nobody waits and nothing is wrong.
+The event loop keeps the transport and its protocol alive, and they don't refer to the
+endpoint. So when a program drops its last reference to an open endpoint, the endpoint
+is garbage collected, warns with ``ResourceWarning``, and closes. The protocol does the
+receiving, and ``sending`` the sending; this file only contains the fast path of a
+datagram when no task waits and there is no error.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .error_inbox import ErrorInbox
 from .protocol import CHECKED, EndpointProtocol
 from .sending import Sender, send_options
 
-_TOP_UPS: Final = 2  # how often recv_many asks whether there is still more
+_TOP_UPS: Final = 2  # how many times recv_many polls for more
 _MOST: Final = 2**63 - 1  # datagrams at a time; more than any list holds
 
 _T = TypeVar("_T")
 
 
 class UntilClosed(AsyncIterator[_T]):
-    """Iterates over what a call gives, until the endpoint is closed or drained."""
+    """Iterates over the results of a call, until the endpoint is closed or drained."""
 
     __slots__ = ("_call",)
 
@@ -48,16 +48,17 @@ class UntilClosed(AsyncIterator[_T]):
 
 
 class Endpoint(ClosedAtTheEnd):
-    """A UDP socket, or a UNIX datagram socket, to await on.
+    """An asynchronous UDP socket or UNIX datagram socket.
 
-    Made by :func:`aioudp.bind`, :func:`aioudp.connect` and :func:`aioudp.adopt`.
-    ``async with`` closes it at the end; ``async for`` iterates over the datagrams
-    until it is closed or drained. Any number of tasks may use it at the same time. It
-    belongs to the event loop, and so to the thread, in which it was opened; in
-    asyncio's debug mode, calls from elsewhere raise :class:`RuntimeError`.
+    :func:`aioudp.bind`, :func:`aioudp.connect` and :func:`aioudp.adopt` create
+    endpoints. ``async with`` closes it at the end of the block; ``async for`` iterates
+    over the datagrams until it's closed or drained. Any number of tasks may use it at
+    the same time. It belongs to the event loop in which it was opened, and therefore to
+    that loop's thread; in asyncio's debug mode, calls from elsewhere raise
+    :class:`RuntimeError`.
 
-    No error closes an endpoint: after any exception but
-    :class:`~aioudp.EndpointClosedError` it goes on working.
+    Errors never close an endpoint: it keeps working after any exception except
+    :class:`~aioudp.EndpointClosedError`.
     """
 
     __slots__ = (
@@ -92,23 +93,23 @@ class Endpoint(ClosedAtTheEnd):
     async def recv(self) -> Datagram:
         """Wait for the next datagram.
 
-        Several tasks may wait at once; they are served first come, first served.
-        Cancelling is safe: a datagram is either returned or stays queued. Wrap the
-        call in :func:`asyncio.timeout` to bound the wait.
+        Several tasks may wait at once; they're served first come, first served.
+        Cancelling is safe: a datagram is either returned or stays in the queue. To set
+        a timeout, wrap the call in :func:`asyncio.timeout`.
 
         Returns:
             The payload, ``b""`` for an empty datagram, and the sender's address.
 
         Raises:
             EndpointClosedError: If the endpoint is closed, before or during the call,
-                or was drained and nothing is left.
-            OSError: An error that the system reported instead of a datagram; on a
-                connected endpoint :class:`ConnectionRefusedError` when the peer's
-                host says that nobody listens there. Each is raised once. With the
-                option ``icmp_errors`` :meth:`recv_error` tells of these instead.
+                or was drained and the queue is empty.
+            OSError: If the system reports an error instead of a datagram: on a
+                connected endpoint, :class:`ConnectionRefusedError` if the peer's host
+                reports that nobody listens there. Each error is raised once. With the
+                option ``icmp_errors``, :meth:`recv_error` returns these instead.
             TruncatedError: If the next datagram was longer than the option
-                ``max_datagram_size`` allows; it has the beginning. Raised once, in its
-                place among the datagrams.
+                ``max_datagram_size`` allows; the exception contains the beginning.
+                Raised once, in the datagram's place.
         """
         if self._items and not self._protocol.detour:
             return self._items.popleft()
@@ -116,20 +117,20 @@ class Endpoint(ClosedAtTheEnd):
         return self._items.popleft()
 
     async def recv_many(self, max_datagrams: int | None = None) -> list[Datagram]:
-        """Wait for one datagram, and return all that are there, oldest first.
+        """Wait for one datagram, and return all available ones, oldest first.
 
-        Cheaper for each datagram than :meth:`recv`. Waiting, order among tasks and
-        cancelling are as there.
+        This costs less per datagram than :meth:`recv`. Waiting, the order of tasks and
+        cancellation work as in :meth:`recv`.
 
         Args:
-            max_datagrams: Return at most so many; ``None`` sets no limit.
+            max_datagrams: The maximum number to return; ``None`` for no limit.
 
         Raises:
-            EndpointClosedError: As :meth:`recv`.
-            OSError: As :meth:`recv`.
-            TruncatedError: As :meth:`recv`. A truncated datagram that others stand
-                before ends the list, and is raised by the next call.
-            TypeError: If *max_datagrams* is not an int.
+            EndpointClosedError: As in :meth:`recv`.
+            OSError: As in :meth:`recv`.
+            TruncatedError: As in :meth:`recv`. If others come before it, a truncated
+                datagram ends the list, and the next call raises the error.
+            TypeError: If *max_datagrams* isn't an int.
             ValueError: If *max_datagrams* is less than 1.
         """
         if max_datagrams is not None:
@@ -139,7 +140,7 @@ class Endpoint(ClosedAtTheEnd):
         if not queued:
             await protocol.turn()
         datagrams: list[Any] = inbox.take(max_datagrams)
-        # What else has arrived by now need not pass through the queue.
+        # Datagrams that have arrived meanwhile can bypass the queue.
         if max_datagrams is None:
             for _ in range(0 if queued else _TOP_UPS):
                 more = self._transport.poll()
@@ -158,9 +159,9 @@ class Endpoint(ClosedAtTheEnd):
 
         Raises:
             BlockingIOError: If there is none, or if other tasks are waiting for it.
-            EndpointClosedError: As :meth:`recv`.
-            OSError: As :meth:`recv`.
-            TruncatedError: As :meth:`recv`.
+            EndpointClosedError: As in :meth:`recv`.
+            OSError: As in :meth:`recv`.
+            TruncatedError: As in :meth:`recv`.
         """
         self._protocol.turn_nowait()
         return self._items.popleft()
@@ -177,17 +178,17 @@ class Endpoint(ClosedAtTheEnd):
             raise StopAsyncIteration from None
         return self._items.popleft()
 
-    # -- receiving with what the kernel knows
+    # -- receiving with packet info
 
     async def recv_message(self) -> Message:
-        """Wait for the next datagram, and return it with what the kernel knows of it.
+        """Wait for the next datagram, and return it with its packet info.
 
-        Waiting, order among tasks and cancelling are as for :meth:`recv`. A truncated
-        datagram is returned like any other, with its mark.
+        Waiting, the order of tasks and cancellation work as in :meth:`recv`. A
+        truncated datagram is returned like any other, with ``truncated`` set.
 
         Raises:
-            EndpointClosedError: As :meth:`recv`.
-            OSError: As :meth:`recv`.
+            EndpointClosedError: As in :meth:`recv`.
+            OSError: As in :meth:`recv`.
             ValueError: If the endpoint was opened without ``packet_info=True``.
         """
         self._check_packet_info()
@@ -198,31 +199,32 @@ class Endpoint(ClosedAtTheEnd):
         return message
 
     async def recv_messages(self, max_messages: int | None = None) -> list[Message]:
-        """Wait for one datagram and return all that are there, as messages.
+        """Wait for one datagram, and return all available ones as messages.
 
-        It is to :meth:`recv_message` what :meth:`recv_many` is to :meth:`recv`.
+        Works like :meth:`recv_many`.
 
         Args:
-            max_messages: Return at most so many; ``None`` sets no limit.
+            max_messages: The maximum number to return; ``None`` for no limit.
 
         Raises:
-            EndpointClosedError: As :meth:`recv_message`.
-            OSError: As :meth:`recv_message`.
-            TypeError: If *max_messages* is not an int.
-            ValueError: As :meth:`recv_message`, and if *max_messages* is less than 1.
+            EndpointClosedError: As in :meth:`recv_message`.
+            OSError: As in :meth:`recv_message`.
+            TypeError: If *max_messages* isn't an int.
+            ValueError: As in :meth:`recv_message`, and if *max_messages* is less than
+                1.
         """
         self._check_packet_info()
         messages: list[Any] = await Endpoint.recv_many(self, max_messages)
         return messages
 
     def messages(self) -> AsyncIterator[Message]:
-        """Iterate over the datagrams as messages, until it is closed or drained.
+        """Iterate over the datagrams as messages, until closed or drained.
 
-        Each step is a :meth:`recv_message`.
+        Each step calls :meth:`recv_message`.
 
         Raises:
-            OSError: A step, as :meth:`recv_message`.
-            ValueError: As :meth:`recv_message`.
+            OSError: In a step, as in :meth:`recv_message`.
+            ValueError: As in :meth:`recv_message`.
         """
         self._check_packet_info()
         return UntilClosed(self.recv_message)
@@ -232,33 +234,33 @@ class Endpoint(ClosedAtTheEnd):
             raise ValueError("messages need an endpoint opened with packet_info=True")
 
     async def reply(self, message: Message, data: Payload) -> None:
-        """Send a datagram back, from the address and interface that *message* came to.
+        """Answer *message* from the address and interface that it was sent to.
 
-        On a machine with several addresses, an endpoint that is bound to all of them
-        would otherwise answer from the one that the routes prefer, which is not the
-        one that was asked; the peer then takes the answer for somebody else's. Of what
-        was sent to a group or by broadcast, the answer leaves from an address of the
-        interface that it came by.
+        Otherwise, on a machine with several addresses, an endpoint bound to all of them
+        answers from the one that the routing table prefers. If the request was sent to
+        another one, the client doesn't recognize the answer. The answer to a broadcast
+        or multicast datagram is sent from an address of the interface on which it
+        arrived.
 
-        Waiting, cancelling and errors are as for :meth:`send`.
+        Waiting, cancellation and errors work as in :meth:`send`.
         """
         local_addr = None if message.unicast is False else message.local_addr
         await self.send(
             data, message.addr, local_addr=local_addr, interface=message.interface
         )
 
-    # -- what the network says of what was sent
+    # -- ICMP errors
 
     async def recv_error(self) -> NetworkError:
-        """Wait for the next error that the network reports. Needs ``icmp_errors``.
+        """Wait for the next ICMP error. Requires ``icmp_errors``.
 
-        It tells where the datagram was going that failed, why, and who said so. At most
-        ``queue_size`` errors are kept; older ones are dropped, and counted in
-        ``stats().dropped_errors``. Waiting, order among tasks and cancelling are as in
-        :meth:`recv`.
+        The error gives the failed datagram's destination, the cause and the host that
+        reported it. At most ``queue_size`` errors are kept; older ones are dropped, and
+        counted in ``stats().dropped_errors``. Waiting, the order of tasks and
+        cancellation work as in :meth:`recv`.
 
-        That no error comes means nothing: routers and hosts limit how many they send,
-        and firewalls drop them.
+        The absence of errors proves nothing: routers and hosts limit how many they
+        send, and firewalls drop them.
 
         Raises:
             EndpointClosedError: If the endpoint is closed, before or during the call.
@@ -267,9 +269,9 @@ class Endpoint(ClosedAtTheEnd):
         return await self._errors().take()
 
     def errors(self) -> AsyncIterator[NetworkError]:
-        """Iterate over these errors until the endpoint is closed.
+        """Iterate over ICMP errors until the endpoint is closed.
 
-        Each step is a :meth:`recv_error`.
+        Each step calls :meth:`recv_error`.
 
         Raises:
             ValueError: If the endpoint was opened without ``icmp_errors=True``.
@@ -279,29 +281,29 @@ class Endpoint(ClosedAtTheEnd):
     def _errors(self) -> ErrorInbox:
         errors = self._protocol.errors
         if errors is None:
-            raise ValueError("no errors are kept: open with icmp_errors=True")
+            raise ValueError("errors need an endpoint opened with icmp_errors=True")
         return errors
 
     def mtu(self, addr: Address | None = None) -> int | None:
-        """Return the path MTU to *addr*, as far as the system knows it now.
+        """Return the path MTU to *addr*, as currently known to the system.
 
-        It never waits and sends nothing: until a datagram has been too long for a
-        router, this is the MTU of the interface. The kernel forgets what it has learned
+        This never waits and sends nothing: until a datagram has been too long for a
+        router, the result is the MTU of the interface. The kernel forgets a path MTU
         after some time (Linux: 10 minutes).
 
         Args:
-            addr: A numeric address; on a connected endpoint ``None``, or its peer.
+            addr: A numeric address; on a connected endpoint, ``None`` or its peer.
 
         Returns:
-            Bytes of a whole IP packet. The payload of a datagram is 28 bytes shorter
-            over IPv4, 48 over IPv6. ``None`` where the system does not tell: that is
-            everywhere but on Linux, and for UNIX sockets.
+            The size of a whole IP packet in bytes. The payload of a datagram is 28
+            bytes shorter over IPv4, 48 bytes over IPv6. ``None`` on systems other than
+            Linux, and for UNIX sockets.
 
         Raises:
             EndpointClosedError: If the endpoint is closed.
-            OSError: If no way leads there.
-            TypeError: If *addr* is not an address.
-            ValueError: As :meth:`send`, and if *addr* is missing.
+            OSError: If there is no route to *addr*.
+            TypeError: If *addr* isn't an address.
+            ValueError: As in :meth:`send`, and if *addr* is missing.
         """
         if self.closed:
             raise EndpointClosedError
@@ -323,36 +325,37 @@ class Endpoint(ClosedAtTheEnd):
         tos: int | None = None,
         hop_limit: int | None = None,
     ) -> None:
-        """Send one datagram, or with *segment_size* one buffer as many datagrams.
+        """Send one datagram or, with *segment_size*, one buffer as many datagrams.
 
-        Returns when the kernel has taken it. While the kernel has no room, waits;
-        several tasks that wait are served first come, first served. A task that sends
-        without end lets the event loop run now and then.
+        Returns when the kernel has accepted it. Waits while the kernel's buffer is
+        full; several waiting tasks are served first come, first served. A task that
+        sends in an endless loop lets the event loop run now and then.
 
-        Cancelling a send that waits is safe: the datagram is not sent. With
-        *segment_size*, the datagrams before the one that had to wait are out.
+        Cancelling a send that waits is safe: the datagram isn't sent. With
+        *segment_size*, the datagrams before the one that had to wait have been sent.
 
         Args:
             data: The payload. ``b""`` is an empty datagram.
-            addr: The destination, numeric: look names up with :func:`aioudp.resolve`.
-                On a connected endpoint ``None``, or the peer's own address.
-            segment_size: Cut *data* into datagrams of so many bytes; the last may be
-                shorter. Where the kernel has UDP_SEGMENT this is many times faster
-                than single sends.
-            local_addr, interface, tos, hop_limit: How this one is to leave, as in
-                :class:`aioudp.SendOptions`. The socket stays as it is.
+            addr: The destination, a numeric address: look up names with
+                :func:`aioudp.resolve`. On a connected endpoint, ``None`` or the peer's
+                address.
+            segment_size: Split *data* into datagrams of this many bytes; the last one
+                may be shorter. If the kernel supports UDP_SEGMENT, this is many times
+                faster than single sends.
+            local_addr, interface, tos, hop_limit: Options for this send, as in
+                :class:`aioudp.SendOptions`. They don't change the socket.
 
         Raises:
             EndpointClosedError: If the endpoint is closed, before or during the call.
-            OSError: What the system says of this very datagram (with *segment_size*:
-                of the first one refused; those before it are out). Never what ICMP
-                reports of an earlier one: that is raised by :meth:`recv`, or told by
-                :meth:`recv_error`.
-            TypeError: If *data* is not bytes-like or *addr* is not an address.
-            ValueError: If *addr* is no numeric address, is of another family, is not
+            OSError: The error that this datagram caused (with *segment_size*, the error
+                of the first refused datagram; those before it have been sent). ICMP
+                errors about earlier datagrams are never raised here, but by
+                :meth:`recv`, or returned by :meth:`recv_error`.
+            TypeError: If *data* isn't bytes-like or *addr* isn't an address.
+            ValueError: If *addr* isn't a numeric address, is of another family, isn't
                 the peer of a connected endpoint, or has a port out of range; if
                 *segment_size* is less than 1; or if an option is refused by
-                :class:`aioudp.SendOptions`, or is not to be had on this system.
+                :class:`aioudp.SendOptions`, or isn't supported on this system.
         """
         sender = self._sender
         if not (
@@ -394,28 +397,30 @@ class Endpoint(ClosedAtTheEnd):
     ) -> None:
         """Send several datagrams, in order, in as few system calls as possible.
 
-        Every datagram that the kernel takes goes out once; returns when it has them.
-        Waits while the kernel has no room, and gives the event loop a turn now and
-        then. When cancelled, the datagrams up to some point in the order are out.
+        Every datagram that the kernel accepts is sent once; the call returns when the
+        kernel has all of them. Waits while the kernel's buffer is full, and lets the
+        event loop run now and then. If cancelled, the datagrams up to some point have
+        been sent.
 
         Args:
-            datagrams: Pairs of payload and destination, ``None`` for the peer of a
-                connected endpoint; or triples of these and a
-                :class:`aioudp.SendOptions` that holds for this one alone.
-            local_addr, interface, tos, hop_limit: How all the others are to leave, as
-                in :class:`aioudp.SendOptions`. The socket stays as it is.
+            datagrams: Pairs of payload and destination (``None`` for the peer of a
+                connected endpoint), or triples of these and
+                :class:`aioudp.SendOptions` for this datagram only.
+            local_addr, interface, tos, hop_limit: Options for all other datagrams, as
+                in :class:`aioudp.SendOptions`. They don't change the socket.
 
-        If the iterable raises, what it gave before goes out, and its exception is
-        raised. If the system had refused some of that, the :class:`SendManyError` is
-        the exception's ``__context__``; so it is with the errors below.
+        If the iterable raises an exception, the datagrams before it are sent, and the
+        exception is raised. If the system refused some of those, its ``__context__`` is
+        the :class:`SendManyError`; the same applies to the errors below.
 
         Raises:
             EndpointClosedError: If the endpoint is closed, before or during the call.
-            SendManyError: If the system refused some; all the others are out.
-            TypeError: If one is not a pair, its payload not bytes-like or its
-                destination not an address. Some of those before it may be out.
+            SendManyError: If the system refused some; all others have been sent.
+            TypeError: If an item isn't a pair, its payload isn't bytes-like, or its
+                destination isn't an address. Some of those before it may have been
+                sent.
             ValueError: If a destination or an option is refused as in :meth:`send`.
-                Some of the datagrams before it may be out.
+                Some of the datagrams before it may have been sent.
         """
         self._protocol.check_loop()
         options = send_options(local_addr, interface, tos, hop_limit)
@@ -424,21 +429,21 @@ class Endpoint(ClosedAtTheEnd):
     # -- ending
 
     def drain(self) -> AsyncIterator[Datagram]:
-        """Stop receiving, without losing what has arrived. Idempotent.
+        """Stop receiving, without losing datagrams that have arrived. Idempotent.
 
-        The kernel's receive buffer is read out, and after that nothing more is read.
-        Tasks that wait in a receive call or iterate go on as before until everything
-        has been handed over; then they end as if the endpoint were closed: ``async
-        for`` stops, and the calls raise :class:`~aioudp.EndpointClosedError`. Sending
-        works until the endpoint is closed, so everything can still be answered.
+        Reads the datagrams in the kernel's receive buffer, then stops reading. Tasks
+        keep receiving until the queue is empty; then they end as if the endpoint were
+        closed: ``async for`` stops, and receive calls raise
+        :class:`~aioudp.EndpointClosedError`. Sending works until the endpoint is
+        closed, so you can still answer every datagram.
 
-        The receive queue grows beyond ``queue_size`` for this, unless the ``overflow``
-        policy is to discard. What arrives later stays in the kernel.
+        The receive queue may exceed ``queue_size`` for this, unless the ``overflow``
+        policy drops datagrams. Datagrams that arrive later stay in the kernel.
 
         Returns:
-            An iterator over what is there, each step of which is a :meth:`recv`. It
-            need not be used: other receive calls and iterations, such as
-            :meth:`messages`, take from the same queue. On a closed endpoint, it is
+            An iterator over the remaining datagrams; each step calls :meth:`recv`. You
+            don't have to use it: other receive calls and iterators, such as
+            :meth:`messages`, take from the same queue. On a closed endpoint, it's
             empty.
         """
         self._protocol.check_loop(waits=False)
@@ -449,21 +454,21 @@ class Endpoint(ClosedAtTheEnd):
         """Close the endpoint at once. Idempotent.
 
         Every task that waits in a receive or send call gets
-        :class:`~aioudp.EndpointClosedError`. Datagrams that nobody has taken are
-        discarded, and counted in ``stats().dropped_close``; those that are still in the
-        kernel's buffer are lost uncounted. To lose none, :meth:`drain` first. The port
-        can be bound again at once (loop transport: after :meth:`aclose`).
+        :class:`~aioudp.EndpointClosedError`. Datagrams in the queue are dropped, and
+        counted in ``stats().dropped_close``; those in the kernel's buffer are lost
+        uncounted. To lose none, call :meth:`drain` first. The port can be bound again
+        at once (loop transport: after :meth:`aclose`).
         """
         self._protocol.check_loop(waits=False)
         self._protocol.close()
-        # Not close(), which would first send what was given to transport.sendto.
+        # Not close(), which would first send the write buffer of transport.sendto.
         self._transport.abort()
 
     async def aclose(self) -> None:
         """Close the endpoint, and return when its port can be bound again. Idempotent.
 
-        It discards what nobody has taken, as :meth:`close` does. Cancelling it does
-        not undo the closing.
+        Drops the datagrams in the queue, like :meth:`close`. Cancelling it doesn't undo
+        the closing.
         """
         self.close()
         await self._transport.wait_closed()
@@ -471,17 +476,17 @@ class Endpoint(ClosedAtTheEnd):
     def __del__(self, _warn: Any = warnings.warn) -> None:
         try:
             forgotten = not self.closed
-        except AttributeError:  # __init__ did not get far enough to own anything
+        except AttributeError:  # __init__ failed before it owned anything
             return
         if forgotten:
             _warn(f"unclosed endpoint {self!r}", ResourceWarning, source=self)
             self._protocol.close()
             self._transport.abort()
 
-    # -- looking
+    # -- information
 
     def stats(self) -> Stats:
-        """Return what happened on this endpoint so far; also after it was closed."""
+        """Return the counters of this endpoint, even after it was closed."""
         stats, errors = self._transport.stats(), self._protocol.errors
         return replace(
             stats,
@@ -493,7 +498,7 @@ class Endpoint(ClosedAtTheEnd):
 
     @property
     def local_addr(self) -> Address:
-        """The address the endpoint is bound to; also after it was closed."""
+        """The address the endpoint is bound to, even after it was closed."""
         return public_address(self._transport.get_extra_info("sockname"))
 
     @property
@@ -517,18 +522,18 @@ class Endpoint(ClosedAtTheEnd):
         return int(self.get_extra_info("socket").fileno())
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the transport knows under *name*, or *default*.
+        """Return information about the transport under *name*, or *default*.
 
         As in asyncio: ``"socket"``, ``"sockname"``, ``"peername"``. Also
-        ``"offload"``: a dictionary of ``gso_segments`` (most datagrams of one train),
-        ``gso_refused_for`` (a list of the addresses that refused a train and get the
-        next 1,024 datagrams singly), ``gro`` and ``batchio``.
+        ``"offload"``: a dictionary of ``gso_segments`` (maximum datagrams per train),
+        ``gso_refused_for`` (a list of the addresses for which a train was refused,
+        which get the next 1,024 datagrams singly), ``gro`` and ``batchio``.
         """
         return self._transport.get_extra_info(name, default)
 
     @property
     def transport(self) -> DatagramTransport:
-        """The transport below. It does not keep the endpoint open."""
+        """The endpoint's transport. It doesn't keep the endpoint open."""
         return self._transport
 
     def __repr__(self) -> str:
@@ -538,11 +543,10 @@ class Endpoint(ClosedAtTheEnd):
 
 
 async def send_step(endpoint: Endpoint, step: Callable[[], object]) -> None:
-    """Make one exact send, *step*, in turn with all sends of *endpoint*.
+    """Make one exact send, *step*, in order with all other sends of *endpoint*.
 
-    For endpoints that are built on another one, and have to set the socket up for each
-    datagram. *step* is called once or more, until it doesn't raise BlockingIOError;
-    then it returns ``None``.
+    For endpoints that wrap another one, and must set up the socket for each datagram.
+    *step* is called until it doesn't raise BlockingIOError; then it returns ``None``.
     """
     endpoint._protocol.check_loop()
     await endpoint._sender.in_turn(step)

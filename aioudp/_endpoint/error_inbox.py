@@ -1,4 +1,4 @@
-"""The errors of the network that an endpoint keeps until somebody asks for them."""
+"""ICMP errors that an endpoint keeps until they are received."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""What endpoints that send out of several interfaces have in common.
+"""The common base of endpoints that send on several interfaces.
 
-A broadcast and a multicast endpoint hold an ordinary :class:`~aioudp.Endpoint` and
-pass on what it gives for receiving. Sending is their own: one datagram goes out of
-each interface, and what became of it is told for each, because one dead interface
-must not keep the others from being served.
+Broadcast and multicast endpoints wrap an ordinary :class:`~aioudp.Endpoint`, which
+receives for them. They implement sending: one datagram on each interface, with an
+outcome for each, because a failing interface must not prevent sending on the others.
 """
 
 from __future__ import annotations
@@ -20,25 +19,25 @@ from .endpoint import Endpoint, UntilClosed, send_step
 
 @dataclass(frozen=True, slots=True)
 class SendOutcome:
-    """What became of one datagram at one interface."""
+    """The outcome of sending one datagram on one interface."""
 
     interface: str
-    """Its name; of an interface that is not there, what the caller called it."""
+    """The name of the interface; if it doesn't exist, as passed by the caller."""
 
     addr: Address
-    """Where the datagram was to go."""
+    """The destination."""
 
     error: OSError | None = None
-    """Why it was not sent; ``None`` if the kernel took it."""
+    """The error if the datagram wasn't sent; ``None`` if the kernel accepted it."""
 
     @property
     def sent(self) -> bool:
-        """Whether the kernel took it."""
+        """Whether the kernel accepted the datagram."""
         return self.error is None
 
 
 class FanoutEndpoint(ClosedAtTheEnd):
-    """An endpoint inside, for receiving, closing and looking. Base class."""
+    """Base class that wraps an endpoint for everything but sending."""
 
     __slots__ = ("_endpoint",)
 
@@ -48,9 +47,9 @@ class FanoutEndpoint(ClosedAtTheEnd):
     async def _attempt(
         self, interface: str, addr: Address, step: Callable[[], object]
     ) -> SendOutcome:
-        """Make one exact send, *step*, in turn with others, and report a refusal.
+        """Make one exact send, *step*, in order with others; return the outcome.
 
-        Waits, and is cancelled, as :meth:`Endpoint.send`.
+        Waits and can be cancelled like :meth:`Endpoint.send`.
         """
         try:
             await send_step(self._endpoint, step)
@@ -61,62 +60,63 @@ class FanoutEndpoint(ClosedAtTheEnd):
     # -- sending to one
 
     async def send_to(self, data: Payload, addr: Address) -> None:
-        """Send one datagram to one address, as :meth:`Endpoint.send` does.
+        """Send one datagram to one address, like :meth:`Endpoint.send`.
 
-        This is how to answer: whoever asked a group, or everybody, hears the answer
-        at the address that the question came from.
+        Use it to answer a request: the peer expects the reply at the address that it
+        sent the request from.
         """
         await self._endpoint.send(data, addr)
 
     async def reply(self, message: Message, data: Payload) -> None:
-        """Answer a message, as :meth:`Endpoint.reply` does."""
+        """Answer a message, like :meth:`Endpoint.reply`."""
         await self._endpoint.reply(message, data)
 
     # -- receiving
 
     async def recv(self) -> Datagram:
-        """Wait for the next datagram, as :meth:`Endpoint.recv` does."""
+        """Wait for the next datagram, like :meth:`Endpoint.recv`."""
         return await self._endpoint.recv()
 
     async def recv_many(self, max_datagrams: int | None = None) -> list[Datagram]:
-        """Wait for one datagram and return all that are there, as
-        :meth:`Endpoint.recv_many` does.
+        """Wait for one datagram and return all available ones, like
+        :meth:`Endpoint.recv_many`.
         """
         return await self._endpoint.recv_many(max_datagrams)
 
     def recv_nowait(self) -> Datagram:
-        """Return the next datagram without waiting, as :meth:`Endpoint.recv_nowait`
-        does.
+        """Return the next datagram without waiting, like
+        :meth:`Endpoint.recv_nowait`.
         """
         return self._endpoint.recv_nowait()
 
     async def recv_message(self) -> Message:
-        """Wait for the next datagram, as :meth:`Endpoint.recv_message` does.
+        """Wait for the next message, like :meth:`Endpoint.recv_message`.
 
-        Among what the kernel tells is the interface that it came by.
+        It includes the interface on which the datagram arrived.
         """
         return await self._endpoint.recv_message()
 
     async def recv_messages(self, max_messages: int | None = None) -> list[Message]:
-        """Wait for one datagram and return all that are there, as
-        :meth:`Endpoint.recv_messages` does.
+        """Wait for one message and return all available ones, like
+        :meth:`Endpoint.recv_messages`.
         """
         return await self._endpoint.recv_messages(max_messages)
 
     def messages(self) -> AsyncIterator[Message]:
-        """Iterate over the datagrams as messages, as :meth:`Endpoint.messages` does."""
+        """Iterate over the datagrams as messages, like :meth:`Endpoint.messages`."""
         self._endpoint.messages()  # raises if there are none
         return UntilClosed(self.recv_message)
 
     async def recv_error(self) -> NetworkError:
-        """Wait for the next error of the network, as :meth:`Endpoint.recv_error` does.
+        """Wait for the next ICMP error, like :meth:`Endpoint.recv_error`.
 
-        Of what was sent to one: nobody answers a broadcast or a group with an error.
+        Only unicast datagrams cause errors: hosts don't answer broadcast or multicast
+        datagrams with ICMP errors.
         """
         return await self._endpoint.recv_error()
 
     def errors(self) -> AsyncIterator[NetworkError]:
-        """Iterate over these errors, as :meth:`Endpoint.errors` does."""
+        """Iterate over ICMP errors, like :meth:`Endpoint.errors`."""
         return self._endpoint.errors()
 
     def __aiter__(self) -> Self:
@@ -128,29 +128,29 @@ class FanoutEndpoint(ClosedAtTheEnd):
     # -- ending
 
     def drain(self) -> AsyncIterator[Datagram]:
-        """Stop receiving, without losing what has arrived, as :meth:`Endpoint.drain`
-        does.
+        """Stop receiving, without losing datagrams that have arrived, like
+        :meth:`Endpoint.drain`.
         """
         self._endpoint.drain()
         return UntilClosed(self.recv)
 
     def close(self) -> None:
-        """Close the endpoint, as :meth:`Endpoint.close` does. Idempotent."""
+        """Close the endpoint, like :meth:`Endpoint.close`. Idempotent."""
         self._endpoint.close()
 
     async def aclose(self) -> None:
-        """Close the endpoint, as :meth:`Endpoint.aclose` does. Idempotent."""
+        """Close the endpoint, like :meth:`Endpoint.aclose`. Idempotent."""
         await self._endpoint.aclose()
 
-    # -- looking
+    # -- information
 
     def stats(self) -> Stats:
-        """Return what happened so far, as :meth:`Endpoint.stats` does."""
+        """Return the counters, like :meth:`Endpoint.stats`."""
         return self._endpoint.stats()
 
     @property
     def local_addr(self) -> Address:
-        """The address the endpoint is bound to; also after it was closed."""
+        """The address the endpoint is bound to, even after it was closed."""
         return self._endpoint.local_addr
 
     @property
@@ -168,12 +168,14 @@ class FanoutEndpoint(ClosedAtTheEnd):
         return self._endpoint.fileno()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the transport knows, as :meth:`Endpoint.get_extra_info` does."""
+        """Return information about the transport, like
+        :meth:`Endpoint.get_extra_info`.
+        """
         return self._endpoint.get_extra_info(name, default)
 
     @property
     def transport(self) -> DatagramTransport:
-        """The transport below. It does not keep the endpoint open."""
+        """The endpoint's transport. It doesn't keep the endpoint open."""
         return self._endpoint.transport
 
     def __repr__(self) -> str:

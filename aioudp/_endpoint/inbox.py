@@ -1,6 +1,6 @@
-"""The bounded queue of received datagrams, and what happens when it is full.
+"""Pure: the bounded queue of received datagrams, and its overflow policy.
 
-Pure: no socket, no event loop, no clock.
+No socket, no event loop, no clock.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from .._types import Overflow, Received
 
 ANY = 1024
-"""What a drop policy wants at a time: it takes all there is, but not all at once."""
+"""Datagrams that a drop policy wants per batch: it accepts all, but not all at once."""
 
 
 class Inbox:
     """Received datagrams, oldest first, at most *capacity* of them.
 
-    With ``"pause"`` nothing is ever discarded here: whoever fills the inbox asks
-    :meth:`room` first and stops reading when there is none, so that the datagrams
-    wait in the kernel. A train that was read when one place was left is kept whole,
-    so the inbox may hold one train more than its capacity.
+    With ``"pause"``, nothing is ever dropped here: the caller checks :meth:`room`
+    before it reads, and stops reading when there is none, so that datagrams wait in
+    the kernel. A train that is read when there's room for one datagram is kept whole,
+    so the inbox may exceed its capacity by one train.
     """
 
     __slots__ = ("capacity", "dropped", "items", "overflow")
@@ -30,10 +30,10 @@ class Inbox:
         self.overflow = overflow
         self.items: deque[Received] = deque()
         self.dropped: int = 0
-        """Datagrams discarded because the inbox was full."""
+        """Datagrams dropped because the inbox was full."""
 
     def room(self) -> int:
-        """Return how many datagrams are wanted now."""
+        """Return the number of datagrams wanted now."""
         if self.overflow == "pause":
             return max(0, self.capacity - len(self.items))
         return ANY
@@ -46,12 +46,12 @@ class Inbox:
         if excess <= 0 or self.overflow == "pause":
             return
         self.dropped += excess
-        discard = items.popleft if self.overflow == "drop-oldest" else items.pop
+        drop = items.popleft if self.overflow == "drop-oldest" else items.pop
         for _ in range(excess):
-            discard()
+            drop()
 
     def take(self, max_datagrams: int | None = None) -> list[Received]:
-        """Remove and return the oldest *max_datagrams*, or all there are."""
+        """Remove and return the oldest *max_datagrams*, or all."""
         items = self.items
         if max_datagrams is None or max_datagrams >= len(items):
             taken = list(items)

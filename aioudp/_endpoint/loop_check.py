@@ -1,4 +1,4 @@
-"""Debug mode: say so when an endpoint is used from another thread or event loop."""
+"""Debug mode: raise an error for calls from another thread or event loop."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .._transports.base import DatagramTransport
 def check_loop(
     loop: asyncio.AbstractEventLoop, transport: DatagramTransport, *, waits: bool
 ) -> None:
-    """Check that a call comes from the event loop that *transport* belongs to.
+    """Check that a call comes from the event loop of *transport*.
 
-    A call that doesn't wait may also come while no event loop runs.
+    A call that doesn't wait may also come while no event loop is running.
 
     Raises:
-        RuntimeError: If it doesn't. The message has the endpoint's address.
+        RuntimeError: If it doesn't. The message contains the endpoint's address.
     """
     try:
         running = asyncio.get_running_loop()

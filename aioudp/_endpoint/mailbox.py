@@ -1,8 +1,7 @@
-"""What is kept until somebody asks for it: the newest so many, and the tasks that wait.
+"""A bounded queue that keeps the newest items, and the tasks that wait for them.
 
-Bounded: the newest are kept, and what is dropped is counted. Tasks that wait are served
-first come, first served; an item stays here until the very step of the task that
-returns it, so that cancelling loses none.
+Drops are counted. Waiting tasks are served first come, first served. An item stays in
+the queue until the step in which the task returns it, so cancelling loses nothing.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ _T = TypeVar("_T")
 
 
 class Mailbox(Generic[_T]):
-    """A bounded queue, and the tasks that wait at it."""
+    """A bounded queue, and the tasks that wait for it."""
 
     __slots__ = ("_arrived", "_closed", "_items", "_turn", "dropped")
 
     def __init__(self, size: int) -> None:
         self._items: deque[_T] = deque(maxlen=size)
-        self._turn = asyncio.Lock()  # fair: who comes first is served first
+        self._turn = asyncio.Lock()  # fair: first come, first served
         self._arrived = asyncio.Event()
         self._closed = False
         self.dropped: int = 0
-        """Items that made room for newer ones."""
+        """Items dropped to make room for newer ones."""
 
     def put(self, item: _T) -> None:
         self.dropped += len(self._items) == self._items.maxlen
@@ -35,7 +34,7 @@ class Mailbox(Generic[_T]):
         self._arrived.set()
 
     def close(self) -> None:
-        """Let every call, now and later, raise EndpointClosedError."""
+        """Make every current and later call raise EndpointClosedError."""
         self._closed = True
         self._items.clear()
         self._arrived.set()

@@ -1,6 +1,6 @@
-"""An endpoint whose queue may hold messages, also where datagrams are asked for.
+"""An endpoint whose queue holds messages, and that can return plain datagrams.
 
-Apart, so that an ordinary endpoint need not look at what it returns.
+A separate class, so that ordinary endpoints don't have to check their items.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _next_datagram(items: deque[Received]) -> Datagram:
     """Take the oldest item, and return it as a plain datagram.
 
     Raises:
-        TruncatedError: If it is only the beginning of one.
+        TruncatedError: If the datagram was truncated.
     """
     one = items.popleft()
     if isinstance(one, Datagram):

@@ -19,9 +19,14 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, Unpack
 from .._system import addresses, adoption, error_queue, path_mtu, sockets
 from .._system.addresses import SocketAddress
 from .._system.implementation import batch_socket
+from .._system.machine import machine_of, on_this_machine
 from .._transports.error_queue import ErrorQueueTransport
 from .._transports.loop import LoopTransport
 from .._transports.selector import SelectorTransport, watches_descriptors
+from .._transports.simulated import (
+    SimulatedErrorQueueTransport,
+    SimulatedTransport,
+)
 from .._transports.socket_transport import SocketTransport, carriers
 from .._types import Address, Datagram, Received
 from .endpoint import Endpoint
@@ -55,7 +60,7 @@ class Opening(AbstractAsyncContextManager[_T]):
     __slots__ = ("_open", "_opened")
 
     def __init__(self, open_: Callable[[], Coroutine[Any, Any, _T]]) -> None:
-        self._open = open_
+        self._open = on_this_machine(open_)
         self._opened: list[_T] = []
 
     def __await__(self) -> Generator[Any, Any, _T]:
@@ -378,7 +383,7 @@ async def start_transport(
             if settings.broadcast:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         _size_buffers(sock, settings, keep=loan is not None and drop_in)
-        transport_class = _transport_class(loop, settings)
+        transport_class = _transport_class(loop, settings, sock)
         reads = issubclass(transport_class, SelectorTransport)
         if settings.dont_fragment:
             path_mtu.forbid_fragments(sock)
@@ -438,8 +443,12 @@ async def start_transport(
 
 
 def _transport_class(
-    loop: asyncio.AbstractEventLoop, settings: Settings
+    loop: asyncio.AbstractEventLoop, settings: Settings, sock: socket.socket
 ) -> type[SelectorTransport | LoopTransport]:
+    if machine_of(sock) is not None:
+        if settings.icmp_errors:
+            return SimulatedErrorQueueTransport
+        return SimulatedTransport
     watches = watches_descriptors(loop)
     if (settings.transport == "selector" or settings.icmp_errors) and not watches:
         wanted = "icmp_errors" if settings.icmp_errors else 'transport="selector"'

@@ -1,16 +1,16 @@
-"""The endpoint's protocol: a bounded queue, and the tasks that wait at it.
+"""The endpoint's protocol: a bounded queue, and the tasks that wait for it.
 
 Receivers are served first come, first served, and cancelling one loses nothing. Both
 follow from two rules:
 
-* A datagram stays in the queue until the very step of the task that returns it.
-  Waking a receiver gives it a turn, never a datagram, so there is nothing to lose
-  when the turn and a cancellation fall together: the turn passes to the next.
-* Nobody overtakes. Whoever calls while others wait goes to the end of the line; as
-  many receivers from its head are woken as there are datagrams, and of those only the
-  one at the head takes any.
+* A datagram stays in the queue until the step in which the task returns it. Waking a
+  receiver gives it a turn, never a datagram. So if the task gets its turn and is
+  cancelled at the same time, nothing is lost: the turn passes to the next task.
+* Receivers don't overtake. A task that calls while others wait goes to the end of the
+  line. As many receivers are woken, from the head of the line, as there are datagrams,
+  and only the one at the head takes any.
 
-A receive call takes the oldest datagram straight from the queue, unless there is a
+A receive call takes the oldest datagram directly from the queue, unless there is a
 reason to do something else. ``detour`` has a bit for each reason:
 
 ========  ========================  ===================  ============================
@@ -26,8 +26,8 @@ CLOSED    ``close``                 never                raises
 CHECKED   opened in debug mode      never                checks the event loop
 ========  ========================  ===================  ============================
 
-One error is kept; a newer one replaces it. Between ``drain`` and DRAINED the transport
-reads out the kernel's buffer, and the queue takes everything.
+One error is kept; a newer one replaces it. Between ``drain`` and DRAINED, the transport
+empties the kernel's buffer, and the queue accepts everything.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ CLOSED: Final = 16
 CHECKED: Final = 32
 
 _OVER: Final = DRAINED | CLOSED
-_DECIDED: Final = ERROR | _OVER  # there is something to raise, without a datagram
+_DECIDED: Final = ERROR | _OVER  # there's an error to raise, even without a datagram
 
 
 class EndpointProtocol(asyncio.DatagramProtocol):
-    """Takes batches from a transport and deals them out to waiting tasks."""
+    """Receives batches from a transport and distributes them to waiting tasks."""
 
     __slots__ = (
         "_draining",
@@ -79,13 +79,13 @@ class EndpointProtocol(asyncio.DatagramProtocol):
     ) -> None:
         self._loop = loop
         self.errors: ErrorInbox | None = errors
-        """What the network says of what was sent, where that was asked for."""
+        """ICMP errors, with the option ``icmp_errors``."""
         self.inbox: Inbox = inbox
         self.items: deque[Received] = inbox.items
         self.detour: int = CHECKED if loop.get_debug() else 0
-        """Why a receive call may not just take the oldest item; 0: it may."""
+        """Reasons why a receive call can't just take the oldest item; 0: it can."""
         self.dropped_close: int = 0
-        """Datagrams that nobody had taken when the endpoint was closed."""
+        """Datagrams in the queue when the endpoint was closed."""
         self._draining = False
         self._error: OSError | None = None
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -112,7 +112,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         return room
 
     def datagrams_received(self, datagrams: list[Any]) -> None:
-        if self.detour & _OVER:  # a transport that cannot stop reading
+        if self.detour & _OVER:  # this transport can't stop reading
             self.dropped_close += len(datagrams)
             return
         self.inbox.put(datagrams)
@@ -135,7 +135,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
     # -- what the endpoint calls
 
     def drain(self) -> None:
-        """Read what has arrived by now, and then no more. Idempotent."""
+        """Read the datagrams that have arrived, then stop reading. Idempotent."""
         if not self._draining:
             self._draining = True
             self.detour &= ~PAUSED
@@ -146,7 +146,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         self._wake()
 
     def close(self) -> None:
-        """Let every receive call, now and later, raise EndpointClosedError."""
+        """Make every current and later receive call raise EndpointClosedError."""
         self._draining = True
         self.detour = self.detour & ~PAUSED | CLOSED
         self.dropped_close += len(self.items)
@@ -158,9 +158,9 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         self._wake()
 
     async def turn(self) -> None:
-        """Return when it is the caller's turn and there is at least one item.
+        """Wait until it's the caller's turn and there is at least one item.
 
-        The caller takes its items before it awaits anything else.
+        The caller must take its items before it awaits anything else.
 
         Raises:
             EndpointClosedError: If the endpoint is closed, before or while waiting, or
@@ -184,12 +184,13 @@ class EndpointProtocol(asyncio.DatagramProtocol):
                         break
                     if self._has_ended():
                         break
-                    # Whoever was before us took all, or is still there: keep the place.
+                    # The task before us took everything, or is still there: keep our
+                    # place.
                     place = waiters.index(waiter)
                     waiter = waiters[place] = self._loop.create_future()
             except BaseException:
                 self._leave(waiter)
-                self._wake()  # a turn that came with the cancellation is the next one's
+                self._wake()  # pass on a turn that came with the cancellation
                 raise
             self._leave(waiter)
             if waiters:
@@ -198,7 +199,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             self._look_after()
 
     def turn_nowait(self) -> None:
-        """Do as :meth:`turn`, but raise BlockingIOError instead of waiting."""
+        """Like :meth:`turn`, but raise BlockingIOError instead of waiting."""
         if self.detour & CHECKED:
             self.check_loop(waits=False)
         if not (self.items or self.detour & ~CHECKED):
@@ -206,15 +207,15 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         if self._waiters and not self._has_ended():
             raise BlockingIOError("other tasks are waiting for the next datagram")
         if not (self.items or self.detour & _DECIDED):
-            raise BlockingIOError("no datagram is there")
+            raise BlockingIOError("no datagram is available")
         if self.detour:
             self._look_after()
 
     def resume_if_empty(self) -> None:
-        """Let the transport read again once the inbox is empty.
+        """Resume reading once the inbox is empty.
 
-        It is let run empty so that switching the reading on and off, which costs
-        more than receiving a datagram, happens once per inbox full.
+        Pausing and resuming cost more than receiving a datagram, so they happen only
+        once per full inbox.
         """
         if self.detour & PAUSED and not self.items:
             self.detour &= ~PAUSED
@@ -230,7 +231,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             check_loop(self._loop, self._transport, waits=waits)
 
     def _look_after(self) -> None:
-        """Do what there is reason to do before the caller takes an item."""
+        """Handle the reasons in ``detour`` before the caller takes an item."""
         if self._has_ended():
             raise EndpointClosedError
         if self.detour & ERROR:
@@ -238,7 +239,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             self.detour &= ~ERROR
             assert error is not None
             raise error
-        if self.detour & PAUSED and len(self.items) == 1:  # it is about to be taken
+        if self.detour & PAUSED and len(self.items) == 1:  # the caller takes it
             self.detour &= ~PAUSED
             self._transport.resume_reading()
 
@@ -253,9 +254,9 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         return bool(self.detour & DRAINED and not (self.items or self.detour & ERROR))
 
     def _wake(self) -> None:
-        """Give a turn to as many waiting tasks as there are things to take.
+        """Give a turn to as many waiting tasks as there are items and errors.
 
-        Once there will never be any more, all of them learn it.
+        If the endpoint has ended, wake all of them.
         """
         waiters = self._waiters
         available = len(self.items) + (self._error is not None)

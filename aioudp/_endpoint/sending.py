@@ -1,19 +1,19 @@
 """Sending for an endpoint: exact, in order, and fair.
 
-The transport attempts, and says when there is no room. What waits is a copy, so that
-the caller may reuse its buffer. Senders that wait for room are served first come, first
-served, and nobody overtakes them.
+The transport attempts a send, and raises if there's no room. A send that waits holds a
+copy of the payload, so that the caller may reuse its buffer. Senders that wait for room
+are served first come, first served; no other sender overtakes them.
 
-A send that finds room needs no event loop, and so a task that sends without end would
-give the loop no turn: no timer would fire, no datagram be read. So the sends that may
-go out at once are counted, and after :data:`ALLOWANCE` of them one lets the loop run
-first. While senders wait for room the allowance is 0, so a send looks at one number.
+A send that finds room doesn't need the event loop, so a task that sends in an endless
+loop would block it: no timer would fire, and no datagram would be read. So sends that
+succeed at once are counted, and after :data:`ALLOWANCE` of them, one lets the loop run
+first. While senders wait for room, the allowance is 0, so a send checks one number.
 
 ==================  ===========  =====================================================
 ``allowance``       ``waiting``  the next send
 ==================  ===========  =====================================================
-1 to ALLOWANCE      0            goes out now
-0                   0            lets the loop run once, then goes out
+1 to ALLOWANCE      0            is sent now
+0                   0            lets the loop run once, then is sent
 0                   1 or more    waits behind the others
 ==================  ===========  =====================================================
 """
@@ -36,8 +36,8 @@ ALLOWANCE: Final = 256
 """Single sends between two iterations of the loop: about half a millisecond. One
 iteration costs as much as two sends, so this costs a send less than 1 %."""
 
-_MANY_COST: Final = 16  # so many datagrams of send_many take as long as one send
-_SEGMENTS_COST: Final = 8  # a train takes as long as so many sends
+_MANY_COST: Final = 16  # this many datagrams of send_many take as long as one send
+_SEGMENTS_COST: Final = 8  # a train takes as long as this many sends
 
 
 def send_options(
@@ -55,7 +55,7 @@ def send_options(
 
 
 class Sender:
-    """The sends of one endpoint that are more than one attempt."""
+    """The sends of one endpoint that take more than one attempt."""
 
     __slots__ = ("_line", "_transport", "_waiting", "allowance")
 
@@ -64,7 +64,8 @@ class Sender:
         self._line = asyncio.Lock()  # fair
         self._waiting = 0  # senders that wait for room, or for another one
         self.allowance: int = ALLOWANCE
-        """How many sends may go out at once. See the top of this file."""
+        """The number of sends allowed before the loop must run. See the top of the
+        file."""
 
     async def send(
         self, data: Payload, addr: Address | None, options: SendOptions | None
@@ -74,8 +75,8 @@ class Sender:
         await self.in_turn(lambda: not self._transport.try_send_many(prepared))
 
     async def send_later(self, data: Payload, addr: Address | None) -> None:
-        """Send one datagram that could not go out at once."""
-        # Checked now, and copied: the caller may reuse the buffer while it waits.
+        """Send one datagram that couldn't be sent at once."""
+        # Check and copy it now: the caller may reuse its buffer meanwhile.
         prepared = self._transport.prepare([(data, addr)])
         await self._later(lambda: not self._transport.try_send_many(prepared))
 
@@ -118,16 +119,16 @@ class Sender:
     async def send_many(
         self, datagrams: Iterable[Any], options: SendOptions | None
     ) -> None:
-        """Send several datagrams; those that are pairs, with *options*.
+        """Send several datagrams; *options* apply to those that are pairs.
 
         Raises:
-            SendManyError: If the system refused some; all the others are out.
+            SendManyError: If the system refused some; all others have been sent.
         """
         errors: dict[int, OSError] = {}
         try:
             await self._send_chunks(datagrams, options, errors)
         except Exception as exc:
-            if errors and exc.__context__ is None:  # not to be lost with it
+            if errors and exc.__context__ is None:  # don't lose them
                 exc.__context__ = SendManyError(errors)
             raise
         if errors:
@@ -146,9 +147,7 @@ class Sender:
             chunk: list[Any] = []
             try:
                 chunk.extend(islice(remaining, _CHUNK))
-            except (
-                Exception
-            ) as exc:  # what it gave before is in the chunk, and goes out
+            except Exception as exc:  # still send the chunk
                 failure = exc
             if not chunk:
                 break
@@ -176,7 +175,7 @@ class Sender:
         offset: int,
         errors: dict[int, OSError],
     ) -> int:
-        """Send until all is out or there is no room; return the position reached."""
+        """Send until all are sent or there's no room; return the position reached."""
         while position < len(prepared):
             try:
                 position += self._transport.try_send_many(prepared, position)
@@ -203,10 +202,10 @@ class Sender:
         await self._later(attempt)
 
     async def in_turn(self, attempt: Callable[[], object]) -> None:
-        """Repeat *attempt* until it returns nothing or false: now, or when it may.
+        """Repeat *attempt* until it returns a false value, in order with other sends.
 
-        Between two attempts the event loop runs, and if one raises BlockingIOError, the
-        next waits for room.
+        The event loop runs between attempts. If an attempt raises BlockingIOError, the
+        next one waits for room.
         """
         if self.allowance:
             self.allowance -= 1
@@ -218,7 +217,7 @@ class Sender:
         await self._later(attempt)
 
     async def _later(self, attempt: Callable[[], object]) -> None:
-        """Do so for what could not go out at once."""
+        """The same for a send that couldn't be made at once."""
         if not (self.allowance or self._waiting):
             self.allowance = ALLOWANCE
             await asyncio.sleep(0)
@@ -248,7 +247,7 @@ class Sender:
 
 
 def _with_options(item: Any, options: SendOptions) -> Any:
-    """Give *options* to a pair; leave anything else to be checked."""
+    """Add *options* to a pair; leave anything else for the check."""
     try:
         data, addr = item
     except (TypeError, ValueError):

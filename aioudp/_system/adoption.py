@@ -36,6 +36,7 @@ from . import control_data, path_mtu, sockets
 from .addresses import public_address
 from .batchio import BatchSocket
 from .implementation import batch_socket
+from .machine import machine_of
 
 OPTIONS: Final = ("icmp_errors", "packet_info")
 """The options of an endpoint that need other values than a new socket's."""
@@ -319,13 +320,13 @@ def _most_queued(sock: socket.socket) -> int:
 
 
 def _blocks(sock: socket.socket) -> bool:
-    if sys.platform == "win32":
+    if sys.platform == "win32" or machine_of(sock) is not None:
         return sock.getblocking()  # the system doesn't report it
     return os.get_blocking(sock.fileno())
 
 
 def _set_blocking(sock: socket.socket, blocking: bool) -> None:
-    if sys.platform != "win32":
+    if sys.platform != "win32" and machine_of(sock) is None:
         os.set_blocking(sock.fileno(), blocking)
 
 
@@ -358,7 +359,7 @@ def _take_apart(sock: socket.socket, io: BatchSocket) -> list[Received]:
 
 def _poll(sock: socket.socket) -> int:
     """Return the events that the socket is ready for; 0 if unknown."""
-    if sys.platform != "linux":
+    if sys.platform != "linux" or machine_of(sock) is not None:
         return 0
     poll = select.poll()
     poll.register(sock, _POLLIN | _POLLRDHUP)

@@ -11,6 +11,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from . import batchio
+from .machine import machine_of
 
 if TYPE_CHECKING or os.environ.get("AIOUDP_SPEEDUPS") == "0":
     _fast = batchio
@@ -29,7 +30,12 @@ def batch_socket(
     unmap: bool = True,
     packet_info: bool = False,
 ) -> batchio.BatchSocket:
-    """Return the batch I/O for *sock*."""
+    """Return the batch I/O for *sock*; a simulated machine has its own."""
+    if machine := machine_of(sock):
+        simulated: batchio.BatchSocket = machine.batch_socket(
+            sock, unmap=unmap, packet_info=packet_info
+        )
+        return simulated
     inet = sock.family in (socket.AF_INET, socket.AF_INET6)
     twin: type[batchio.BatchSocket] = (_fast if inet else batchio).BatchSocket
     return twin(

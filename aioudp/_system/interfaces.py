@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from .ifaddrs import Entry, by_getifaddrs, by_psutil
+from .machine import current_machine, machine_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,14 @@ def interfaces() -> list[Interface]:
     Raises:
         OSError: If the system call fails.
     """
+    return interfaces_beside(None)
+
+
+def interfaces_beside(sock: object) -> list[Interface]:
+    """Return those of the machine that *sock* is on; ``None`` is the current one."""
+    machine = current_machine() if sock is None else machine_of(sock)
+    if machine is not None:
+        return machine.interfaces()
     names = dict(socket.if_nameindex())
     indexes = {name: index for index, name in names.items()}
     entries: dict[int, list[Entry]] = {index: [] for index in names}

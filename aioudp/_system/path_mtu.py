@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from .._errors import with_context
 from . import sockets
 from .addresses import SocketAddress, public_address
+from .machine import new_socket
 
 IP_MTU: Final = 14  # include/uapi/linux/in.h
 IPV6_MTU: Final = 24  # include/uapi/linux/in6.h
@@ -88,7 +89,7 @@ def known_mtu(sock: socket.socket, peer: SocketAddress) -> int | None:
             return _path_mtu(sock)
         except OSError:  # the route was removed, and not looked up again yet
             peer = sock.getpeername()
-    with socket.socket(sock.family, socket.SOCK_DGRAM) as probe:
+    with new_socket(sock.family, beside=sock) as probe:
         try:
             # Without this, broadcast addresses are refused. Connecting sends nothing.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)

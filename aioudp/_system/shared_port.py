@@ -10,6 +10,7 @@ import socket
 import sys
 
 from .._errors import with_context
+from .machine import new_socket
 from .sockets import SO_REUSEPORT
 
 
@@ -23,7 +24,7 @@ def open_shared(family: int, port: int, *, reuse_port: bool = False) -> socket.s
         OSError: If the system refuses; the message names the port.
     """
     try:
-        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock = new_socket(family)
         try:
             _bind_shared(sock, port, reuse_port)
         except BaseException:

@@ -20,6 +20,7 @@ from .._errors import with_context
 from .._types import Datagram, Timestamps
 from . import addresses, control_data
 from .addresses import SocketAddress
+from .machine import new_socket
 
 # include/uapi/linux/udp.h; the socket module lacks them.
 SOL_UDP: Final = int(socket.IPPROTO_UDP)
@@ -149,7 +150,7 @@ def open_bound(
             address. The socket is closed.
     """
     try:
-        sock = socket.socket(family, socket.SOCK_DGRAM, proto)
+        sock = new_socket(family, proto)
         try:
             _prepare(sock, v6only, reuse_port, broadcast)
             if addr is not None:

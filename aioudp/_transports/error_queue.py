@@ -39,8 +39,11 @@ class ErrorQueueTransport(SelectorTransport):
         self._cut = 0  # datagrams that were cut off, of which the protocol was told
 
     def _make_watcher(self) -> EpollWatcher:
-        self._errors = EpollWatcher(self._loop, self._on_error)
+        self._errors = self._make_error_watcher()
         return self._errors
+
+    def _make_error_watcher(self) -> EpollWatcher:
+        return EpollWatcher(self._loop, self._on_error)
 
     async def start(self) -> None:
         self._errors.watch_errors(self._fd)

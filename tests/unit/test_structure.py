@@ -31,6 +31,7 @@ LAYERS: Final = (
     ("_requests", "_serving"),
     ("broadcast", "multicast", "discovery", "signals", "client", "server"),
     ("__init__",),
+    ("testing",),
     ("cli", "__main__"),
 )
 
@@ -191,6 +192,7 @@ def test_only_the_opening_names_concrete_transports() -> None:
         "_transports.error_queue",
         "_transports.loop",
         "_transports.selector",
+        "_transports.simulated",
     }
     users = {module for module in modules() if imports_within(module) & concrete}
 

@@ -1,0 +1,135 @@
+"""Telling a transport that its socket is ready: the watcher of a simulated socket.
+
+It has the methods of an event loop, and of ``EpollWatcher``, that a transport uses to
+watch a descriptor. Readiness is level-triggered, as there: a reader is called once in
+each turn of the loop for as long as there is something to read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+from typing import Protocol
+
+
+class Watched(Protocol):
+    """What is asked of a socket: what it is ready for."""
+
+    def readable(self) -> bool: ...
+    def writable(self) -> bool: ...
+    def failed(self) -> bool: ...
+
+
+class Watcher:
+    """Calls back when its one socket is ready."""
+
+    __slots__ = (
+        "_due",
+        "_on_error",
+        "_reader",
+        "_resting",
+        "_sock",
+        "_soon",
+        "_writer",
+        "on_error",
+    )
+
+    def __init__(
+        self, sock: Watched, soon: Callable[[Callable[[], None]], None]
+    ) -> None:
+        self._sock = sock
+        self._soon = soon
+        self._reader: Callable[[], None] | None = None
+        self._writer: Callable[[], None] | None = None
+        self._on_error: Callable[[], None] | None = None
+        self.on_error: Callable[[], None] | None = None
+        """Who is called for an error, once they are watched for."""
+        self._due = False  # whether the loop will call us
+        self._resting: asyncio.TimerHandle | None = None
+
+    def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
+        self._reader = self._in_context(callback)
+        self.look()
+
+    def remove_reader(self, fd: int) -> None:
+        self._reader = None
+
+    def add_writer(self, fd: int, callback: Callable[[], None]) -> None:
+        self._writer = self._in_context(callback)
+        self.look()
+
+    def remove_writer(self, fd: int) -> None:
+        self._writer = None
+
+    def watch_errors(self, fd: int) -> None:
+        """Have :attr:`on_error` called for an error, and nobody else."""
+        if self.on_error is not None:
+            self._on_error = self._in_context(self.on_error)
+        self.look()
+
+    def ignore_errors(self, fd: int) -> None:
+        """Undo :meth:`watch_errors`."""
+        self._on_error = None
+
+    def rest(self, delay: float) -> None:
+        """Call nobody for *delay* seconds."""
+        if self._resting is None:
+            loop = asyncio.get_running_loop()
+            self._resting = loop.call_later(delay, self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._resting = None
+        self.look()
+
+    def close(self) -> None:
+        """Call nobody any more."""
+        self._reader = self._writer = self._on_error = self.on_error = None
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+
+    @staticmethod
+    def _in_context(callback: Callable[[], None]) -> Callable[[], None]:
+        """Return *callback*, to be called in the context that is current now."""
+        return partial(copy_context().run, callback)
+
+    def look(self) -> None:
+        """Look, soon, whether the socket is ready for what is watched."""
+        if not self._due and self._watches():
+            self._due = True
+            self._soon(self._call)
+
+    def _watches(self) -> bool:
+        return self._resting is None and (
+            self._reader is not None
+            or self._writer is not None
+            or self._on_error is not None
+        )
+
+    def _call(self) -> None:
+        self._due = False
+        if self._resting is not None:
+            return
+        sock = self._sock
+        failed = sock.failed()
+        try:
+            if failed and self._on_error is not None:
+                self._on_error()
+                failed = False
+            if self._reader is not None and (failed or sock.readable()):
+                self._reader()
+            if self._writer is not None and (failed or sock.writable()):
+                self._writer()
+        finally:
+            if self._is_ready():
+                self.look()
+
+    def _is_ready(self) -> bool:
+        sock = self._sock
+        return (
+            (self._reader is not None and sock.readable())
+            or self._writer is not None
+            or sock.failed()
+        )

@@ -1,0 +1,55 @@
+"""A file transfer that looks right, and the search that shows that it isn't.
+
+python examples/file_transfer.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import aioudp
+from aioudp import testing
+
+FILE = bytes(range(256)) * 8
+RECEIVER = ("10.0.0.1", 5000)
+
+
+async def send_file(endpoint: aioudp.Endpoint, data: bytes) -> None:
+    """Send numbered blocks, each again and again until it's acknowledged."""
+    blocks = [data[start : start + 512] for start in range(0, len(data), 512)]
+    for number, block in enumerate(blocks):
+        for _ in range(100):
+            await endpoint.send(bytes([number]) + block)
+            try:
+                async with asyncio.timeout(0.5):
+                    await endpoint.recv()
+            except TimeoutError:
+                continue
+            break
+
+
+async def receive_file(endpoint: aioudp.Endpoint, blocks: dict[int, bytes]) -> None:
+    """Acknowledge each block. Receiving one twice does no harm."""
+    async for packet, sender in endpoint:
+        blocks[packet[0]] = packet[1:]
+        await endpoint.send(packet[:1], sender)
+
+
+async def transfer(net: testing.SimulatedNetwork) -> None:
+    """Send a file from one host to another, and compare."""
+    blocks: dict[int, bytes] = {}
+    async with net.bind(RECEIVER) as receiver, net.connect(RECEIVER) as sender:
+        receiving = asyncio.create_task(receive_file(receiver, blocks))
+        await send_file(sender, FILE)
+        await asyncio.sleep(1)
+        receiver.close()
+        await receiving
+    received = b"".join(blocks[number] for number in sorted(blocks))
+    assert received == FILE, f"{len(received)} of {len(FILE)} bytes arrived"
+
+
+if __name__ == "__main__":
+    failure = testing.explore(
+        transfer, seeds=100, loss=0.1, duplicate=0.1, delay=0.02, jitter=0.01
+    )
+    print(failure or "no failure in 100 runs")
