@@ -21,6 +21,7 @@ from ._errors import (
     TruncatedError,
     UDPError,
 )
+from ._system.datagram_batch import DatagramBatch
 from ._system.interfaces import Interface, interfaces
 from ._system.send_options import SendOptions
 from ._transports.base import DatagramTransport
@@ -50,6 +51,7 @@ __all__ = [
     "Client",
     "ClientStats",
     "Datagram",
+    "DatagramBatch",
     "DatagramTransport",
     "Discovery",
     "Endpoint",

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Self, TypeVar
 
 from .._errors import EndpointClosedError
 from .._system.addresses import check_number, public_address
+from .._system.batchio import check_payload
+from .._system.datagram_batch import DatagramBatch
 from .._system.path_mtu import known_mtu
 from .._system.send_options import SendOptions
 from .._transports.base import DatagramTransport
 from .._types import Address, Datagram, Message, NetworkError, Payload, Stats
+from .batches import prepare_batch, recv_batch, send_batch
 from .closing import ClosedAtTheEnd
 from .error_inbox import ErrorInbox
 from .protocol import CHECKED, EndpointProtocol
@@ -153,6 +156,34 @@ class Endpoint(ClosedAtTheEnd):
             inbox.put(more[missing:])  # the end of a train
         protocol.resume_if_empty()
         return datagrams
+
+    async def recv_batch(
+        self,
+        max_datagrams: int | None = None,
+        *,
+        into: DatagramBatch | None = None,
+    ) -> DatagramBatch:
+        """Wait for one datagram, and return all that are there, oldest first.
+
+        Returns columns instead of objects, which is much cheaper for each datagram than
+        :meth:`recv_many`. Waiting, order among tasks and cancelling are as in
+        :meth:`recv`.
+
+        Args:
+            max_datagrams: The largest number of datagrams to return; ``None`` sets no
+                limit.
+            into: A batch to reuse. It loses its content at once, even if the call is
+                then cancelled or raises, and is returned.
+
+        Raises:
+            BufferError: If somebody still views a column of *into*; it's unchanged.
+            EndpointClosedError: As :meth:`recv`.
+            OSError: As :meth:`recv`.
+            TruncatedError: As :meth:`recv_many`.
+            TypeError: If *max_datagrams* is not an int, or *into* not a batch.
+            ValueError: If *max_datagrams* is less than 1.
+        """
+        return await recv_batch(self._protocol, self._transport, max_datagrams, into)
 
     def recv_nowait(self) -> Datagram:
         """Return the next datagram without waiting.
@@ -385,11 +416,14 @@ class Endpoint(ClosedAtTheEnd):
 
     async def send_many(
         self,
-        datagrams: Iterable[
+        datagrams: DatagramBatch
+        | Iterable[
             tuple[Payload, Address | None]
             | tuple[Payload, Address | None, SendOptions | None]
         ],
         *,
+        addr: Address | None = None,
+        addrs: Sequence[Address] | None = None,
         local_addr: str | Address | None = None,
         interface: int | str | None = None,
         tos: int | None = None,
@@ -406,6 +440,10 @@ class Endpoint(ClosedAtTheEnd):
             datagrams: Pairs of payload and destination (``None`` for the peer of a
                 connected endpoint), or triples of these and
                 :class:`aioudp.SendOptions` for this datagram only.
+                A :class:`aioudp.DatagramBatch` is sent without creating objects, each
+                datagram to its source. The batch can't be recycled meanwhile.
+            addr: For a batch: send all datagrams to this address.
+            addrs: For a batch: the destination of each datagram.
             local_addr, interface, tos, hop_limit: Options for all other datagrams, as
                 in :class:`aioudp.SendOptions`. They don't change the socket.
 
@@ -424,7 +462,35 @@ class Endpoint(ClosedAtTheEnd):
         """
         self._protocol.check_loop()
         options = send_options(local_addr, interface, tos, hop_limit)
-        await self._sender.send_many(datagrams, options)
+        if isinstance(datagrams, DatagramBatch):
+            batch = prepare_batch(self._transport, datagrams, addr, addrs, options)
+            await send_batch(self._sender, self._transport, batch)
+        elif addr is None and addrs is None:
+            await self._sender.send_many(datagrams, options)
+        else:
+            raise ValueError("addr and addrs are for a DatagramBatch")
+
+    async def send_to_all(self, data: Payload, addrs: Iterable[Address]) -> None:
+        """Send one payload to many peers, in as few system calls as possible.
+
+        Waiting and cancelling are as for :meth:`send_many`.
+
+        Args:
+            data: The payload of each datagram.
+            addrs: The destinations. An address that occurs twice gets two datagrams.
+
+        Raises:
+            EndpointClosedError: If the endpoint is closed, before or during the call.
+            SendManyError: If the system refused some; all the others are out. Its
+                indexes are positions in *addrs*.
+            TypeError: If *data* is not bytes-like, or a destination not an address.
+            ValueError: If a destination is refused as in :meth:`send`. Some of the
+                datagrams before it may be out.
+        """
+        self._protocol.check_loop()
+        check_payload(data)
+        payload = bytes(data)
+        await self._sender.send_many(((payload, addr) for addr in addrs), None)
 
     # -- ending
 

@@ -34,11 +34,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 from typing import Any, Final
 
 from .._errors import EndpointClosedError
-from .._transports.base import DatagramTransport
+from .._transports.base import READ_ELSEWHERE, DatagramTransport
 from .._types import NetworkError, Received
 from .error_inbox import ErrorInbox
 from .inbox import ANY, Inbox
@@ -69,6 +70,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         "errors",
         "inbox",
         "items",
+        "read_elsewhere",
     )
 
     def __init__(
@@ -86,6 +88,8 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         """Reasons why a receive call can't just take the oldest item; 0: it can."""
         self.dropped_close: int = 0
         """Datagrams in the queue when the endpoint was closed."""
+        self.read_elsewhere: Callable[[], bool] | None = None
+        """Called when the socket is readable; if it returns true, it has read."""
         self._draining = False
         self._error: OSError | None = None
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -104,6 +108,8 @@ class EndpointProtocol(asyncio.DatagramProtocol):
     def datagrams_wanted(self) -> int:
         if self._draining:
             return ANY
+        if self.read_elsewhere is not None and self.read_elsewhere():
+            return READ_ELSEWHERE
         room = self.inbox.room()
         if room:
             self.detour &= ~PAUSED
@@ -133,6 +139,10 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         self.close()
 
     # -- what the endpoint calls
+
+    def waiting(self) -> int:
+        """Return how many receive calls wait in line."""
+        return len(self._waiters)
 
     def drain(self) -> None:
         """Read the datagrams that have arrived, then stop reading. Idempotent."""

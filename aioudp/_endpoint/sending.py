@@ -155,18 +155,26 @@ class Sender:
                 await asyncio.sleep(0)
             if options is not None:
                 chunk = [_with_options(item, options) for item in chunk]
-            prepared = self._transport.prepare(chunk)
-            position = 0
-            if self.allowance:
-                self.allowance = max(0, self.allowance - 1 - len(chunk) // _MANY_COST)
-                position = self._send_from(prepared, 0, done, errors)
-            if position < len(chunk):
-                await self._send_remaining(prepared, position, done, errors)
+            await self.send_prepared(self._transport.prepare(chunk), done, errors)
             done += len(chunk)
         if failure is not None:
             raise failure
         if self._transport.is_closing():
             raise EndpointClosedError
+
+    async def send_prepared(
+        self, prepared: Prepared, offset: int, errors: dict[int, OSError]
+    ) -> None:
+        """Send what was prepared, of which *offset* is the index of the first.
+
+        Refusals become *errors*.
+        """
+        position = 0
+        if self.allowance:
+            self.allowance = max(0, self.allowance - 1 - len(prepared) // _MANY_COST)
+            position = self._send_from(prepared, 0, offset, errors)
+        if position < len(prepared):
+            await self._send_remaining(prepared, position, offset, errors)
 
     def _send_from(
         self,

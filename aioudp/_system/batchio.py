@@ -29,6 +29,7 @@ from typing import Any, Final, TypeAlias
 from .._types import Datagram, Message, Payload, Received
 from . import control_data, sockets
 from .addresses import SOURCES, SocketAddress, public_address
+from .datagram_batch import DatagramBatch
 from .refusals import Refusals
 from .segments import run_end, split_train, train_length
 from .send_options import Steered
@@ -147,6 +148,7 @@ class BatchSocket:
     implementation: Final = "python"
 
     __slots__ = (
+        "_last_size",
         "_lone",
         "_port",
         "_read",
@@ -182,6 +184,7 @@ class BatchSocket:
         self._recvmsg: Any = getattr(sock, "recvmsg", None)
         self._sendmsg: Any = getattr(sock, "sendmsg", None)
         self._lone = 0  # receives in a row that found a single datagram
+        self._last_size = 0  # bytes of the last batch
         self.gso_segments = gso_segments
         """Most datagrams of one train: 64 once the kernel has refused a longer one."""
         self.refusals = Refusals()
@@ -242,6 +245,36 @@ class BatchSocket:
         self._lone = lone + 1 if count == 1 else 0
         self.received += count
         return datagrams
+
+    def receive_batch(self, batch: DatagramBatch, max_datagrams: int) -> int:
+        """Add the datagrams that are there to *batch*, and return how many.
+
+        It is always thorough; limits and errors are those of :meth:`receive`.
+        """
+        if self.pending is not None:
+            error, self.pending = self.pending, None
+            raise error
+        before = len(batch)
+        enough = self.received_bytes + MAX_BYTES
+        batch._reserve(self._last_size + _MAX_READ)  # growing copies
+        try:
+            for _ in range(MAX_READS):
+                self._read_into(batch)
+                if (
+                    len(batch) - before >= max_datagrams
+                    or self.received_bytes >= enough
+                ):
+                    break
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as exc:
+            if len(batch) == before:
+                raise
+            self.pending = exc
+        count = len(batch) - before
+        self._last_size = min(batch._size, MAX_BYTES)
+        self.received += count
+        return count
 
     def send(self, data: Payload, addr: SocketAddress = None) -> None:
         """Send one datagram to *addr*, or to the connected peer.
@@ -427,7 +460,7 @@ class BatchSocket:
         if len(addr) == 4 and self._unmap:
             addr = SOURCES[addr]
         if flags & _CUT:
-            self._refuse_cut(data, control, flags)
+            self._refuse_cut(len(data), control, flags)
         for level, kind, value in control:
             if _is_segment_size(level, kind, value):
                 (segment_size,) = _GRO_SIZE.unpack_from(value)
@@ -439,18 +472,49 @@ class BatchSocket:
         datagrams.append(_make((data, addr)))
         self.received_bytes += len(data)
 
+    def _read_into(self, batch: DatagramBatch) -> None:
+        """Read a datagram or a train straight into the memory of *batch*."""
+        if self._sock.family == sockets.AF_UNIX:
+            data, addr = sockets.receive_whole(self._sock)
+            addr = public_address(addr) if self._unmap else addr
+            batch._extend([Datagram(data, addr)])
+            self.received_bytes += len(data)
+            return
+        batch._reserve()
+        segment_size, info = 0, None
+        with memoryview(batch._data) as whole, whole[batch._size :] as room:
+            if self.gro or self.packet_info:
+                length, control, flags, addr = self._sock.recvmsg_into(
+                    [room], _CONTROL_SPACE
+                )
+            else:
+                length, addr = self._sock.recvfrom_into(room)
+                control, flags = [], 0
+        if len(addr) == 4 and self._unmap:
+            addr = SOURCES[addr]
+        if flags & _CUT:
+            self._refuse_cut(length, control, flags)
+        if self.packet_info:
+            segment_size, info = control_data.parse(control, self._port)
+        else:
+            for level, kind, value in control:
+                if _is_segment_size(level, kind, value):
+                    (segment_size,) = _GRO_SIZE.unpack_from(value)
+        batch._add_run(length, segment_size if self.gro else 0, addr, info)
+        self.received_bytes += length
+
     def _refuse_cut(
-        self, data: bytes, control: list[tuple[int, int, bytes]], flags: int
+        self, length: int, control: list[tuple[int, int, bytes]], flags: int
     ) -> None:
         """Raise the error for a read that lost payload, or the size of its segments."""
         if flags & _TRUNC:
             self.truncated += 1
-            raise OSError(errno.EMSGSIZE, f"datagram cut off after {len(data)} bytes")
+            raise OSError(errno.EMSGSIZE, f"datagram cut off after {length} bytes")
         if self.gro and not any(_is_segment_size(*message) for message in control):
             self.truncated += 1
             raise OSError(
                 errno.EMSGSIZE,
-                f"control data cut off: {len(data)} bytes may be several datagrams",
+                f"control data cut off: {length} bytes may be several datagrams",
             )
 
     def _read_messages(self, datagrams: list[Received]) -> None:
@@ -458,7 +522,7 @@ class BatchSocket:
         if len(addr) == 4 and self._unmap:
             addr = SOURCES[addr]
         if flags & _CUT:
-            self._refuse_cut(data, control, flags)
+            self._refuse_cut(len(data), control, flags)
         segment_size, info = control_data.parse(control, self._port)
         if self.gro and 0 < segment_size < len(data):
             datagrams.extend(

@@ -8,6 +8,7 @@ from .._types import Payload
 from .addresses import SocketAddress
 from .batchio import Destination
 from .control_data import Info
+from .datagram_batch import DatagramBatch
 from .refusals import Refusals
 
 MAX_READS: Final[int]
@@ -38,6 +39,7 @@ class BatchSocket:
         packet_info: bool = False,
     ) -> None: ...
     def receive(self, max_datagrams: int, *, thorough: bool = False) -> list[Any]: ...
+    def receive_batch(self, batch: DatagramBatch, max_datagrams: int) -> int: ...
     @staticmethod
     def prepare(
         datagrams: Iterable[tuple[Any, ...]],

@@ -11,7 +11,9 @@ the parts that are included here, from the bottom up:
 ``addresses``     to and from the kernel's form, remembered
 ``buffers``       what a thread reads into and sends from
 ``sending``       up to 64 messages with one sendmmsg, each a datagram or a train
+``columns``       the same from the memory of a batch
 ``receiving``     up to 32 with one recvmmsg, cut up without running Python
+``batches``       the same, into columns and without an object for each
 
 They are one extension, so splitting them costs nothing. The GIL is released where many
 datagrams move at once. A single send takes about as long as giving the GIL up and
@@ -48,6 +50,7 @@ from . import control_data
 from .addresses import MAX_KNOWN
 from .send_options import Steered
 from .batchio import check_payload, check_start, prepare_steered, remember_last
+from .prepared_batch import PreparedBatch
 from .refusals import Refusals
 from .segments import MAX_TRAIN_BYTES
 from .._types import Datagram, Message
@@ -60,10 +63,12 @@ include "compiled/control_data.pxi"
 include "compiled/addresses.pxi"
 include "compiled/buffers.pxi"
 include "compiled/sending.pxi"
+include "compiled/columns.pxi"
 include "compiled/receiving.pxi"
+include "compiled/batches.pxi"
 
 
-cdef class BatchSocket(ReceivingSocket):
+cdef class BatchSocket(BatchingSocket):
     """The reading and writing of one non-blocking UDP socket; see ``batchio``."""
 
     implementation = "compiled"

@@ -14,10 +14,15 @@ as Python's special methods are: a protocol with ``__getattr__`` seems to have a
     per datagram. With the option ``packet_info``, it's a ``list[Message]``; with
     ``max_datagram_size``, truncated datagrams are ``Message`` objects. A protocol
     without this method gets ``error_received`` (EMSGSIZE) for those.
+``datagram_batch_received(batch)``
+    gets each batch as a :class:`~aioudp.DatagramBatch`, without an object per datagram.
+    It takes precedence over ``datagrams_received``. The batch is the protocol's to
+    keep.
 ``datagrams_wanted()``
     is called before each batch, and returns how many datagrams the protocol has room
     for. If it returns 0, the transport leaves datagrams in the kernel until
-    ``resume_reading``.
+    ``resume_reading``. :data:`READ_ELSEWHERE` means that the protocol has just read
+    with ``poll`` or ``poll_batch``, so the transport doesn't.
 ``network_error_received(error)``
     gets each :class:`~aioudp.NetworkError` with the option ``icmp_errors``, even while
     reading is paused. ``error_received`` doesn't get ICMP errors then.
@@ -29,10 +34,14 @@ import asyncio
 import enum
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from .._system.datagram_batch import DatagramBatch
 from .._system.send_options import SendOptions
 from .._types import Payload, Received, Stats
+
+READ_ELSEWHERE: Final = -1
+"""Returned by ``datagrams_wanted`` if the protocol has read the socket by itself."""
 
 Prepared = Sequence[tuple[bytes, Any]]
 """Datagrams with checked payloads and addresses, ready to be sent."""
@@ -181,6 +190,14 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport):
         *max_datagrams*, by default a limit of its own; it may return more, because
         trains are kept whole.
         """
+
+    def poll_batch(self, batch: DatagramBatch, max_datagrams: int) -> int | None:
+        """Add datagrams that have arrived to *batch*; otherwise like :meth:`poll`.
+
+        Returns:
+            The number of datagrams; ``None`` if the transport doesn't support this.
+        """
+        return None
 
     @abstractmethod
     def stats(self) -> Stats:

@@ -32,6 +32,7 @@ from typing import Any, Final
 from .._errors import TruncatedError
 from .._system.addresses import public_address
 from .._system.batchio import BatchSocket
+from .._system.datagram_batch import DatagramBatch
 from .._system.segments import cut_off
 from .._types import Message, Received
 from .base import BatchProtocol, DatagramTransport, State
@@ -68,6 +69,7 @@ class DeliveringTransport(DatagramTransport):
         "_receive_errors",
         "_state",
         "_taker",
+        "_takes_batches",
         "_wanted",
     )
 
@@ -123,6 +125,7 @@ class DeliveringTransport(DatagramTransport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         taker: Any = protocol
         self._protocol = taker
+        self._takes_batches = hasattr(type(protocol), "datagram_batch_received")
         self._batch_protocol: BatchProtocol | None = None
         if hasattr(type(protocol), "datagrams_received"):
             self._batch_protocol = taker
@@ -189,6 +192,9 @@ class DeliveringTransport(DatagramTransport):
 
     def _deliver(self, datagrams: list[Received]) -> None:
         """Hand a batch to the protocol, whole if it takes batches."""
+        if self._takes_batches:
+            self._protocol.datagram_batch_received(DatagramBatch._of(datagrams))
+            return
         if self._batch_protocol is not None:
             self._batch_protocol.datagrams_received(datagrams)
             return

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from .._system.datagram_batch import DatagramBatch
 from .._system.error_queue import ErrorQueue
 from .._types import NetworkError, Payload, Received, Stats
 from .base import State
@@ -89,6 +90,9 @@ class ErrorQueueTransport(SelectorTransport):
             hears = hasattr(type(self._protocol), "network_error_received")
             if hears and self._state is State.OPEN:
                 self._tell(self._protocol.network_error_received, error)
+
+    def poll_batch(self, batch: DatagramBatch, max_datagrams: int) -> int | None:
+        return None  # a read that meets an ICMP error is repeated by _receive alone
 
     def _receive(self, wanted: int, *, thorough: bool = False) -> list[Received]:
         for _ in range(MAX_STALE_ERRORS):

@@ -28,6 +28,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from .._system.datagram_batch import DatagramBatch
 from .._system.error_queue import discard, pending_error
 from .._system.receive_queue import Remaining
 from .._types import Received, Stats
@@ -53,6 +54,7 @@ class SelectorTransport(SocketTransport):
         "_discarded",
         "_fd",
         "_fruitless",
+        "_polled",
         "_resting",
         "_unwatchable",
         "_watched",
@@ -67,6 +69,7 @@ class SelectorTransport(SocketTransport):
         self._watcher: Watcher = self._make_watcher()
         self._watched = False  # whether the loop watches the socket for reading
         self._unwatchable = False  # whether it refused to, the last time
+        self._polled = 0  # datagrams of the last poll_batch
         self._fruitless = 0  # events in a row that gave no datagram
         self._discarded = 0  # entries of the error queue
         self._resting: asyncio.TimerHandle | None = None
@@ -107,6 +110,20 @@ class SelectorTransport(SocketTransport):
         if not self._watched:
             return []
         return self._receive(max_datagrams or MAX_BATCH, thorough=True)
+
+    def poll_batch(self, batch: DatagramBatch, max_datagrams: int) -> int | None:
+        if not self._watched or self._admits:
+            return None
+        self._polled = 0
+        try:
+            self._polled = self._io.receive_batch(batch, max_datagrams)
+        except OSError as exc:
+            self._on_read_error(exc)
+        if self._polled:
+            self._fruitless = 0
+        if self._io.pending is not None:
+            self._loop.call_soon(self._on_pending_error)
+        return self._polled
 
     def drain(self, done: Callable[[], object]) -> None:
         self.pause_reading()
@@ -153,9 +170,14 @@ class SelectorTransport(SocketTransport):
             if not wanted:
                 self.pause_reading()
             elif self._watched:  # asked, the protocol may have paused or closed
-                if datagrams := self._receive(wanted):
-                    self._deliver(datagrams)
-                else:
+                found: Any
+                if wanted < 0:  # it has read by itself
+                    found = self._polled
+                elif self._takes_batches:
+                    found = self._read_batch(wanted)
+                elif found := self._receive(wanted):
+                    self._deliver(found)
+                if not found:
                     self._on_fruitless_event()
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -167,6 +189,16 @@ class SelectorTransport(SocketTransport):
     def _on_readable_or_error(self) -> None:
         self._discarded += discard(self._sock)
         self._on_readable()
+
+    def _read_batch(self, wanted: int) -> int:
+        """Hand a batch of what there is to the protocol; return how many there are."""
+        batch = DatagramBatch()
+        if self.poll_batch(batch, wanted) is None:
+            batch._extend(self._receive(wanted))
+        if len(batch):
+            batch._trim()
+            self._protocol.datagram_batch_received(batch)
+        return len(batch)
 
     def _receive(self, wanted: int, *, thorough: bool = False) -> list[Received]:
         try:

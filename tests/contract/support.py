@@ -219,6 +219,15 @@ async def _recv_many(endpoint: aioudp.Endpoint, count: int) -> list[aioudp.Datag
     return datagrams
 
 
+async def _recv_batch(endpoint: aioudp.Endpoint, count: int) -> list[aioudp.Datagram]:
+    datagrams: list[aioudp.Datagram] = []
+    batch = None
+    while len(datagrams) < count:
+        batch = await endpoint.recv_batch(count - len(datagrams), into=batch)
+        datagrams += batch
+    return datagrams
+
+
 async def _recv_nowait(endpoint: aioudp.Endpoint, count: int) -> list[aioudp.Datagram]:
     datagrams: list[aioudp.Datagram] = []
 
@@ -241,6 +250,7 @@ async def _iterate(endpoint: aioudp.Endpoint, count: int) -> list[aioudp.Datagra
 WAYS_TO_RECEIVE: Final = {
     "recv": _recv,
     "recv_many": _recv_many,
+    "recv_batch": _recv_batch,
     "recv_nowait": _recv_nowait,
     "iteration": _iterate,
 }

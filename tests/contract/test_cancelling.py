@@ -42,6 +42,10 @@ async def recv_many(endpoint: aioudp.Endpoint) -> list[aioudp.Datagram]:
     return await endpoint.recv_many()
 
 
+async def recv_batch(endpoint: aioudp.Endpoint) -> list[aioudp.Datagram]:
+    return list(await endpoint.recv_batch())
+
+
 async def recv_one_of_many(endpoint: aioudp.Endpoint) -> list[aioudp.Datagram]:
     return await endpoint.recv_many(1)
 
@@ -52,7 +56,7 @@ async def iterate(endpoint: aioudp.Endpoint) -> list[aioudp.Datagram]:
     raise AssertionError
 
 
-EVERY_WAIT = pytest.mark.parametrize("wait", [recv, recv_many, iterate])
+EVERY_WAIT = pytest.mark.parametrize("wait", [recv, recv_many, recv_batch, iterate])
 
 
 def send_numbers(sock: socket.socket, endpoint: aioudp.Endpoint, *numbers: int) -> None:
@@ -139,12 +143,13 @@ async def test_cancelled_as_a_datagram_arrives(
 
 
 @EVERY_TURN
+@pytest.mark.parametrize("receive", [recv_many, recv_batch])
 async def test_cancelled_as_a_train_arrives(
-    endpoints: Endpoints, until_blocked: UntilBlocked, turn: int
+    endpoints: Endpoints, until_blocked: UntilBlocked, turn: int, receive: Any
 ) -> None:
     """So it is with the many datagrams of a train (B113)."""
     server, client = await endpoints.pair()
-    task = asyncio.create_task(server.recv_many())
+    task = asyncio.create_task(receive(server))
     await until_blocked(task)
 
     await client.send(b"0123456789", segment_size=1)
@@ -365,7 +370,8 @@ async def test_storm_of_cancellations(
     sent = 0
 
     while len(received) < STORM:
-        task = asyncio.create_task(chance.choice([recv, recv_many, iterate])(endpoint))
+        way = chance.choice([recv, recv_many, recv_batch, iterate])
+        task = asyncio.create_task(way(endpoint))
         for _ in range(chance.randrange(5)):
             if sent < STORM and chance.random() < 0.4:
                 send_numbers(peer, endpoint, sent)

@@ -28,11 +28,15 @@ async def recv_many(endpoint: aioudp.Endpoint) -> Any:
     return await endpoint.recv_many()
 
 
+async def recv_batch(endpoint: aioudp.Endpoint) -> Any:
+    return await endpoint.recv_batch()
+
+
 async def following(endpoint: aioudp.Endpoint) -> Any:
     return await anext(endpoint)
 
 
-EVERY_RECV = pytest.mark.parametrize("wait", [recv, recv_many])
+EVERY_RECV = pytest.mark.parametrize("wait", [recv, recv_many, recv_batch])
 
 
 async def close(endpoint: aioudp.Endpoint) -> None:
@@ -113,14 +117,14 @@ async def test_close_wakes_everybody(
 ) -> None:
     """All waiting tasks are woken, in every kind of call (B220)."""
     endpoint = await endpoints.bind()
-    waits: list[Wait] = [recv, recv_many, following] * 10
+    waits: list[Wait] = [recv, recv_many, recv_batch, following] * 10
     waiting = [asyncio.ensure_future(wait(endpoint)) for wait in waits]
     await until_blocked(*waiting)
 
     endpoint.close()
 
     outcomes = [type(await outcome(task)) for task in waiting]
-    expected = [aioudp.EndpointClosedError] * 2 + [StopAsyncIteration]
+    expected = [aioudp.EndpointClosedError] * 3 + [StopAsyncIteration]
     assert outcomes == expected * 10
 
 

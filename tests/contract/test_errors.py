@@ -40,13 +40,17 @@ async def recv_many(endpoint: aioudp.Endpoint) -> Any:
     return await endpoint.recv_many()
 
 
+async def recv_batch(endpoint: aioudp.Endpoint) -> Any:
+    return await endpoint.recv_batch()
+
+
 async def iterate(endpoint: aioudp.Endpoint) -> Any:
     async for datagram in endpoint:
         return datagram
     return None
 
 
-EVERY_WAIT = pytest.mark.parametrize("wait", [recv, recv_many, iterate])
+EVERY_WAIT = pytest.mark.parametrize("wait", [recv, recv_many, recv_batch, iterate])
 
 
 @pytest.fixture

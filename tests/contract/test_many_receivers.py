@@ -81,7 +81,7 @@ async def test_every_way_to_wait_has_its_place(
         asyncio.create_task(endpoint.recv()),
         asyncio.create_task(endpoint.recv_many(1)),
         asyncio.create_task(anext(endpoint)),
-        asyncio.create_task(endpoint.recv_many(1)),
+        asyncio.create_task(endpoint.recv_batch(1)),
         asyncio.create_task(endpoint.recv()),
     ]
     await until_blocked(*tasks)
@@ -98,12 +98,13 @@ async def test_every_way_to_wait_has_its_place(
     ]
 
 
+@pytest.mark.parametrize("way", ["recv_many", "recv_batch"])
 async def test_recv_many_leaves_others_their_place(
-    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
+    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked, way: str
 ) -> None:
     """Those behind a recv_many that takes all are next, and in order (B111) (B114)."""
     endpoint = await endpoints.bind()
-    many = asyncio.create_task(endpoint.recv_many())
+    many = asyncio.create_task(getattr(endpoint, way)())
     behind = [asyncio.create_task(endpoint.recv()) for _ in range(2)]
     await until_blocked(many, *behind)
     send_all(peer, endpoint, b"0", b"1", b"2")
@@ -112,7 +113,7 @@ async def test_recv_many_leaves_others_their_place(
 
     send_all(peer, endpoint, *(b"%d" % number for number in range(3, 3 + rest)))
 
-    received = payloads_of(taken + await asyncio.gather(*behind))
+    received = payloads_of([*taken, *await asyncio.gather(*behind)])
     assert received == [b"%d" % number for number in range(3 + rest)]
 
 

@@ -58,6 +58,8 @@ def payloads_of(datagrams: list[aioudp.Datagram]) -> list[bytes]:
     return [data for data, _ in datagrams]
 
 
+MANY = pytest.mark.parametrize("many", ["recv_many", "recv_batch"])
+
 # -- what is handed over
 
 
@@ -222,15 +224,16 @@ async def test_a_signal_disturbs_nothing(
     loop.remove_signal_handler(signal.SIGINT)
 
 
-# -- recv_many
+# -- recv_many and recv_batch
 
 
+@MANY
 async def test_recv_many_waits_for_one(
-    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
+    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked, many: str
 ) -> None:
     """A recv_many waits until there is a datagram."""
     endpoint = await endpoints.bind()
-    receiving = asyncio.create_task(endpoint.recv_many())
+    receiving = asyncio.create_task(getattr(endpoint, many)())
     await until_blocked(receiving)
     assert not receiving.done()
 
@@ -239,32 +242,37 @@ async def test_recv_many_waits_for_one(
     assert await receiving == [(b"hello", peer.getsockname())]
 
 
-async def test_recv_many_returns_all(endpoints: Endpoints, peer: socket.socket) -> None:
+@MANY
+async def test_recv_many_returns_all(
+    endpoints: Endpoints, peer: socket.socket, many: str
+) -> None:
     """A recv_many returns all that are queued, oldest first."""
     endpoint = await endpoints.bind()
     send_all(peer, endpoint, *(b"%d" % number for number in range(5)))
     await queued(endpoint, 5)
 
-    datagrams = await endpoint.recv_many()
+    datagrams = await getattr(endpoint, many)()
 
-    assert type(datagrams) is list
+    assert datagrams == list(datagrams)
     assert payloads_of(datagrams) == [b"0", b"1", b"2", b"3", b"4"]
 
 
+@MANY
 async def test_recv_many_takes_what_the_kernel_has(
-    host: str, peer: socket.socket
+    host: str, peer: socket.socket, many: str
 ) -> None:
     """On the selector transport it returns all that had arrived, queued or not."""
     async with aioudp.bind((host, 0), transport="selector") as endpoint:
         send_all(peer, endpoint, *(b"%d" % number for number in range(50)))
 
-        datagrams = await endpoint.recv_many()
+        datagrams = await getattr(endpoint, many)()
 
     assert payloads_of(datagrams) == [b"%d" % number for number in range(50)]
 
 
+@MANY
 async def test_recv_many_after_single_datagrams_takes_all(
-    host: str, peer: socket.socket
+    host: str, peer: socket.socket, many: str
 ) -> None:
     """However many came alone before, recv_many returns all that had arrived."""
     async with aioudp.bind((host, 0), transport="selector") as endpoint:
@@ -273,37 +281,39 @@ async def test_recv_many_after_single_datagrams_takes_all(
             await endpoint.recv()
             send_all(peer, endpoint, b"1", b"2", b"3")
 
-            assert payloads_of(await endpoint.recv_many()) == [b"1", b"2", b"3"]
+            assert payloads_of(await getattr(endpoint, many)()) == [b"1", b"2", b"3"]
 
             for _ in range(10):
                 send_all(peer, endpoint, b"alone")
                 await endpoint.recv()
 
 
+@MANY
 async def test_recv_many_with_a_limit(
-    endpoints: Endpoints, peer: socket.socket
+    endpoints: Endpoints, peer: socket.socket, many: str
 ) -> None:
     """A recv_many returns no more than it was asked for; the rest stays queued."""
     endpoint = await endpoints.bind()
     send_all(peer, endpoint, *(b"%d" % number for number in range(5)))
     await queued(endpoint, 5)
 
-    limited = [await endpoint.recv_many(limit) for limit in (1, 3, 100)]
+    limited = [await getattr(endpoint, many)(limit) for limit in (1, 3, 100)]
 
     assert list(map(payloads_of, limited)) == [[b"0"], [b"1", b"2", b"3"], [b"4"]]
 
 
 @pytest.mark.no_matrix
 @pytest.mark.parametrize("limit", [0, -1])
+@MANY
 async def test_recv_many_with_a_limit_below_1(
-    endpoints: Endpoints, peer: socket.socket, limit: int
+    endpoints: Endpoints, peer: socket.socket, limit: int, many: str
 ) -> None:
     """A limit below 1 is a ValueError, and takes nothing (B104)."""
     endpoint = await endpoints.bind()
     send_all(peer, endpoint, b"hello")
 
     with pytest.raises(ValueError, match=str(limit)):
-        await endpoint.recv_many(limit)
+        await getattr(endpoint, many)(limit)
 
     assert payloads_of([await endpoint.recv()]) == [b"hello"]
 
@@ -401,8 +411,9 @@ async def test_wrong_number_of_datagrams(
         peer.sendto(data, endpoint.local_addr)
     await turns_until(lambda: endpoint.stats().received == 3)
 
-    with pytest.raises(error, match=re.escape(repr(wrong))):
-        await endpoint.recv_many(wrong)
+    for receive in (endpoint.recv_many, endpoint.recv_batch):
+        with pytest.raises(error, match=re.escape(repr(wrong))):
+            await receive(wrong)
     if packet_info:
         with pytest.raises(error, match=re.escape(repr(wrong))):
             await endpoint.recv_messages(wrong)

@@ -250,8 +250,14 @@ async def _nowait(endpoint: aioudp.Endpoint) -> aioudp.Datagram:
 
 PLAIN_WAYS: Final = pytest.mark.parametrize(
     "receive",
-    [methodcaller("recv"), methodcaller("recv_many"), _nowait, anext],
-    ids=["recv", "recv_many", "recv_nowait", "iteration"],
+    [
+        methodcaller("recv"),
+        methodcaller("recv_many"),
+        methodcaller("recv_batch"),
+        _nowait,
+        anext,
+    ],
+    ids=["recv", "recv_many", "recv_batch", "recv_nowait", "iteration"],
 )
 WITH_AND_WITHOUT = pytest.mark.parametrize("packet_info", [False, True])
 
@@ -303,7 +309,10 @@ async def test_a_message_that_is_too_long(
 
 
 @WITH_AND_WITHOUT
-async def test_a_long_one_among_others(endpoints: Endpoints, packet_info: bool) -> None:
+@pytest.mark.parametrize("many", ["recv_many", "recv_batch"])
+async def test_a_long_one_among_others(
+    endpoints: Endpoints, packet_info: bool, many: str
+) -> None:
     """``recv_many`` returns what stands before it; nothing is lost or out of order."""
     endpoint, peer = await endpoints.pair(max_datagram_size=4, packet_info=packet_info)
     sent = [b"1", b"2", b"3 too long", b"4 too long", b"5", b"6"]
@@ -314,7 +323,7 @@ async def test_a_long_one_among_others(endpoints: Endpoints, packet_info: bool) 
     seen: list[Any] = []
     while len(seen) < len(sent):
         try:
-            seen += [data for data, _ in await endpoint.recv_many()]
+            seen += [data for data, _ in await getattr(endpoint, many)()]
         except aioudp.TruncatedError as exc:
             seen.append(exc.length)
 

@@ -9,6 +9,7 @@ import socket
 import struct
 import time
 from contextlib import ExitStack
+from itertools import pairwise
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
@@ -16,8 +17,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aioudp import Message, SendOptions
+from aioudp import Datagram, DatagramBatch, Message, SendOptions
 from aioudp._system import addresses, batchio, sockets
+from aioudp._system.prepared_batch import PreparedBatch
 from aioudp._system.send_options import steer
 
 from .fuzz_control_data import CTRUNC, KINDS, compiled, message, reference
@@ -183,6 +185,137 @@ def test_the_same_trains_arrive(
             assert pair.receiver.received == len(sent)
             assert pair.receiver.received_bytes == sum(map(len, sent))
     assert received == expected
+
+
+def transfer_batches(
+    receiver: Any, count: int, chance: random.Random
+) -> list[DatagramBatch]:
+    """Return what is there in batches, some new and some recycled, some limited."""
+    batches: list[DatagramBatch] = []
+    received = 0
+    while received < count or received == 0:
+        batch = DatagramBatch()
+        if chance.random() < 0.5:
+            receiver.receive_batch(batch, 1)
+        receiver.receive_batch(batch, chance.choice([1, 5, 1000]))
+        if not batch:
+            break
+        received += len(batch)
+        batches.append(batch)
+    return batches
+
+
+@pytest.mark.parametrize("packet_info", [False, True])
+@pytest.mark.parametrize("offload", [True, False])
+@settings(max_examples=60, deadline=None)
+@given(trains=trains, data=payloads, seed=st.integers(0, 99))
+def test_the_same_batches_arrive(
+    speedups: ModuleType,
+    offload: bool,
+    packet_info: bool,
+    trains: list[tuple[int, int, int, int]],
+    data: list[bytes],
+    seed: int,
+) -> None:
+    """Either twin reads into a batch what it would have made objects of."""
+    with ExitStack() as stack:
+        for module in (batchio, speedups):
+            chance = random.Random(seed)
+            pair = open_pairs(
+                stack, module, "127.0.0.1", offload=offload, packet_info=packet_info
+            )
+            addr = pair.socks[0].getsockname()
+            recycled = DatagramBatch()
+            total = 0
+            for size, count, shorter, start in trains:
+                length = min(size * count - shorter % size, 60_000)
+                train = noise(length, start)
+                done = 0
+                while done < length:
+                    done += pair.sender.send_segments(
+                        memoryview(train)[done:], size, pair.addr
+                    )
+                expected = [train[i : i + size] for i in range(0, length, size)]
+                batch = [(item, pair.addr) for item in data[: chance.randrange(9)]]
+                done = 0
+                while done < len(batch):
+                    done += pair.sender.send_batch(batch, done)
+                expected += [item for item, _ in batch]
+                if chance.random() < 0.5:
+                    recycled._recycle()
+                    pair.receiver.receive_batch(recycled, 3)
+                    there = [*recycled]
+                else:
+                    there = []
+                for one in transfer_batches(
+                    pair.receiver, len(expected) - len(there), chance
+                ):
+                    check_columns(one, packet_info)
+                    there += one
+                assert there == [(item, addr) for item in expected]
+                total += len(expected)
+            assert pair.receiver.received == total
+            recycled._recycle()
+
+
+def check_columns(batch: DatagramBatch, packet_info: bool) -> None:
+    """The columns say what the rows do."""
+    offsets = batch.offsets.tolist()
+    sizes = [end - begin for begin, end in pairwise(offsets)]
+    assert (offsets[0], offsets[-1]) == (0, len(batch.data))
+    assert sizes == [len(data) for data, _ in batch]
+    assert batch.segment_size == (sizes[0] if len(set(sizes)) == 1 else None)
+    assert len(batch.source_index) == len(batch)
+    assert (batch.tos is not None) == packet_info
+    if packet_info:
+        assert batch.hop_limit is not None
+        assert batch.hop_limit.tolist() == [64] * len(batch)
+        assert batch.timestamps_ns is not None
+        assert all(batch.timestamps_ns)
+        assert batch.local_addrs is not None
+        assert len(batch.local_addrs) == 1
+
+
+@pytest.mark.parametrize("offload", [True, False])
+@settings(max_examples=60, deadline=None)
+@given(trains=trains, data=payloads)
+def test_the_same_rows_leave(
+    speedups: ModuleType,
+    offload: bool,
+    trains: list[tuple[int, int, int, int]],
+    data: list[bytes],
+) -> None:
+    """Either twin sends the rows of a batch as it would send the objects."""
+    batch = DatagramBatch()
+    peers = [("192.0.2.1", 1), ("192.0.2.2", 2)]
+    for number, (size, count, _, start) in enumerate(trains):
+        length = min(size * count, 60_000)
+        batch._reserve()
+        batch._data[batch._size : batch._size + length] = noise(length, start)
+        batch._add_run(length, size, peers[number % 2])
+        batch._extend(Datagram(item, peers[0]) for item in data[:5])
+    rows = list(batch)
+    with ExitStack() as stack:
+        for module in (batchio, speedups):
+            ours = open_pairs(stack, module, "127.0.0.1", offload=offload)
+            theirs = [
+                open_pairs(stack, batchio, "127.0.0.1", offload=True) for _ in range(2)
+            ]
+            prepared = PreparedBatch(
+                batch, [pair.addr for pair in theirs], batch.source_index
+            )
+            received: list[list[bytes]] = [[], []]
+            done = 0
+            while done < len(prepared):
+                done += ours.sender.send_batch(
+                    prepared.part(0, min(len(prepared), done + 100)), done
+                )
+                for number in range(2):
+                    received[number] += theirs[number].transfer(100_000)
+            assert received == [
+                [one.data for one in rows if one.addr == peer] for peer in peers
+            ]
+            assert ours.sender.sent == len(rows)
 
 
 class Sent(NamedTuple):

@@ -103,7 +103,7 @@ cdef int _add_scattered(
     )
 
 
-cdef class ReceivingSocket(SendingSocket):
+cdef class ReceivingSocket(ColumnSocket):
     """The reading half of a ``BatchSocket``."""
 
     cdef bint _unmap

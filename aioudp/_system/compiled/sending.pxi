@@ -163,9 +163,7 @@ cdef class SendingSocket:
                 prepared.append((data, target))
         return prepared
 
-    @cython.critical_section
-    def send_batch(self, list datagrams, Py_ssize_t start=0):
-        """Send datagrams in order until one is refused; see ``batchio``."""
+    cdef Py_ssize_t _send_list(self, list datagrams, Py_ssize_t start) except -1:
         cdef _Buffers buffers
         check_start(start, PyList_GET_SIZE(datagrams))
         buffers = _borrow()

@@ -1,0 +1,174 @@
+"""Batches at the endpoint: received into columns, and sent from them.
+
+A receiver of batches waits in line like any other. While it waits alone, what arrives
+need not become datagrams in the queue first: when the socket is readable, the transport
+reads straight into the receiver's batch. The batch then stands in the queue, where it
+stays until the very step of the task that returns it, as a datagram does. If that task
+is cancelled instead, the batch is taken apart and its datagrams stay queued.
+
+With others in line, on a transport that cannot read into a batch, and where datagrams
+are to be cut off, a batch is made of the datagrams in the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from .._errors import EndpointClosedError, SendManyError, TruncatedError
+from .._system.addresses import check_number
+from .._system.datagram_batch import MAX_BATCH_BYTES, DatagramBatch
+from .._system.prepared_batch import PreparedBatch
+from .._system.send_options import SendOptions
+from .._transports.base import DatagramTransport
+from .._types import Address, Message, Received
+from .protocol import EndpointProtocol
+from .sending import Sender
+
+_CHUNK: Final = 2048  # datagrams between two iterations of the event loop
+_NO_LIMIT: Final = 2**31 - 1
+
+
+async def recv_batch(
+    protocol: EndpointProtocol,
+    transport: DatagramTransport,
+    max_datagrams: int | None,
+    into: DatagramBatch | None,
+) -> DatagramBatch:
+    """Wait for one datagram, and return all that are there; see ``Endpoint``."""
+    if max_datagrams is not None:
+        check_number("max_datagrams", max_datagrams, 1, sys.maxsize)
+    limit = min(_NO_LIMIT, max_datagrams or _NO_LIMIT)
+    if into is None:
+        batch = DatagramBatch()
+    elif isinstance(into, DatagramBatch):
+        batch = into
+        batch._recycle()
+    else:
+        raise TypeError(f"into must be a DatagramBatch, not {type(into).__name__!r}")
+    items: Any = protocol.items
+    queued = bool(items) and not protocol.detour
+    if not queued:
+        await _turn(protocol, transport, batch, limit)
+    if items and items[0] is batch:
+        items.popleft()
+    else:
+        batch._extend(_take(items, limit))
+        if not queued and not items and len(batch) < limit:
+            transport.poll_batch(batch, limit - len(batch))
+    if len(batch) > limit:  # the end of a train
+        protocol.inbox.put(batch._cut(limit))
+    protocol.resume_if_empty()
+    if into is None:
+        batch._trim()
+    return batch
+
+
+async def _turn(
+    protocol: EndpointProtocol,
+    transport: DatagramTransport,
+    batch: DatagramBatch,
+    limit: int,
+) -> None:
+    """Wait in line; what arrives while nobody else is there is in *batch* then."""
+    items: Any = protocol.items
+
+    def read() -> bool:
+        """Read into the batch, if that is in order; return whether it is."""
+        if items:  # a receiver was woken, and takes these in its next step
+            return items[0] is batch
+        if protocol.waiting() != 1 or transport.poll_batch(batch, limit) is None:
+            return False
+        if len(batch):
+            received: list[Any] = [batch]
+            protocol.datagrams_received(received)
+        return True
+
+    alone = protocol.read_elsewhere is None and not protocol.waiting()
+    if alone:
+        protocol.read_elsewhere = read
+    try:
+        await protocol.turn()
+    except BaseException:
+        if items and items[0] is batch:
+            items.popleft()
+            protocol.datagrams_received(batch._cut(0))
+        elif len(batch):  # it was in the queue when that was closed, as one item
+            protocol.dropped_close += len(batch) - 1
+        raise
+    finally:
+        if alone:
+            protocol.read_elsewhere = None
+
+
+def _take(items: Any, limit: int) -> list[Received]:
+    """Take queued datagrams, up to a truncated one.
+
+    Raises:
+        TruncatedError: If the oldest one is truncated.
+    """
+    taken: list[Received] = []
+    size = 0
+    while items and len(taken) < limit:
+        one = items[0]
+        if isinstance(one, Message) and one.truncated:
+            if taken:
+                break
+            raise TruncatedError(items.popleft())
+        size += len(one.data)
+        if size > MAX_BATCH_BYTES:
+            break
+        taken.append(items.popleft())
+    return taken
+
+
+def prepare_batch(
+    transport: DatagramTransport,
+    batch: DatagramBatch,
+    addr: Address | None,
+    addrs: Sequence[Address] | None,
+    options: SendOptions | None,
+) -> PreparedBatch:
+    """Check where a batch goes: to its sources, to *addr*, or each to its own."""
+    distinct: Iterable[Address]
+    numbers: memoryview | None = None
+    if addr is not None and addrs is not None:
+        raise ValueError("addr and addrs exclude each other")
+    if addr is not None:
+        distinct = [addr]
+    elif addrs is not None:
+        if len(addrs) != len(batch):
+            raise ValueError(
+                f"addrs must be as many as the datagrams, {len(batch)}, "
+                f"got {len(addrs)}"
+            )
+        table: dict[Address, int] = {}
+        column = array("I", [table.setdefault(one, len(table)) for one in addrs])
+        distinct, numbers = table, memoryview(column)
+    else:
+        distinct, numbers = batch.sources, batch.source_index
+    checked = transport.prepare([(b"", one, options) for one in distinct])
+    return PreparedBatch(batch, [target for _, target in checked], numbers)
+
+
+async def send_batch(
+    sender: Sender, transport: DatagramTransport, prepared: PreparedBatch
+) -> None:
+    """Send a batch in order, with a turn for the event loop now and then.
+
+    Raises:
+        SendManyError: If the system refused some; all the others are out.
+    """
+    errors: dict[int, OSError] = {}
+    for start in range(0, len(prepared), _CHUNK):
+        if start:
+            await asyncio.sleep(0)
+        stop = min(start + _CHUNK, len(prepared))
+        await sender.send_prepared(prepared.part(start, stop), start, errors)
+    if transport.is_closing():
+        raise EndpointClosedError
+    if errors:
+        raise SendManyError(errors)
