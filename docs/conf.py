@@ -64,6 +64,8 @@ nitpick_ignore_regex = [
             r"|tuple|type|None|True|False)"
         ),
     ),
+    # What the simulation is made of; its users see it through the names above it.
+    (r"py:class", r"aioudp\.testing\.\w+\..+|Place|Rule"),
     # Private names that signatures mention.
     (r"py:.*", r"(aioudp\.)?_\w+(\..+)?"),
 ]

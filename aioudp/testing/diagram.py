@@ -11,20 +11,21 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from .flight import Flight, preview
+from .flight import Flight
 
 _LANE: Final = 260  # pixels between two hosts
 _LEFT: Final = 130  # to the first
 _TOP: Final = 64
 _STEP: Final = 26  # between two moments
+_SHOWN: Final = 20  # characters of a payload that is text
 
 _STYLE: Final = """
   text { font: 12px ui-monospace, monospace; fill: #1f2328; }
   .host { font-weight: 600; font-size: 13px; text-anchor: middle; }
   .time { fill: #59636e; font-size: 11px; text-anchor: end; }
   .life { stroke: #d1d9e0; stroke-width: 2; }
-  .label { text-anchor: middle; paint-order: stroke; stroke: #ffffff;
-           stroke-width: 4px; }
+  .label { text-anchor: middle; }
+  .halo { text-anchor: middle; stroke: #ffffff; stroke-width: 4px; }
   .arrow { stroke: #0969da; stroke-width: 1.5; fill: none; }
   .arrow.copy { stroke-dasharray: 5 3; }
   .arrow.lost, .cross { stroke: #cf222e; stroke-width: 1.5; fill: none; }
@@ -102,7 +103,7 @@ def _moments(flights: Sequence[Flight]) -> dict[tuple[int, str], int]:
 
 def _arrow(flight: Flight, columns: dict[str, int], start: int, end: int) -> list[str]:
     x, to = columns[flight.source[0]], columns[flight.destination[0]]
-    label = escape(preview(flight.data, 14))
+    label = escape(f"#{flight.number} {_beginning(flight.data)}")
     if flight.fate == "delivered":
         kind, note = "arrow copy" if flight.copy else "arrow", ""
         tip = ' marker-end="url(#tip)"'
@@ -118,15 +119,24 @@ def _arrow(flight: Flight, columns: dict[str, int], start: int, end: int) -> lis
         middle = (x + to) // 2
     height = (start + end) // 2 - 5
     style = "label lost-label" if note else "label"
+    place = f'x="{middle}" y="{height}"'
     parts = [
         f'<path class="{kind}" d="{line}"{tip}/>',
-        (
-            f'<text class="{style}" x="{middle}" y="{height}">'
-            f"#{flight.number} {label}{note}</text>"
-        ),
+        f'<text class="halo" {place}>{label}{note}</text>',
+        f'<text class="{style}" {place}>{label}{note}</text>',
     ]
     if note:
         parts.append(
             f'<path class="cross" d="M{to - 5} {end - 5}l10 10m0 -10l-10 10"/>'
         )
     return parts
+
+
+def _beginning(data: bytes) -> str:
+    """Return how a payload begins: as text if it is any, else in hexadecimal."""
+    if not data:
+        return "empty"
+    text = data[:_SHOWN].decode("ascii", "replace")
+    if text.isprintable() and text.isascii():
+        return text + ("..." if len(data) > _SHOWN else "")
+    return data[:5].hex(" ") + ("..." if len(data) > 5 else "") + f" ({len(data)} B)"

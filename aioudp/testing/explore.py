@@ -105,7 +105,7 @@ def explore(
         print(failure or "no failure")
 
     The result does not depend on *processes*: of several seeds that fail, the first is
-    reported. The module :mod:`random` is seeded too, for the time of a run.
+    reported. Python's own random numbers are seeded too, for the time of a run.
 
     Args:
         main: A coroutine function that is called with a new

@@ -71,7 +71,7 @@ class Flight:
         self.sent_at = sent_at
         """Seconds, by the clock of the event loop."""
         self.source = source
-        """Where it comes from, as the network sees it: outside of a NAT."""
+        """Where it comes from as the network sees it, outside of a NAT."""
         self.destination = destination
         """Where it goes; what a NAT has let in, inside."""
         self.data = data
@@ -84,7 +84,7 @@ class Flight:
         self.fate: Fate = "in flight"
         """What became of it."""
         self.cause = ""
-        """What else is to be said: a rule's name, or which faults delayed it."""
+        """What else is known, as a rule's name, or which faults delayed it."""
         self._path = path
         self._due = 0
 

@@ -58,12 +58,13 @@ class Lane:
     __slots__ = (
         "_air",
         "_bad",
+        "_copy_draw",
         "_departures",
         "_free_at",
         "_held",
-        "_index",
         "_jitter_draw",
-        "_perilous",
+        "_narrow",
+        "_number",
         "_uniform",
         "faults",
         "headers",
@@ -76,48 +77,55 @@ class Lane:
         self._air = air
         self._uniform = draws.stream("faults", seed, self.name).random
         self._jitter_draw = draws.stream("jitter", seed, self.name).random
+        self._copy_draw = draws.stream("copies", seed, self.name).random
         self._bad = False  # the state of a Gilbert-Elliott channel
         self._free_at = 0.0
         self._departures: deque[float] = deque()
         self._held: Flight | None = None
-        self._index = 0  # of the next datagram
+        self._number = 0  # of the next datagram
         self.set_faults(Faults())
 
     def set_faults(self, faults: Faults) -> None:
         """Change what happens here from now on."""
         self.faults = faults
-        self._perilous = bool(faults.loss or faults.corrupt or faults.mtu < MAX_MTU)
+        self._narrow = faults.mtu < MAX_MTU
 
     def carry(self, flight: Flight) -> None:
         """Take a datagram, and decide what becomes of it."""
         faults, air, uniform = self.faults, self._air, self._uniform
-        index, self._index = self._index, self._index + 1
-        leaves = flight.sent_at
-        if self._perilous and self._has_mishap(flight, index):
+        number, self._number = self._number, self._number + 1
+        # Everything is drawn before anything is decided, so that what is vetoed does
+        # not move the draws of what comes later.
+        pieces = self.fragments(len(flight.data)) if self._narrow else 1
+        lost = bool(faults.loss) and self._draw_loss(pieces)
+        corrupt = bool(faults.corrupt) and uniform() < faults.corrupt
+        doubled = bool(faults.duplicate) and uniform() < faults.duplicate
+        held = bool(faults.reorder) and uniform() < faults.reorder
+        late = self._draw_jitter(self._jitter_draw) if faults.jitter else 0.0
+
+        if pieces > 1:
+            flight.delayed(f"{pieces} fragments")
+        if lost and self._happens(number, "loss"):
+            flight.ended("lost", "" if pieces == 1 else "one of them")
             return
+        if corrupt and self._happens(number, "corrupt"):
+            flight.ended("corrupted")
+            return
+        leaves = flight.sent_at
         if faults.rate is not None:
             leaves = self._leaves(flight, faults.rate)
             if leaves < 0:
                 flight.ended("queue full", f"queue={faults.queue}")
                 return
-        arrival = leaves + faults.delay
-        if faults.jitter:
-            arrival += self._jitter(index)
-        if (
-            faults.duplicate
-            and uniform() < faults.duplicate
-            and self._happens(index, "duplicate")
-        ):
+        earliest = arrival = leaves + faults.delay
+        if late and self._happens(number, "jitter"):
+            arrival += late
+        if doubled and self._happens(number, "duplicate"):
             copy = flight.copied()
             air.note(copy)
-            late = self._jitter(index) if faults.jitter else 0.0
-            air.arrive(copy, leaves + faults.delay + late)
-        if (
-            faults.reorder
-            and uniform() < faults.reorder
-            and self._held is None
-            and self._happens(index, "reorder")
-        ):
+            late = self._draw_jitter(self._copy_draw) if faults.jitter else 0.0
+            air.arrive(copy, earliest + late)
+        if held and self._held is None and self._happens(number, "reorder"):
             flight.delayed("held back")
             self._held = flight
             air.arrive(flight, arrival + HOLD_LIMIT)
@@ -132,30 +140,6 @@ class Lane:
         if held is not None and held.fate == "in flight":
             self._air.arrive(held, arrival)
 
-    def _has_mishap(self, flight: Flight, index: int) -> bool:
-        """Decide whether a datagram gets through; if not, note its fate."""
-        faults, uniform = self.faults, self._uniform
-        pieces = self.fragments(len(flight.data))
-        if faults.loss:
-            probability = self._loss()
-            lost = uniform() < probability
-            for _ in range(pieces - 1):
-                lost = uniform() < probability or lost
-            if lost and self._happens(index, "loss"):
-                cause = "" if pieces == 1 else f"one of {pieces} fragments"
-                flight.ended("lost", cause)
-                return True
-        if (
-            faults.corrupt
-            and uniform() < faults.corrupt
-            and self._happens(index, "corrupt")
-        ):
-            flight.ended("corrupted")
-            return True
-        if pieces > 1:
-            flight.delayed(f"{pieces} fragments")
-        return False
-
     def fragments(self, size: int) -> int:
         """Return in how many pieces a payload of *size* bytes travels."""
         header = self.headers - 8
@@ -165,21 +149,22 @@ class Lane:
         room = (self.faults.mtu - header - (8 if header == 40 else 0)) // 8 * 8
         return -(-(size + 8) // max(8, room))
 
-    def _loss(self) -> float:
-        loss = self.faults.loss
-        if not isinstance(loss, GilbertElliott):
-            return loss
-        if self._uniform() < (loss.recover if self._bad else loss.enter):
-            self._bad = not self._bad
-        return loss.loss_in_bad if self._bad else loss.loss_in_good
+    def _draw_loss(self, pieces: int) -> bool:
+        loss, uniform = self.faults.loss, self._uniform
+        if isinstance(loss, GilbertElliott):
+            if uniform() < (loss.recover if self._bad else loss.enter):
+                self._bad = not self._bad
+            loss = loss.loss_in_bad if self._bad else loss.loss_in_good
+        lost = uniform() < loss
+        for _ in range(pieces - 1):
+            lost = uniform() < loss or lost
+        return lost
 
-    def _jitter(self, index: int) -> float:
+    def _draw_jitter(self, uniform: draws.Draw) -> float:
         faults = self.faults
         if faults.distribution == "uniform":
-            late = faults.jitter * self._jitter_draw()
-        else:
-            late = draws.jitter(faults.distribution, faults.jitter, self._jitter_draw)
-        return late if self._happens(index, "jitter") else 0.0
+            return faults.jitter * uniform()
+        return draws.jitter(faults.distribution, faults.jitter, uniform)
 
     def _leaves(self, flight: Flight, rate: float) -> float:
         """Return when the last bit is on the link; -1 if the queue is full."""
@@ -194,6 +179,6 @@ class Lane:
         departures.append(self._free_at)
         return self._free_at
 
-    def _happens(self, index: int, kind: str) -> bool:
+    def _happens(self, number: int, kind: str) -> bool:
         judge = self._air.judge
-        return judge is None or judge(Happening(self.name, index, kind))
+        return judge is None or judge(Happening(self.name, number, kind))
