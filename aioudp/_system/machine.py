@@ -74,8 +74,11 @@ def on_this_machine(
 
 
 def new_socket(family: int, proto: int = 0, *, beside: object = None) -> socket.socket:
-    """Return a new datagram socket on the current machine, or on that of *beside*."""
+    """Return a new datagram socket on the current machine, or on that of *beside*.
+
+    UNIX sockets are always real: they are files of this machine, and no network.
+    """
     machine = _current.get() if beside is None else machine_of(beside)
-    if machine is None:
+    if machine is None or family not in (socket.AF_INET, socket.AF_INET6):
         return socket.socket(family, socket.SOCK_DGRAM, proto)
     return machine.new_socket(family, proto)
