@@ -1,12 +1,13 @@
 """Run the checks of the project, each in a leg, and sum them up.
 
     scripts/test                   everything
-    scripts/test --fast            linters, types, and the tests on this Python
+    scripts/test --fast            linters, types, and the library's tests, here
     scripts/test --full            everything, on the whole matrix: for the night
-    scripts/test -- -k recv -x     nothing but pytest, with arguments
+    scripts/test -- -k recv -x     only pytest, with these arguments
 
-A leg that fails does not stop the others; any failure makes the exit status 1. What
-pytest said last about the tests on this Python is the last line.
+A leg is a function that runs commands; ``legs`` lists them. A leg that fails doesn't
+stop the others, and any failure makes the exit status 1. The last line is pytest's
+summary of the tests on this Python.
 
 Imports the standard library only: it runs before anything is installed.
 """
@@ -36,7 +37,12 @@ TYPED: Final = ("aioudp", "tests", "examples", "benchmarks", "scripts")
 GROUPS: Final = ("test", "lint", "docs", "bench", "interop")
 INTEROP: Final = ("aiocoap", "aioquic", "dnspython", "python-osc", "zeroconf")
 STRICT: Final = ("-X", "dev", "-W", "error")
-MEASURED: Final = ("-m", "coverage", "run", "-m", "pytest", "--quiet")
+PYTEST: Final = ("-m", "pytest", "--quiet")
+MEASURED: Final = ("-m", "coverage", "run", *PYTEST)
+PROGRAMS: Final = tuple(
+    f"tests/{name}" for name in ("benchmarks", "docs", "examples", "interop")
+)
+"""Tests of what uses the library. They take long, and measure nothing new."""
 THIS_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 CLOSING_LINE: Final = re.compile(r"\d+ (passed|failed|error|skipped).* in [\d.]+s")
 COVERAGE: Final = str(HOME / "coverage" / "data")
@@ -96,7 +102,7 @@ class Leg:
         lines = self.output.splitlines()
         return next((x for x in reversed(lines) if CLOSING_LINE.search(x)), "")
 
-    def report(self) -> str:
+    def details(self) -> str:
         """Return all the output of a failure, else what was skipped and why."""
         if not self.ok:
             return self.output
@@ -134,27 +140,50 @@ def types(leg: Leg) -> None:
     leg.run(python.with_name("basedpyright"), "--pythonpath", python)
 
 
-def all_tests(leg: Leg) -> None:
-    """Run all the tests, and measure what they cover."""
+def without(*folders: str) -> list[str]:
+    return [f"--ignore={folder}" for folder in folders]
+
+
+def required() -> dict[str, Any]:
+    """Return what the tests in the main environment may not skip, where that counts."""
+    word = os.environ.get("AIOUDP_REQUIRE")
+    return {} if word is None else {"AIOUDP_REQUIRE": ",".join((word, *INTEROP))}
+
+
+def fast_tests(leg: Leg) -> None:
+    """Run the tests of the library itself, and measure nothing."""
     python = main_environment(leg)
-    required = os.environ.get("AIOUDP_REQUIRE")
-    if required is not None:  # these are only in the main environment
-        required = ",".join((required, *INTEROP))
-    also: dict[str, Any] = {} if required is None else {"AIOUDP_REQUIRE": required}
-    leg.run(python, *STRICT, *MEASURED, COVERAGE_FILE=COVERAGE, **also)
+    ignored = without(*PROGRAMS, "tests/cli")
+    leg.run(python, *STRICT, *PYTEST, *ignored, **required())
 
 
-def tests_on(name: str, interpreter: Path) -> Leg:
-    """Run the tests of the library itself on another interpreter."""
-    # The network's tests are about the kernel, which is the same for each.
-    elsewhere = ("benchmarks", "docs", "interop", "network")
+def all_tests(leg: Leg) -> None:
+    """Run the tests of the library and of its command, and measure what they cover."""
+    python = main_environment(leg)
+    ignored = without(*PROGRAMS)
+    leg.run(python, *STRICT, *MEASURED, *ignored, COVERAGE_FILE=COVERAGE, **required())
+
+
+def programs(leg: Leg) -> None:
+    """Run the tests of examples and benchmarks, and of libraries on the drop-in."""
+    python = main_environment(leg)
+    leg.run(python, *STRICT, *PYTEST, *PROGRAMS, **required())
+
+
+def tests_on(name: str, interpreter: Path, *, full: bool) -> Leg:
+    """Run the tests of the library itself on another interpreter.
+
+    The network's tests are about the kernel, which is the same for each. The command
+    and the examples start many processes, which take long: only with *full*.
+    """
+    ignored = ["tests/benchmarks", "tests/docs", "tests/interop", "tests/network"]
+    if not full:
+        ignored += ["tests/cli", "tests/examples"]
 
     def steps(leg: Leg) -> None:
         groups = ("test",)
         python = environments.environment(name, interpreter, leg.run, groups=groups)
-        ignored = [f"--ignore=tests/{folder}" for folder in elsewhere]
-        # Not measured: that takes as long again, and the lines are the same.
-        leg.run(python, *STRICT, "-m", "pytest", "--quiet", *ignored)
+        leg.run(python, *STRICT, *PYTEST, *without(*ignored))
 
     return Leg(f"tests on {name}", steps)
 
@@ -163,7 +192,7 @@ def readable(leg: Leg) -> None:
     """Run what the compiled batch I/O was tested with on its readable twin too."""
     python = main_environment(leg)
     what = ("tests/contract", "tests/network", "tests/properties")
-    leg.run(python, *STRICT, "-m", "pytest", "--quiet", *what, AIOUDP_SPEEDUPS="0")
+    leg.run(python, *STRICT, *PYTEST, *what, AIOUDP_SPEEDUPS="0")
 
 
 def sanitizers(leg: Leg) -> None:
@@ -197,7 +226,7 @@ def sanitizers(leg: Leg) -> None:
         contract = (f"contract/test_{name}.py" for name in names)
         what = ("native", "unit/system/batchio", *contract)
         tests = [f"tests/{name}" for name in what]
-        pytest = (main, "-X", "dev", "-m", "pytest", "--quiet", *tests)
+        pytest = (main, "-X", "dev", *PYTEST, *tests)
         leg.run(*pytest, cwd=away / "run", **sanitized)
         fuzz = (main, "-m", "tests.native.fuzz_control_data", "--seconds", "5")
         leg.run(*fuzz, cwd=away / "run", **sanitized)
@@ -281,8 +310,8 @@ def wheel(leg: Leg) -> None:
         leg.run(checker, *complete, cwd=away, PATH=path)
         what = ("opening", "adopting", "receiving", "sending", "messages", "closing")
         tests = [f"tests/contract/test_{name}.py" for name in what]
-        pytest = ("-m", "pytest", "--quiet", "tests/unit/test_structure.py", *tests)
-        leg.run(python, *STRICT, *pytest, cwd=away)
+        tests.append("tests/unit/test_structure.py")
+        leg.run(python, *STRICT, *PYTEST, *tests, cwd=away)
 
 
 # -- running them
@@ -304,7 +333,7 @@ def main() -> int:
 
     preparing = Leg("environment", prepare)()
     if not preparing.ok:
-        print(preparing.report())
+        print(preparing.details())
         return 1
     if pytest_arguments is not None:
         python = environments.interpreter(HOME / "main")
@@ -313,18 +342,31 @@ def main() -> int:
 
     shutil.rmtree(Path(COVERAGE).parent, ignore_errors=True)
     Path(COVERAGE).parent.mkdir()
-    here = Leg(f"tests on {THIS_PYTHON}", all_tests)
-    legs = [here, Leg("lint", lint), Leg("types", types)]
+    tests, *others = legs(fast=options.fast, full=options.full)
+    finished = [preparing, *run_all([tests, *others], options.jobs)]
     if not options.fast:
-        others = environments.other_interpreters()
-        legs += [tests_on(name, python) for name, python in others.items()]
-        legs += [Leg("readable twin", readable), Leg("sanitizers", sanitizers)]
-        legs += [Leg("wheel", wheel), Leg("docs", docs)]
-        legs += [Leg("other suites", other_suites)]
-    finished = [preparing, *run_all(legs, options.jobs)]
-    if not options.fast:
-        finished.append(tell(Leg("coverage", coverage)()))
-    return summarise(finished, here)
+        finished.append(report(Leg("coverage", coverage)()))
+    return summarise(finished, tests)
+
+
+def legs(*, fast: bool, full: bool) -> list[Leg]:
+    """Return what is to be run: the tests on this Python, then what takes longest."""
+    here = f"tests on {THIS_PYTHON}"
+    quick = [Leg("types", types), Leg("lint", lint)]
+    if fast:
+        return [Leg(here, fast_tests), *quick]
+    others = environments.other_interpreters()
+    return [
+        Leg(here, all_tests),
+        Leg("programs", programs),
+        Leg("sanitizers", sanitizers),
+        *(tests_on(name, python, full=full) for name, python in others.items()),
+        Leg("readable twin", readable),
+        Leg("other suites", other_suites),
+        Leg("wheel", wheel),
+        *quick,
+        Leg("docs", docs),
+    ]
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str] | None]:
@@ -339,7 +381,9 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str] | None]:
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--fast", action="store_true", help="only the quick legs")
+    parser.add_argument(
+        "--fast", action="store_true", help="only linters, types and the quick tests"
+    )
     parser.add_argument(
         "--full",
         action="store_true",
@@ -348,8 +392,8 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str] | None]:
     parser.add_argument(
         "--jobs",
         type=int,
-        default=os.cpu_count() or 1,
-        help="legs at a time (default: one for each processor, here %(default)s)",
+        default=(os.cpu_count() or 1) + 1,  # a leg often waits
+        help="legs at a time (default: one more than processors, here %(default)s)",
     )
     return parser.parse_args(arguments), pytest_arguments
 
@@ -362,19 +406,19 @@ def stop(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def run_all(legs: list[Leg], jobs: int) -> list[Leg]:
-    """Run the legs, *jobs* at a time, and tell of each when it is done."""
+    """Run the legs, *jobs* at a time, and report each when it is done."""
     with ThreadPoolExecutor(jobs) as pool:
         futures: list[Future[Leg]] = [pool.submit(leg) for leg in legs]
         for future in as_completed(futures):
-            tell(future.result())
+            report(future.result())
     return legs
 
 
-def tell(leg: Leg) -> Leg:
+def report(leg: Leg) -> Leg:
     outcome = "ok" if leg.ok else "FAILED"
     print(f"-- {leg.name}: {outcome}, {leg.seconds:.0f} s", flush=True)
-    if report := leg.report():
-        print(report, flush=True)
+    if details := leg.details():
+        print(details, flush=True)
     return leg
 
 

@@ -8,12 +8,14 @@ Run it in an environment that has the test dependencies, as ``.venv-test/main`` 
 
 A mutant is one change in the body of a function: another comparison, condition or
 constant, or a statement that is gone. The seed selects the mutants among all that the
-package has. A mutant is caught if a test fails that passes without it. The others are
+library has. A mutant is caught if a test fails that passes without it. The others are
 missed: either a test is lacking, or the change makes no difference.
 
-The tests first run once on an unchanged copy of the project, and coverage records which
-test runs which line. A mutant, in another copy, meets only the tests that run its line,
-up to the first failure. All of them use the readable twin of the batch I/O.
+The unit, property and contract tests first run once on an unchanged copy of the
+project, and coverage records which test runs which line. A mutant, in another copy,
+meets only the tests that run its line, up to the first failure. All of them use the
+readable twin of the batch I/O. The command line has no mutants: its tests start
+processes.
 """
 
 from __future__ import annotations
@@ -153,10 +155,11 @@ def _replace(source: str, node: ast.expr | ast.stmt, text: str) -> tuple[str, st
 
 
 def all_mutants(root: Path) -> list[Mutant]:
-    """Return every mutant of the package."""
+    """Return every mutant of the library."""
     return [
         mutant
         for path in sorted(root.glob("aioudp/**/*.py"))
+        if path.relative_to(root).parts[1] != "cli"
         for mutant in mutants_of(str(path.relative_to(root)), path.read_text())
     ]
 
@@ -183,7 +186,7 @@ patch = subprocess
 data_file = {data}
 context = ${{MUTANTS_TEST}}
 """
-KINDS: Final = ("unit", "properties", "contract")  # the quick ones come first
+KINDS: Final = ("unit", "properties", "contract")  # those that fail soonest come first
 
 
 class Project:
@@ -227,7 +230,7 @@ class Project:
             env=self.environment | more,
             capture_output=True,
             text=True,
-            timeout=HANGS_AFTER if arguments else None,
+            timeout=None if coverage else HANGS_AFTER,
         )
 
     def tests_of_lines(self) -> dict[str, dict[str, list[str]]]:
@@ -239,7 +242,9 @@ class Project:
         data = self.home / "mutants.coverage"
         rcfile.write_text(COVERAGE.format(data=data))
         done = self.pytest(
-            *("-p", "mutants_plugin"), COVERAGE_RCFILE=str(rcfile), MUTANTS_TEST=""
+            *("-p", "mutants_plugin", *(f"tests/{kind}" for kind in KINDS)),
+            COVERAGE_RCFILE=str(rcfile),
+            MUTANTS_TEST="",
         )
         print(done.stdout.strip().splitlines()[-1], flush=True)
         measured = coverage.Coverage(config_file=str(rcfile))
@@ -255,8 +260,7 @@ class Project:
 
 
 def _order(test: str) -> tuple[int, str]:
-    kind = test.split("/")[1]
-    return KINDS.index(kind) if kind in KINDS else len(KINDS), test
+    return KINDS.index(test.split("/")[1]), test
 
 
 def failing_test(project: Project, tests: list[str], unchanged: Project) -> str | None:
