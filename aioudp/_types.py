@@ -56,8 +56,8 @@ class Message(NamedTuple):
     """The sender's address."""
 
     local_addr: Address | None = None
-    """The destination address: one of this machine, a group, or a broadcast address,
-    with the endpoint's port."""
+    """The destination address, which is one of this machine, a group, or a broadcast
+    address, with the endpoint's port."""
 
     interface: int | None = None
     """The index of the interface on which it arrived."""
@@ -172,8 +172,8 @@ class Stats(Counts):
     the option ``icmp_errors`` also each :class:`~aioudp.NetworkError`."""
 
     dropped_errors: int = 0
-    """With ``icmp_errors``: errors that weren't received in time, and those that the
-    system reported in an invalid form."""
+    """ICMP errors (with ``icmp_errors``) that weren't received in time, and those that
+    the system reported in an invalid form."""
 
     dropped_close: int = 0
     """Received datagrams that nobody had taken when the endpoint was closed."""
@@ -200,12 +200,12 @@ class NetworkError:
     :class:`ConnectionRefusedError`."""
 
     offender: str | None
-    """The host that reported the error: the peer or a router on the path; ``None`` if
-    unknown. A link-local address is followed by ``%`` and its interface."""
+    """The host that reported the error, which is the peer or a router on the path;
+    ``None`` if unknown. A link-local address is followed by ``%`` and its interface."""
 
     mtu: int | None
-    """If the datagram was too long: the MTU of the next hop in bytes, including the IP
-    header. Otherwise ``None``."""
+    """The MTU of the next hop in bytes, including the IP header, if the datagram was
+    too long for it; otherwise ``None``."""
 
     icmp_type: int
     """The ICMP type (RFC 792; for an IPv6 offender, RFC 4443)."""

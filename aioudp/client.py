@@ -55,8 +55,8 @@ class ClientStats(Counts):
     """Requests that raised :class:`~aioudp.RequestTimeoutError`."""
 
     refused: int = 0
-    """Requests that ended with another error: nobody listens there, the system refused
-    the first transmission, or the client was closed."""
+    """Requests that ended with another error, because nobody listens there, the system
+    refused the first transmission, or the client was closed."""
 
     cancelled: int = 0
     """Requests that were cancelled while in flight."""
@@ -72,15 +72,16 @@ class ClientStats(Counts):
     """Datagrams from a peer with a pending request, but with another id."""
 
     strangers: int = 0
-    """Datagrams from an address without a pending request: forged, late, duplicated, or
-    unsolicited."""
+    """Datagrams from an address without a pending request, such as forged, late,
+    duplicate or unsolicited ones."""
 
     dropped_unsolicited: int = 0
     """Datagrams that weren't taken from :meth:`Client.unsolicited` in time."""
 
     round_trips: int = 0
-    """Requests whose time was measured: answered, and sent only once. For the others,
-    it's unknown which transmission was answered (RFC 6298 section 3)."""
+    """Requests whose time was measured, because they were answered and sent only once.
+    For the others, it's unknown which transmission was answered (RFC 6298 section
+    3)."""
 
     round_trip_time: float = 0.0
     """The sum of the measured times, in seconds."""

@@ -1,7 +1,7 @@
-"""A server: a function that is called with each datagram and returns the reply.
+"""A server: calls a function with each datagram, and sends the reply that it returns.
 
-What it does with the datagrams is in ``_serving``; here are the arguments, the handle
-that a program holds, and how it ends.
+``_serving`` processes the datagrams; this file has the arguments, the user's handle,
+and the end of a server.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from ._types import Address, Counts, Stats
 from .signals import until_signal
 
 _DRAIN: Final = 10.0
-"""Seconds that a signal leaves for what is in hand: as ``run_workers`` does."""
+"""Seconds for finishing current work after a signal, as in ``run_workers``."""
 
 _PATIENCE: Final = 1.0
-"""Seconds that closing leaves to handlers that were cancelled."""
+"""Seconds that closing waits for cancelled handlers."""
 
 _LARGEST_FACTOR: Final = 3.0  # RFC 9000 section 8.1
 
@@ -45,7 +45,7 @@ class ServerStats(Counts):
     """Counters of a server since it was opened, in datagrams."""
 
     requests: int = 0
-    """Datagrams that went to the handler, or found no place for it."""
+    """Datagrams that were passed to the handler, or dropped because it was busy."""
 
     replies: int = 0
     """Replies that were sent."""
@@ -54,21 +54,22 @@ class ServerStats(Counts):
     """Datagrams that ``accept`` refused."""
 
     duplicates: int = 0
-    """Requests that ``dedupe`` recognized, and answered with what it had."""
+    """Repeated requests that ``dedupe`` recognized, and answered from its table."""
 
     dropped_busy: int = 0
-    """Requests that found all places taken, with ``"drop-newest"``, or were pushed out
-    of the line by newer ones, with ``"drop-oldest"``."""
+    """Requests that were dropped because all tasks were running, with
+    ``"drop-newest"``, or that newer requests replaced while they waited, with
+    ``"drop-oldest"``."""
 
     aborted: int = 0
-    """Handlers that were cancelled: to make room, or at the end."""
+    """Handlers that were cancelled, to make room or at the end."""
 
     failed: int = 0
     """Datagrams for which the handler, ``accept`` or ``dedupe`` raised an exception, or
-    the handler returned what is no reply."""
+    the handler returned an invalid reply."""
 
     clamped: int = 0
-    """Replies that ``amplification`` cut short, or left out."""
+    """Replies that ``amplification`` truncated or dropped."""
 
     unsent: int = 0
     """Replies that could not be sent."""
@@ -78,7 +79,9 @@ class ServerStats(Counts):
 
 
 class Network(Protocol):
-    """Where a server opens its endpoint: :func:`aioudp.bind`, or a simulation's."""
+    """A network on which a server opens its endpoint: the real one, or a simulated
+    one.
+    """
 
     def bind(
         self, local_addr: LocalAddress = ..., **options: Unpack[Options]
@@ -86,7 +89,7 @@ class Network(Protocol):
 
 
 class _Kernel:
-    """The network that there is."""
+    """The real network."""
 
     bind = staticmethod(bind)
 
@@ -109,35 +112,38 @@ def serve(
         async with aioudp.serve(lambda data, addr: data.upper(), ("", 9999)) as server:
             await server.serve_forever()
 
-    It serves from the moment it's open. A reply leaves from the address that the
-    request was sent to, also if the server is bound to every address.
+    It serves as soon as it's open. A reply is sent from the address that the request
+    was sent to, even if the server is bound to every address.
 
     Args:
-        handler: Called with ``data, addr``; with the ``packet_info`` option with a
-            :class:`~aioudp.Message`. It returns the reply, an iterable of several (at
-            most 1024), or ``None``. A coroutine function runs as a task.
-        local_addr: Where to listen, as in :func:`aioudp.bind`.
-        concurrency: How many tasks of an asynchronous handler run at once.
-        when_busy: What happens to a datagram that finds all of them running:
-            ``"drop-newest"`` drops it; ``"drop-oldest"`` cancels the oldest task, and
-            starts the new one when that has ended; ``"wait"`` stops reading, so that
-            datagrams wait in the queue and then in the kernel, which drops what
-            exceeds its buffer. Every drop is counted.
-        accept: Called with ``data, addr`` before anything else is done. The datagram
-            is dropped if the result is false. :class:`aioudp.RateLimit` is one.
-        dedupe: Returns the id in a request's payload, such as the message ID of CoAP.
-            A request that comes again from the same address with the same id gets the
-            same replies, and the handler isn't called again. Requests are remembered
-            for 247 seconds (:rfc:`7252`), at most 65,536 of them, and 16 MiB of
-            replies; the oldest make room. One whose handler failed is forgotten.
-        amplification: Send an address at most so many times the bytes that came from
+        handler: A function that is called with ``data, addr`` or, with the option
+            ``packet_info``, with a :class:`~aioudp.Message`. It returns the reply, an
+            iterable of replies (at most 1024), or ``None``. A coroutine function runs
+            in a task.
+        local_addr: The address to listen on, as in :func:`aioudp.bind`.
+        concurrency: The maximum number of concurrent tasks of an asynchronous handler.
+        when_busy: What to do with a datagram while all of these are running.
+            ``"drop-newest"`` drops it. ``"drop-oldest"`` cancels the oldest task, and
+            starts the new one when that has ended. ``"wait"`` stops reading, so that
+            datagrams wait in the queue and then in the kernel, which drops those that
+            exceed its buffer. Every drop is counted.
+        accept: A function that is called first, with ``data, addr``. If the result is
+            false, the datagram is dropped. :class:`aioudp.RateLimit` is such a
+            function.
+        dedupe: A function that returns the id in a request's payload, such as the
+            message ID in CoAP. If a request comes again from the same address with the
+            same id, the server sends the same replies without calling the handler.
+            It remembers requests for 247 seconds (:rfc:`7252`), at most 65,536 of them,
+            and 16 MiB of replies; then it forgets the oldest. It also forgets requests
+            for which the handler failed.
+        amplification: Send an address at most this many times the bytes received from
             it, at most 3.0 (:rfc:`9000` section 8.1), until :meth:`Server.validate` is
-            called for it. A reply that's too long is cut short.
+            called for it. A reply that is too long is truncated.
         options: See :class:`aioudp.Options`.
 
     Raises:
         OSError: If the system refuses; the message names the address.
-        TypeError: If an argument is of a wrong type, or an option is unknown.
+        TypeError: If an argument has the wrong type, or an option is unknown.
         ValueError: If a number or an option is out of range.
     """
     return serving_on(
@@ -165,7 +171,7 @@ def serving_on(
     amplification: float | None,
     options: Options,
 ) -> Opening[Server]:
-    """Do as :func:`serve`, on *network*."""
+    """Like :func:`serve`, on *network*."""
     for name, function in (("accept", accept), ("dedupe", dedupe)):
         if function is not None and not callable(function):
             raise TypeError(f"{name} must be callable, got {function!r}")
@@ -225,24 +231,24 @@ def _check_positive(name: str, value: object) -> None:
 
 
 class RateLimit:
-    """Limits how often each peer is served: a filter for ``serve(accept=...)``.
+    """A limit on the requests of each peer, for ``serve(accept=...)``.
 
     ::
 
         aioudp.serve(handler, addr, accept=aioudp.RateLimit(per_peer=10, burst=20))
 
-    A peer is a host, whatever its port; of IPv6, a network of 64 bits, except on the
-    local link. Senders can be forged, so this protects against those who are careless,
-    and limits what a server sends to a victim.
+    A peer is a host, regardless of the port; for IPv6, a network of 64 bits, except on
+    the local link. Senders can be forged, so this protects against careless clients,
+    and limits the traffic that a server sends to a victim.
 
     Args:
-        per_peer: Datagrams a second, in the long run.
-        burst: Datagrams at once, after a pause. Default: *per_peer*, at least 1.
-        peers: How many peers to remember. The one that hasn't come for the longest time
-            makes room, and is then served as if it came for the first time.
+        per_peer: The sustained rate, in datagrams per second.
+        burst: The maximum number of datagrams at once. Default: *per_peer*, at least 1.
+        peers: The maximum number of peers to remember. The least recent one is
+            forgotten first, and then starts like a new peer.
 
     Raises:
-        TypeError: If an argument is of a wrong type.
+        TypeError: If an argument has the wrong type.
         ValueError: If a number is out of range.
     """
 
@@ -261,20 +267,20 @@ class RateLimit:
         self._buckets = Buckets(per_peer, burst, peers)
 
     def __call__(self, data: bytes, addr: Address) -> bool:
-        """Say whether the peer at *addr* may be served now, and count that it was."""
+        """Return whether the peer at *addr* may be served now, and count it."""
         now = asyncio.get_running_loop().time()
         return self._buckets.take(peer_of(addr), now)
 
     def __len__(self) -> int:
-        """Return how many peers are remembered."""
+        """Return the number of remembered peers."""
         return len(self._buckets)
 
 
 class Server(ClosedAtTheEnd):
-    """Answers datagrams. Made by :func:`aioudp.serve`.
+    """Answers datagrams. Created by :func:`aioudp.serve`.
 
-    ``async with`` closes it at the end, at once; :meth:`drain` first finishes what it
-    has in hand. It belongs to the event loop in which it was opened.
+    ``async with`` closes it at the end of the block, at once; :meth:`drain` finishes
+    current work first. It belongs to the event loop in which it was opened.
     """
 
     __slots__ = ("__weakref__", "_ended", "_service", "_task")
@@ -283,20 +289,20 @@ class Server(ClosedAtTheEnd):
         self._service = service
         self._ended = ended = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(service.run())
-        # Whatever ends it; a callback of the task must not keep the server alive.
+        # The callback must not keep the server alive.
         self._task.add_done_callback(lambda _: ended.set())
 
     # -- running
 
     async def serve_forever(self) -> None:
-        """Return when the server has ended, and close it.
+        """Wait until the server has ended, and close it.
 
         In the main thread under :func:`aioudp.run`, SIGTERM and SIGINT drain the server
         for at most 10 seconds; a second signal ends the program at once. Cancelling it
         closes the server.
 
         Raises:
-            BaseException: What ended the server, if it wasn't closed.
+            BaseException: The exception that ended the server, if it wasn't closed.
         """
         loop = asyncio.get_running_loop()
         main = threading.current_thread() is threading.main_thread()
@@ -318,33 +324,33 @@ class Server(ClosedAtTheEnd):
             self._task.result()
 
     def validate(self, addr: Address) -> None:
-        """Lift the limit of ``amplification`` for an address that has proved itself.
+        """Lift the limit of ``amplification`` for a validated address.
 
-        That's the case once it has sent back what only the receiver of an earlier reply
-        can know. The 65,536 addresses that were heard last are remembered.
+        An address is validated once it has returned data that only the receiver of an
+        earlier reply can know. The server remembers the 65,536 most recent addresses.
 
         Raises:
             ValueError: If the server was opened without ``amplification``.
         """
         if self._service.budgets is None:
-            raise ValueError("there is no limit: serve with amplification=3.0")
+            raise ValueError("there's no limit: serve with amplification=3.0")
         self._service.budgets.validate(addr)
 
     # -- ending
 
     async def drain(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109
-        """Finish what is in hand, then close the server.
+        """Finish current work, then close the server.
 
-        Nothing new is read, but everything that the kernel holds now is still handled
-        and answered. Cancelling it closes the server at once. A handler may call it:
+        Stops reading, but handles and answers all datagrams that are in the kernel's
+        buffer now. Cancelling it closes the server at once. A handler may call it; then
         its own task isn't waited for, and is cancelled at the end.
 
         Args:
-            timeout: Seconds; handlers that still run then are cancelled. ``None`` sets
+            timeout: Seconds after which running handlers are cancelled; ``None`` for
                 no limit.
 
         Returns:
-            Whether everything was finished.
+            Whether all work was finished.
         """
         self._service.endpoint.drain()
         limit = asyncio.timeout(timeout)
@@ -361,7 +367,7 @@ class Server(ClosedAtTheEnd):
     def close(self) -> None:
         """Close the server at once. Idempotent.
 
-        Its handlers are cancelled, and datagrams that weren't handled are discarded.
+        Its handlers are cancelled, and datagrams that weren't handled are dropped.
         """
         self._service.endpoint.close()
         self._service.tasks.cancel()
@@ -371,28 +377,28 @@ class Server(ClosedAtTheEnd):
     async def aclose(self) -> None:
         """Close the server, and return when its port can be bound again. Idempotent.
 
-        It waits for handlers that were cancelled to end, for at most a second.
-        Cancelling it doesn't undo the closing.
+        Waits for cancelled handlers to end, for at most one second. Cancelling it
+        doesn't undo the closing.
         """
         self.close()
         await self._service.endpoint.aclose()
         await asyncio.wait([self._task])
         if late := await self._service.tasks.wait_cancelled(_PATIENCE):
-            logger.warning("%d handlers of a closed server ignore their end", late)
+            logger.warning("%d handlers of a closed server ignore cancellation", late)
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         try:
             forgotten = not self.closed
-        except AttributeError:  # __init__ did not get far enough to own anything
+        except AttributeError:  # __init__ failed before it owned anything
             return
         if forgotten:
             _warn(f"unclosed server {self!r}", ResourceWarning, source=self)
             self._service.endpoint.close()
 
-    # -- looking
+    # -- information
 
     def stats(self) -> ServerStats:
-        """Return the counters; also after the server was closed."""
+        """Return the counters, even after the server was closed."""
         service = self._service
         return ServerStats(
             requests=service.requests,
@@ -409,12 +415,12 @@ class Server(ClosedAtTheEnd):
 
     @property
     def in_hand(self) -> int:
-        """How many datagrams asynchronous handlers have in hand."""
+        """The number of datagrams that asynchronous handlers are working on."""
         return len(self._service.tasks)
 
     @property
     def local_addr(self) -> Address:
-        """The address the server is bound to; also after it was closed."""
+        """The address the server is bound to, even after it was closed."""
         return self._service.endpoint.local_addr
 
     @property

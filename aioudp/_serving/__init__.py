@@ -1,1 +1,1 @@
-"""The parts of a server: what it takes, who handles it, what it answers."""
+"""The parts of a server: receiving, calling handlers, limits, replies."""

@@ -1,9 +1,9 @@
-"""Pure: how many bytes may be sent to an address that may be forged.
+"""Pure: a limit on the bytes sent to an address that may be forged.
 
-Who sends a small request in somebody else's name makes a server flood that victim with
-its large reply. So an address is sent at most a few times the bytes that came from it,
-until it has proved that it receives what it is sent (RFC 9000 section 8.1). An address
-that is forgotten begins with nothing, so a flood of forged ones gains nothing by it.
+An attacker who sends small requests with a victim's address makes a server flood the
+victim with large replies. So the server sends an address at most a few times the bytes
+received from it, until the address has been validated (RFC 9000 section 8.1). A
+forgotten address starts with nothing, so a flood of forged addresses gains nothing.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Final
 from .._types import Address
 
 PEERS: Final = 65_536
-"""How many addresses to keep. A guess."""
+"""Maximum number of addresses to keep. A guess."""
 
 _LARGEST: Final = 65_535
-"""Bytes received that count at most: no address saves up more than one large datagram
-would earn."""
+"""Maximum received bytes that count: an address can't save up more than one large
+datagram earns."""
 
 
 class Budgets:
-    """What is left to send to each address, of those that were heard last."""
+    """The remaining bytes for each of the most recent addresses."""
 
     __slots__ = ("_factor", "_left", "_peers")
 
     def __init__(self, factor: float, peers: int = PEERS) -> None:
         self._factor = factor
         self._peers = peers
-        self._left: dict[Address, float] = {}  # who was heard last is at the end
+        self._left: dict[Address, float] = {}  # the most recent is at the end
 
     def __len__(self) -> int:
         return len(self._left)
 
     def receive(self, peer: Address, size: int) -> None:
-        """Count *size* bytes that came from *peer*."""
+        """Count *size* bytes received from *peer*."""
         left = self._left.pop(peer, 0.0)
         if left < math.inf:
             left = min(left + self._factor * size, self._factor * _LARGEST)
@@ -50,7 +50,7 @@ class Budgets:
         return granted
 
     def validate(self, peer: Address) -> None:
-        """Let *peer* have as much as it likes: it has proved itself."""
+        """Lift the limit for *peer*."""
         self._left.pop(peer, None)
         self._put(peer, math.inf)
 

@@ -1,7 +1,7 @@
-"""Pure: how often each peer may come, with one token bucket for each.
+"""Pure: a rate limit for each peer, with one token bucket per peer.
 
-The peers that came last are kept, so many of them. One that is forgotten begins with a
-full bucket again.
+A limited number of recent peers is kept. A forgotten peer starts with a full bucket
+again.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _LINK_LOCAL: Final = "fe80:"
 
 
 def peer_of(addr: Address) -> Hashable:
-    """Return who is meant by an address: its host, whatever the port.
+    """Return the peer that an address belongs to: its host, regardless of the port.
 
-    Of IPv6, it is the network of 64 bits: whoever has one address there may have any
-    (RFC 4291 section 2.5.4). On a link they are neighbours, and each is one.
+    For IPv6, it's the network of 64 bits, because a host may use any address in it
+    (RFC 4291 section 2.5.4). Link-local addresses are separate peers.
     """
     if not isinstance(addr, tuple):
         return addr
@@ -30,7 +30,7 @@ def peer_of(addr: Address) -> Hashable:
 
 
 class Buckets:
-    """The token buckets of the peers that came last."""
+    """The token buckets of the most recent peers."""
 
     __slots__ = ("_buckets", "_burst", "_peers", "_rate")
 
@@ -38,14 +38,14 @@ class Buckets:
         self._rate = rate
         self._burst = burst
         self._peers = peers
-        # Tokens and when that was so; who came last is at the end.
+        # The number of tokens and its time; the most recent peer is at the end.
         self._buckets: dict[Hashable, tuple[float, float]] = {}
 
     def __len__(self) -> int:
         return len(self._buckets)
 
     def take(self, peer: Hashable, now: float) -> bool:
-        """Take a token of *peer*, if it has one; say whether that is so."""
+        """Take a token of *peer* if it has one; return whether it did."""
         tokens, since = self._buckets.pop(peer, (self._burst, now))
         tokens = min(tokens + (now - since) * self._rate, self._burst)
         if taken := tokens >= 1:

@@ -1,9 +1,9 @@
-"""What goes wrong in a handler: counted each time, logged once for each kind.
+"""Failures of a handler: each is counted, and each kind is logged once.
 
-A peer decides what a handler sees, and so how often it fails. So a log that grew with
-each failure, or that held the payload, would be the peer's to fill. Logged are the
-class of the exception, where it was raised, and the peer's address; never what the
-exception says, because it may quote the payload.
+Peers control the handler's input, and therefore how often it fails. So they could fill
+a log that grows with each failure or contains payloads. The log contains the class of
+the exception, the place where it was raised, and the peer's address, but not the
+exception's message, because that may quote the payload.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .._types import Address
 logger = logging.getLogger("aioudp")
 
 _KINDS: Final = 64
-"""How many kinds of failure are logged. A handler has not many."""
+"""Maximum number of kinds of failure to log. A handler doesn't have many."""
 
 
 class Failures:
@@ -28,10 +28,10 @@ class Failures:
     def __init__(self) -> None:
         self._kinds: set[tuple[type[BaseException], str]] = set()
         self.count: int = 0
-        """How many there were."""
+        """The number of failures."""
 
     def note(self, doing: str, exc: Exception, addr: Address) -> None:
-        """Count a failure, and log it if it is the first of its kind."""
+        """Count a failure, and log it if it's the first of its kind."""
         self.count += 1
         where = _place(exc.__traceback__)
         kind = type(exc), where
@@ -40,7 +40,7 @@ class Failures:
         self._kinds.add(kind)
         name = type(exc).__qualname__
         logger.error(
-            "%s raised %s%s, for a datagram from %s; the next ones of this kind are "
+            "%s raised %s%s, for a datagram from %s; further ones of this kind are "
             "counted and not logged",
             doing,
             name,
@@ -50,7 +50,7 @@ class Failures:
 
 
 def _place(traceback: TracebackType | None) -> str:
-    """Return where an exception was raised, as far down as the traceback goes."""
+    """Return the innermost place in a traceback."""
     if traceback is None:
         return ""
     while traceback.tb_next is not None:

@@ -1,12 +1,12 @@
-"""The work of a server: batches come in, handlers are called, replies go out.
+"""The work of a server: receive batches, call handlers, send replies.
 
-A synchronous handler is called straight on the batch, and its replies leave together;
-an asynchronous one runs as a task for each datagram. Whatever a datagram makes a
-function of the user's do, it costs that datagram and nothing else.
+A synchronous handler is called directly for each datagram of a batch, and its replies
+are sent together; an asynchronous one runs in a task per datagram. If a function of the
+user raises an exception, only the datagram at hand is affected.
 
-Everything that is kept is limited: what waits is in the endpoint's queue or in the
-kernel, tasks have so many places, and what is remembered of peers makes room for what
-is newer. While there is no room to send, nothing is read.
+All state is bounded: datagrams wait in the endpoint's queue or in the kernel, the
+number of tasks is limited, and tables forget the oldest peers. While there's no room to
+send, nothing is read.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from .failures import Failures
 from .tasks import Tasks
 
 MAX_REPLIES: Final = 1024
-"""Replies to one datagram. More are a handler that never ends, or a weapon."""
+"""Maximum replies to one datagram, as a guard against endless handlers and abuse."""
 
-_CHUNK: Final = 1024  # replies of one send_many: it checks so many before it sends any
+_CHUNK: Final = 1024  # replies per send_many, which checks this many before it sends
 
 Reply: TypeAlias = Payload | Iterable[Payload] | None
 Handler: TypeAlias = Callable[..., Reply | Awaitable[Reply]]
@@ -38,7 +38,7 @@ _Outgoing: TypeAlias = tuple[bytes, Address, SendOptions | None]
 
 
 class Service:
-    """What a server does until its endpoint is drained or closed."""
+    """Runs a server until its endpoint is drained or closed."""
 
     def __init__(
         self,
@@ -71,13 +71,13 @@ class Service:
         self._packet_info = packet_info
         self._accept = accept
         self._dedupe = dedupe
-        checks = (accept, dedupe, budgets)  # an empty table is one, too
+        checks = (accept, dedupe, budgets)  # compared with None: empty tables are falsy
         self._plain = not messages and not asynchronous and checks == (None,) * 3
 
-    # -- coming in
+    # -- receiving
 
     async def run(self) -> None:
-        """Serve until the endpoint has nothing more to give."""
+        """Serve until the endpoint is closed, or drained and empty."""
         receive: Callable[[], Coroutine[Any, Any, list[Any]]] = self.endpoint.recv_many
         if self._messages:
             receive = self.endpoint.recv_messages
@@ -92,7 +92,7 @@ class Service:
             await handle(batch)
 
     async def _handle_plainly(self, batch: list[Datagram]) -> None:
-        """Do as :meth:`_handle_each` where nothing but the handler has a say."""
+        """Like :meth:`_handle_each`, for servers without any options."""
         handler: Any = self._handler
         replies: list[_Outgoing | tuple[bytes, Address]] = []
         others: list[tuple[Datagram, Any]] = []
@@ -104,7 +104,7 @@ class Service:
                 for datagram in left:
                     data, addr = datagram
                     reply = handler(data, addr)
-                    if reply is data:  # an echo; making no tuple saves a third
+                    if reply is data:  # an echo; creating no tuple saves a third
                         replies.append(datagram)
                     elif type(reply) is bytes:
                         replies.append((reply, addr))
@@ -160,7 +160,7 @@ class Service:
         return accepted
 
     def _remember(self, one: Any, replies: list[Any]) -> Request | None:
-        """Note a request that is new; of any other, repeat the replies."""
+        """Remember a new request; for a repeated one, add the stored replies."""
         assert self._dedupe is not None
         assert self.recent is not None
         try:
@@ -178,13 +178,13 @@ class Service:
     # -- handling
 
     def call(self, one: Any) -> Any:
-        """Call the handler with what it asks for."""
+        """Call the handler with its arguments."""
         return self._handler(one) if self._packet_info else self._handler(*one[:2])
 
     async def _take(
         self, one: Any, reply: Any, request: Request | None, replies: list[Any]
     ) -> None:
-        """Take what a handler has returned: one reply, several, or an awaitable."""
+        """Process a handler's result: a reply, several, or an awaitable."""
         if isawaitable(reply):
             await self.tasks.start(_Job(self, one, request, reply))
             return
@@ -198,25 +198,25 @@ class Service:
     def done(
         self, one: Any, request: Request | None, replies: tuple[bytes, ...]
     ) -> list[_Outgoing]:
-        """Note that a datagram was handled, and return what is to be sent."""
+        """Store the replies to a datagram, and return them with their destination."""
         if request is not None and self.recent is not None:
             self.recent.finish(request, replies)
         return self.outgoing(one, replies)
 
     def fail(self, exc: Exception, addr: Address, request: Request | None) -> None:
-        """Note that a datagram was not handled."""
+        """Count a failure to handle a datagram."""
         self.failures.note("the handler", exc, addr)
         self.forget(request)
 
     def forget(self, request: Request | None) -> None:
-        """Let a request be handled again if it comes again."""
+        """Forget a request, so that it's handled if it comes again."""
         if request is not None and self.recent is not None:
             self.recent.forget(request)
 
-    # -- going out
+    # -- sending
 
     def outgoing(self, one: Any, replies: tuple[bytes, ...]) -> list[_Outgoing]:
-        """Address the replies to a datagram, and cut them to what may be sent."""
+        """Address the replies to a datagram, and apply the amplification limit."""
         addr = one.addr
         options = _answering(one) if self._messages else None
         if self.budgets is None:
@@ -230,7 +230,7 @@ class Service:
         return allowed
 
     async def send(self, replies: list[Any]) -> None:
-        """Send replies, and count those that cannot be."""
+        """Send replies, and count those that can't be sent."""
         chunks = [replies]
         if len(replies) > _CHUNK:
             starts = range(0, len(replies), _CHUNK)
@@ -249,10 +249,10 @@ class Service:
             self.unsent += unsent
 
     async def _send_singly(self, replies: list[Any]) -> int:
-        """Send replies of which some have no address: who claims port 0, for one.
+        """Send replies some of which have an invalid address, such as port 0.
 
         Returns:
-            How many could not be sent.
+            The number that couldn't be sent.
         """
         unsent = 0
         for reply in replies:
@@ -278,7 +278,7 @@ class _Job:
         self._service = service
         self._datagram = datagram
         self._request = request
-        self._awaitable = awaitable  # of a handler that was called already
+        self._awaitable = awaitable  # if the handler has already been called
 
     async def run(self) -> None:
         service, datagram = self._service, self._datagram
@@ -297,26 +297,26 @@ class _Job:
     def abandon(self) -> None:
         self._service.forget(self._request)
         if isinstance(self._awaitable, Coroutine):
-            self._awaitable.close()  # it never began
+            self._awaitable.close()  # it never started
 
 
 def _replies_in(reply: Any) -> tuple[bytes, ...]:
-    """Return the replies that a handler has returned, as it returned them.
+    """Return a handler's replies as a tuple.
 
     Raises:
-        TypeError: If they are none.
-        ValueError: If there are too many.
+        TypeError: If the result isn't valid.
+        ValueError: If there are too many replies.
     """
     if reply is None:
         return ()
     if isinstance(reply, (bytes, bytearray, memoryview)):
         return (bytes(reply),)
     if isinstance(reply, str) or not isinstance(reply, Iterable):
-        raise TypeError("a reply is bytes, several of them, or None")
+        raise TypeError("a reply must be bytes, an iterable of bytes, or None")
     replies: list[bytes] = []
     for each in reply:
         if not isinstance(each, (bytes, bytearray, memoryview)):
-            raise TypeError("each reply is bytes")
+            raise TypeError("each reply must be bytes")
         if len(replies) == MAX_REPLIES:
             raise ValueError(f"more than {MAX_REPLIES} replies to one datagram")
         replies.append(bytes(each))
@@ -324,6 +324,6 @@ def _replies_in(reply: Any) -> tuple[bytes, ...]:
 
 
 def _answering(message: Message) -> SendOptions:
-    """Return how to answer from the address and interface that a message came to."""
+    """Return options to answer from the address and interface of a message."""
     local_addr = None if message.unicast is False else message.local_addr
     return SendOptions(local_addr=local_addr, interface=message.interface)

@@ -1,9 +1,9 @@
-"""The tasks of asynchronous handlers: so many at once, and what is done with the rest.
+"""The tasks of asynchronous handlers: a limited number, and a policy for the others.
 
-With ``"drop-oldest"`` the oldest task is cancelled and its place goes to the newest
-datagram as soon as it has ended; until then that datagram waits, since a handler may
-take its time to clean up. So there are never more tasks, nor more that wait, than
-places.
+With ``"drop-oldest"``, the oldest task is cancelled, and the newest datagram gets its
+place as soon as it has ended; until then the datagram waits, because a handler may take
+time to clean up. So the number of tasks, and that of waiting datagrams, never exceeds
+the number of places.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from collections.abc import Coroutine
 from typing import Any, Literal, Protocol, TypeAlias
 
 WhenBusy: TypeAlias = Literal["drop-newest", "drop-oldest", "wait"]
-"""What happens to a datagram that finds all places taken."""
+"""What to do with a datagram if all places are taken."""
 
 
 class Job(Protocol):
-    """What there is to do about one datagram."""
+    """The work for one datagram."""
 
     def run(self) -> Coroutine[Any, Any, None]:
-        """Return the coroutine that does it."""
+        """Return a coroutine that does the work."""
 
     def abandon(self) -> None:
-        """Note that it was not done, or not to its end."""
+        """Clean up if the work wasn't done, or not finished."""
 
 
 class Tasks:
@@ -46,21 +46,21 @@ class Tasks:
         self._loop = asyncio.get_running_loop()
         self._places = places
         self._when_busy = when_busy
-        self._running: dict[asyncio.Task[None], Job] = {}  # the oldest first
+        self._running: dict[asyncio.Task[None], Job] = {}  # oldest first
         self._cancelled: set[asyncio.Task[None]] = set()
         self._waiting: deque[Job] = deque()
         self._freed: asyncio.Future[None] | None = None
         self.dropped: int = 0
-        """Datagrams for which there was no place."""
+        """Datagrams dropped because there was no place."""
         self.aborted: int = 0
-        """Tasks that were cancelled before they had ended."""
+        """Tasks that were cancelled before they ended."""
 
     def __len__(self) -> int:
-        """Return how many are in hand: running, or waiting for a place."""
+        """Return the number of running tasks and waiting datagrams."""
         return len(self._running) + len(self._waiting)
 
     async def start(self, job: Job) -> None:
-        """Run *job* as a task, or do as the policy says."""
+        """Run *job* in a task, or apply the policy."""
         if self._when_busy == "wait":
             while len(self._running) >= self._places:
                 self._freed = self._loop.create_future()
@@ -85,9 +85,9 @@ class Tasks:
         job = self._running.pop(task)
         self._cancelled.discard(task)
         if task.cancelled():
-            job.abandon()  # here, since it may never have begun
+            job.abandon()  # called here because the task may never have started
         else:
-            task.result()  # a job catches what its handler raises, and nothing else
+            task.result()  # a job catches its handler's exceptions only
         while self._waiting and len(self._running) < self._places:
             self._run(self._waiting.popleft())
         if self._freed is not None and not self._freed.done():
@@ -101,11 +101,11 @@ class Tasks:
                 self.aborted += 1
                 task.cancel()
                 return
-        # Each place is being cleared, and somebody waits for each: the oldest of those.
+        # All places are being cleared, each for a waiting datagram: drop the oldest.
         self._drop(self._waiting.popleft())
 
     async def finish(self) -> None:
-        """Wait until nothing is in hand; the caller's own task does not count."""
+        """Wait until all work is done, except the caller's own task."""
         while others := self._others():
             await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
 
@@ -113,7 +113,7 @@ class Tasks:
         return self._running.keys() - {asyncio.current_task()}
 
     def cancel(self) -> None:
-        """Cancel all that is in hand."""
+        """Cancel all tasks, and drop waiting datagrams."""
         while self._waiting:
             self._drop(self._waiting.popleft())
         for task in [*self._running]:
@@ -123,10 +123,10 @@ class Tasks:
                 task.cancel()
 
     async def wait_cancelled(self, seconds: float) -> int:
-        """Give those that were cancelled so many *seconds* to end.
+        """Wait up to *seconds* for cancelled tasks to end.
 
         Returns:
-            How many have not.
+            The number of tasks that haven't ended.
         """
         if others := self._others():
             _, late = await asyncio.wait(others, timeout=seconds)

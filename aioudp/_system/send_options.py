@@ -48,7 +48,7 @@ class SendOptions:
     """
 
     local_addr: str | Address | None = None
-    """The local address to send from: a host, or an address whose port is ignored."""
+    """The local address to send from, a host or an address whose port is ignored."""
 
     interface: int | str | None = None
     """The index or name of the interface to send on. A name is looked up once, when

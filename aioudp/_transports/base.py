@@ -104,8 +104,8 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport):
         """Send *data* now as datagrams of *segment_size* bytes.
 
         Returns:
-            The number of bytes sent: at least one whole datagram, possibly not all of
-            them.
+            The number of bytes sent, which is at least one whole datagram, possibly
+            not all of them.
 
         Raises:
             OSError: As in :meth:`try_send`, for the first datagram only.
