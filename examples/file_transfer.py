@@ -1,7 +1,4 @@
-"""A file transfer that looks right, and the search that shows that it isn't.
-
-python examples/file_transfer.py
-"""
+"""A file transfer that looks right, and a search that finds its bug."""
 
 from __future__ import annotations
 
