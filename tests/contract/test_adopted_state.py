@@ -36,6 +36,7 @@ from .support import (
 pytestmark = linux_only
 
 # include/uapi/linux/udp.h, in.h, in6.h and include/uapi/asm-generic/socket.h
+MSG_MORE: Final = 0x8000  # include/linux/socket.h
 UDP_CORK: Final = socket.IPPROTO_UDP, 1
 UDP_SEGMENT: Final = socket.IPPROTO_UDP, 103
 UDP_GRO: Final = socket.IPPROTO_UDP, 104
@@ -245,7 +246,7 @@ async def test_nothing_is_held_back(host: str, options: Any) -> None:
 async def test_the_beginning_of_a_datagram(host: str) -> None:
     """Sent with MSG_MORE, it is not the beginning of the endpoint's first one."""
     with prepared(host) as (sock, _), plain_socket(host) as peer:
-        sock.sendto(b"somebody's", socket.MSG_MORE, peer.getsockname())
+        sock.sendto(b"somebody's", MSG_MORE, peer.getsockname())
         async with aioudp.adopt(sock) as endpoint:
             await endpoint.send(b"mine", peer.getsockname())
 

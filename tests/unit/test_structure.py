@@ -233,6 +233,7 @@ def test_a_new_loop_needs_no_uvloop(
     assert ("uvloop" in bases) is installed
 
 
+@pytest.mark.timeout(120)
 def test_every_module_can_be_imported_first() -> None:
     """No module relies on another one having been imported before it."""
     written = modules() - COMPILED
