@@ -84,8 +84,12 @@ Destination: TypeAlias = Steered | SocketAddress
 
 def check_payload(data: object) -> None:
     """Refuse what is not a payload, with a TypeError."""
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise TypeError(f"a bytes-like object is required, not {type(data).__name__!r}")
+    try:  # whatever a socket would take: arrays and mmaps, too
+        memoryview(data)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"a bytes-like object is required, not {type(data).__name__!r}"
+        ) from None
 
 
 def check_start(start: int, length: int) -> None:
