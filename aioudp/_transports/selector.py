@@ -38,7 +38,7 @@ from .socket_transport import SocketTransport
 from .watcher import EpollWatcher, Watcher, watcher_for
 
 _EMPTY_READS: Final = 3  # in a row: one that met an error says nothing of the queue
-_FRUITLESS: Final = 16  # events in a row without a datagram, after which reading pauses
+FRUITLESS: Final = 16  # events in a row without a datagram, after which reading pauses
 ERROR_PAUSE: Final = 0.05  # ... for this many seconds: 20 wake-ups a second at most
 
 
@@ -240,7 +240,7 @@ class SelectorTransport(SocketTransport):
 
     def _count_fruitless(self) -> None:
         self._fruitless += 1
-        if self._fruitless >= _FRUITLESS and self._watched:
+        if self._fruitless >= FRUITLESS and self._watched:
             self._rest()
             self._watch_readable()
 

@@ -355,3 +355,59 @@ async def test_adopted_socket_has_no_error_queue(
 
             assert not receiving.done()
             receiving.cancel()
+
+
+async def test_the_original_is_closed(
+    transport: aioudp.TransportKind, host: str
+) -> None:
+    """Its number goes to the next socket, but not what the endpoint sends."""
+    with plain_socket(host) as sock, plain_socket(host) as peer:
+        addr = sock.getsockname()
+        async with aioudp.adopt(sock, transport=transport) as endpoint:
+            number = sock.fileno()
+            sock.close()
+            async with aioudp.bind((host, 0), transport=transport) as later:
+                assert later.fileno() == number
+
+                await endpoint.send(b"from the first", peer.getsockname())
+                assert peer.recvfrom(100) == (b"from the first", addr)
+                peer.sendto(b"to the first", addr)
+                async with asyncio.timeout(10):
+                    assert (await endpoint.recv()).data == b"to the first"
+
+        with plain_socket(host) as again:  # nothing is left of it
+            again.close()
+
+
+async def test_a_number_that_is_used_again_can_be_adopted(
+    transport: aioudp.TransportKind, host: str
+) -> None:
+    """It is another socket, though the first one's endpoint lives."""
+    with plain_socket(host) as first:
+        async with aioudp.adopt(first, transport=transport):
+            number = first.fileno()
+            first.close()
+            with plain_socket(host) as second:
+                assert second.fileno() == number
+                async with aioudp.adopt(second, transport=transport) as endpoint:
+                    assert endpoint.local_addr[1] == second.getsockname()[1]
+
+
+async def test_a_loop_that_watches_no_more(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the socket cannot be watched, it is the caller's, as it was."""
+    with plain_socket(host) as sock, plain_socket(host) as peer:
+        loop = asyncio.get_running_loop()
+
+        def add_reader(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, "no more watches")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "add_reader", add_reader, raising=False)
+            with pytest.raises(OSError, match="no more watches"):
+                await aioudp.adopt(sock, transport="selector")
+
+        assert sock.gettimeout() == 10
+        sock.sendto(b"still open", peer.getsockname())
+        assert peer.recv(100) == b"still open"

@@ -21,7 +21,7 @@ import aioudp
 from .support import linux_only, plain_socket, turns, turns_until, unix_only
 
 if TYPE_CHECKING:
-    from tests.conftest import LoopFactory
+    from tests.matrix import LoopFactory
 
 _PATIENCE: Final = 10  # seconds
 

@@ -440,3 +440,24 @@ async def test_sendto_reports_errors(endpoints: Endpoints, peer: socket.socket) 
     (error,) = protocol.errors
     assert isinstance(error, OSError)
     assert error.errno == errno.EMSGSIZE
+
+
+@pytest.mark.parametrize("way", ["send", "send_many", "segments", "options", "sendto"])
+async def test_whatever_is_bytes_like(endpoints: Endpoints, way: str) -> None:
+    """Every way to send takes what a socket takes, whether it has room or not."""
+    data: Any = array.array("H", [1, 2, 3])
+    server, client = await endpoints.pair()
+
+    if way == "send":
+        await client.send(data)
+    elif way == "send_many":
+        await client.send_many([(data, None)])
+    elif way == "segments":
+        await client.send(data, segment_size=6)
+    elif way == "options":
+        await client.send(data, hop_limit=7)
+    else:
+        client.transport.sendto(data)
+
+    async with asyncio.timeout(10):
+        assert (await server.recv()).data == data.tobytes()

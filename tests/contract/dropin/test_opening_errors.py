@@ -203,3 +203,16 @@ async def test_second_family_of_a_name(
     transport, _ = await opener.open(local_addr=("both.example", 0))
 
     assert transport.get_extra_info("sockname")[0] == "::1"
+
+
+async def test_sock_that_is_taken(
+    ours: Opener, bound: socket.socket, peer: socket.socket
+) -> None:
+    """The first transport on it goes on. The loops' own methods would make it deaf."""
+    _, protocol = await ours.open(sock=bound)
+
+    with pytest.raises(ValueError, match="already"):
+        await ours.open(sock=bound)
+
+    peer.sendto(b"payload", bound.getsockname())
+    assert await protocol.received(1) == [b"payload"]

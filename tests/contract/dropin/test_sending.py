@@ -386,3 +386,20 @@ async def test_what_was_gathered_is_dropped_when_aborted(
 
     assert drain(peer) == [b"0"]
     assert transport.get_write_buffer_size() == 0
+
+
+async def test_another_thread(opener: Opener, peer4: socket.socket) -> None:
+    """What it sends is out at once, though the loop sleeps."""
+    transport, _ = await opener.open(local_addr=("127.0.0.1", 0))
+    addr = peer4.getsockname()
+    sent = [b"1", b"2", b"3"]
+    received: list[bytes] = []
+
+    def send() -> None:
+        for data in sent:
+            transport.sendto(data, addr)
+        received.extend(peer4.recv(100) for _ in sent)
+
+    await asyncio.get_running_loop().run_in_executor(None, send)
+
+    assert received == sent

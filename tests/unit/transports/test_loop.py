@@ -358,3 +358,18 @@ async def test_an_abstract_name_comes_without_padding(
     await protocol.until(2)
 
     assert protocol.senders == [name]
+
+
+async def test_the_loops_transport_ends_by_itself(
+    make_loop_transport: MakeLoopTransport,
+) -> None:
+    """Nobody reads any more, so the protocol hears of it, and who waits goes on."""
+    transport, protocol = await make_loop_transport()
+    waiting = asyncio.create_task(transport.wait_writable())
+    await asyncio.sleep(0)
+
+    transport._inner.abort()
+
+    assert await protocol.until(2) == ["made", "lost"]
+    assert transport.is_closing()
+    await waiting

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +14,13 @@ import pytest
 
 from aioudp._system import sockets
 from aioudp._system.batchio import BatchSocket
+from aioudp._transports import selector
 from aioudp._transports.delivery import MAX_BATCH
-from aioudp._transports.selector import SelectorTransport, watches_descriptors
+from aioudp._transports.selector import (
+    FRUITLESS,
+    SelectorTransport,
+    watches_descriptors,
+)
 
 from .fakes import (
     EVERYTHING,
@@ -21,6 +28,8 @@ from .fakes import (
     PEER,
     REFUSED,
     BoundedBatchRecorder,
+    FakeIO,
+    FakeLoop,
     MakeRig,
     Recorder,
     Rig,
@@ -530,3 +539,128 @@ def test_an_error_after_datagrams_is_counted_when_the_protocol_closes(
 
     assert REFUSED not in rig.events
     assert rig.transport.stats().receive_errors == 1
+
+
+# -- a loop that does not watch, and a socket that has nothing
+
+
+def refuse_watching(rig: Rig, what: str) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no more watches")
+
+    setattr(rig.loop, what, refuse)
+
+
+def test_a_loop_that_watches_no_more_at_the_start(rig: Rig) -> None:
+    """The protocol hears of nothing."""
+    refuse_watching(rig, "add_reader")
+
+    with pytest.raises(OSError, match="no more watches"):
+        rig.transport.start().send(None)
+
+    assert rig.events == []
+
+
+def test_a_loop_that_watches_no_more_when_reading_resumes(rig: Rig) -> None:
+    """The protocol is told once; it is tried again until it works."""
+    rig.start()
+    rig.transport.pause_reading()
+    refuse_watching(rig, "add_reader")
+
+    rig.transport.resume_reading()
+    rig.loop.fire_timer()
+    rig.loop.fire_timer()
+    del rig.loop.add_reader
+    rig.loop.fire_timer()
+    rig.receive([b"payload"])
+
+    made, refusal, data = rig.events
+    assert (made, refusal.errno, data) == ("made", errno.ENOSPC, b"payload")
+
+
+def test_a_loop_that_watches_no_more_when_there_is_no_room(rig: Rig) -> None:
+    """A timer does it."""
+    refuse_watching(rig, "add_writer")
+    rig.io.room = 0
+    rig.transport.sendto(b"payload", PEER)
+    rig.loop.turn()
+    rig.io.room = EVERYTHING
+
+    rig.loop.fire_timer()
+
+    assert rig.io.out == [(b"payload", PEER)]
+
+
+def test_events_without_a_datagram_do_not_spin(rig: Rig) -> None:
+    """After a few in a row reading pauses for a moment, and again after each."""
+    rig.start()
+
+    for _ in range(FRUITLESS):
+        assert rig.loop.readers
+        rig.receive([])
+    resting = dict(rig.loop.readers)
+    rig.loop.fire_timer()
+    rig.receive([])
+
+    assert resting == rig.loop.readers == {}
+    rig.loop.fire_timer()
+    rig.receive([b"payload"])
+    rig.receive([])
+    assert rig.events == ["made", b"payload"]
+    assert rig.loop.readers
+
+
+def test_a_lone_event_without_a_datagram_costs_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error queue is asked after the second, and with datagrams between never."""
+    asked: list[object] = []
+
+    def discard(sock: object) -> int:
+        asked.append(sock)
+        return 0
+
+    monkeypatch.setattr(selector, "discard", discard)
+    rig.start()
+
+    for _ in range(3):
+        rig.receive([], [b"payload"])
+    before = len(asked)
+    rig.receive([], [])
+
+    assert (before, len(asked)) == (0, 1)
+
+
+def test_a_queue_that_was_filled_is_looked_at_from_then_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each event, since datagrams hide it; and what is found is counted."""
+    found = [2, 0, 1, 0]
+    monkeypatch.setattr(selector, "discard", lambda sock: found.pop(0))
+    rig.start()
+    rig.receive([], [])
+
+    rig.receive([b"1"], [b"2"], [b"3"])
+
+    assert (found, rig.events) == ([], ["made", b"1", b"2", b"3"])
+    assert rig.transport.stats().dropped_errors == 3
+
+
+def test_a_transport_that_was_not_made_owns_nothing(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the descriptors are used up: the caller still has the socket."""
+
+    def refuse(*_: Any) -> Any:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(selector, "watcher_for", refuse)
+    sock = sockets.open_bound(("127.0.0.1", 0), socket.AF_INET)
+
+    with sock:
+        loop: Any = FakeLoop()
+        with pytest.raises(OSError, match="too many"):
+            SelectorTransport(loop, sock, Recorder(), FakeIO(sock), drop_in=True)
+        gc.collect()  # an error in __del__ fails the test
+
+        assert sock.fileno() != -1

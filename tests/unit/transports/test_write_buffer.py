@@ -189,3 +189,19 @@ def test_refused_limits_change_nothing() -> None:
         buffer.set_limits(high=1, low=2)
 
     assert (buffer.low, buffer.high) == (DEFAULT_HIGH // 4, DEFAULT_HIGH)
+
+
+def test_a_buffer_that_never_runs_empty_forgets_what_is_out() -> None:
+    """It keeps no more than twice of what waits, however much has passed through."""
+    buffer = WriteBuffer()
+    for _ in range(10):
+        buffer.append(b"payload", None)
+
+    longest = 0
+    for _ in range(1000):
+        buffer.append(b"payload", None)
+        buffer.remove(1)
+        longest = max(longest, len(buffer.waiting))
+
+    assert (len(buffer), buffer.size) == (10, 10 * (7 + HEADER_SIZE))
+    assert longest <= 21
