@@ -154,7 +154,8 @@ class Endpoint(ClosedAtTheEnd):
             more = self._transport.poll(missing)
             datagrams += more[:missing]
             inbox.put(more[missing:])  # the end of a train
-        protocol.resume_if_empty()
+        if protocol.detour:
+            protocol.resume_if_empty()
         return datagrams
 
     async def recv_batch(
@@ -194,7 +195,8 @@ class Endpoint(ClosedAtTheEnd):
             OSError: As in :meth:`recv`.
             TruncatedError: As in :meth:`recv`.
         """
-        self._protocol.turn_nowait()
+        if not self._items or self._protocol.detour:
+            self._protocol.turn_nowait()
         return self._items.popleft()
 
     def __aiter__(self) -> Self:

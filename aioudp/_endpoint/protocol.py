@@ -84,8 +84,11 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         """ICMP errors, with the option ``icmp_errors``."""
         self.inbox: Inbox = inbox
         self.items: deque[Received] = inbox.items
-        self.detour: int = CHECKED if loop.get_debug() else 0
-        """Reasons why a receive call can't just take the oldest item; 0: it can."""
+        self.detour: int = CHECKED if loop.get_debug() else False
+        """Reasons why a receive call can't just take the oldest item.
+
+        ``False`` if there is none. Testing 0 takes CPython 2 % of a ``recv`` longer.
+        """
         self.dropped_close: int = 0
         """Datagrams in the queue when the endpoint was closed."""
         self.read_elsewhere: Callable[[], bool] | None = None
@@ -112,13 +115,13 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             return READ_ELSEWHERE
         room = self.inbox.room()
         if room:
-            self.detour &= ~PAUSED
+            self.detour = self.detour & ~PAUSED or False
         else:
             self.detour |= PAUSED
         return room
 
     def datagrams_received(self, datagrams: list[Any]) -> None:
-        if self.detour & _OVER:  # this transport can't stop reading
+        if self.detour and self.detour & _OVER:  # this transport can't stop reading
             self.dropped_close += len(datagrams)
             return
         self.inbox.put(datagrams)
@@ -148,7 +151,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         """Read the datagrams that have arrived, then stop reading. Idempotent."""
         if not self._draining:
             self._draining = True
-            self.detour &= ~PAUSED
+            self.detour = self.detour & ~PAUSED or False
             self._transport.drain(self._drained)
 
     def _drained(self) -> None:
@@ -182,7 +185,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             self.check_loop()
         waiters = self._waiters
         if waiters or not (self.items or self.detour & _DECIDED):
-            if self._has_ended():
+            if self.detour & _OVER and self._has_ended():
                 raise EndpointClosedError
             waiter = self._loop.create_future()
             waiters.append(waiter)
@@ -192,7 +195,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
                     await waiter
                     if waiters[0] is waiter and (self.items or self.detour & _DECIDED):
                         break
-                    if self._has_ended():
+                    if self.detour & _OVER and self._has_ended():
                         break
                     # The task before us took everything, or is still there: keep our
                     # place.
@@ -228,7 +231,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         once per full inbox.
         """
         if self.detour & PAUSED and not self.items:
-            self.detour &= ~PAUSED
+            self.detour = self.detour & ~PAUSED or False
             self._transport.resume_reading()
 
     def check_loop(self, *, waits: bool = True) -> None:
@@ -246,17 +249,17 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             raise EndpointClosedError
         if self.detour & ERROR:
             error, self._error = self._error, None
-            self.detour &= ~ERROR
+            self.detour = self.detour & ~ERROR or False
             assert error is not None
             raise error
         if self.detour & PAUSED and len(self.items) == 1:  # the caller takes it
-            self.detour &= ~PAUSED
+            self.detour = self.detour & ~PAUSED or False
             self._transport.resume_reading()
 
     def _leave(self, waiter: asyncio.Future[None]) -> None:
         self._waiters.remove(waiter)
         if not self._waiters:
-            self.detour &= ~WAITING
+            self.detour = self.detour & ~WAITING or False
 
     def _has_ended(self) -> bool:
         if self.detour & CLOSED:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from .._system.datagram_batch import DatagramBatch
 from .._system.error_queue import ErrorQueue
@@ -25,18 +25,22 @@ from .exact import FROM_ICMP, MAX_STALE_ERRORS
 from .selector import ERROR_PAUSE, SelectorTransport
 from .watcher import EpollWatcher
 
+_MAX_UNHEARD: Final = 1024
+"""Errors to report in one iteration of the loop: as many as an endpoint keeps."""
+
 _T = TypeVar("_T")
 
 
 class ErrorQueueTransport(SelectorTransport):
     """A selector transport that reads the error queue of its socket."""
 
-    __slots__ = ("_cut", "_error_queue", "_errors", "_unheard")
+    __slots__ = ("_cut", "_dropped_unheard", "_error_queue", "_errors", "_unheard")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._error_queue = ErrorQueue(self._sock)
         self._unheard: list[NetworkError] = []  # read, and not told to the protocol
+        self._dropped_unheard = 0
         self._cut = 0  # datagrams that were cut off, of which the protocol was told
 
     def _make_watcher(self) -> EpollWatcher:
@@ -70,6 +74,10 @@ class ErrorQueueTransport(SelectorTransport):
         """Empty the queue, and return which errors were in it."""
         errors = self._error_queue.read()
         self._unheard += errors
+        if (excess := len(self._unheard) - _MAX_UNHEARD) > 0:
+            del self._unheard[:excess]
+            self._receive_errors += excess
+            self._dropped_unheard += excess
         return {error.error.errno for error in errors}
 
     def _read_errors_aside(self) -> set[int | None]:
@@ -148,4 +156,5 @@ class ErrorQueueTransport(SelectorTransport):
         raise BlockingIOError(error.errno, "errors of earlier datagrams keep coming")
 
     def stats(self) -> Stats:
-        return replace(super().stats(), dropped_errors=self._error_queue.unreadable)
+        dropped = self._error_queue.unreadable + self._dropped_unheard
+        return replace(super().stats(), dropped_errors=dropped)

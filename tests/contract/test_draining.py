@@ -21,6 +21,7 @@ from .support import (
     linux_only,
     outcome,
     plain_socket,
+    refusing_address,
     turns,
     turns_until,
     unix_only,
@@ -363,6 +364,21 @@ async def test_a_unix_send_that_waits(
 
             assert await full.wait_for(1) == [b"late"]
             await sending
+
+
+@linux_only
+async def test_with_an_error_queue(host: str, peer: socket.socket) -> None:
+    """Errors of what is still sent are reported after draining, until the end."""
+    async with aioudp.bind((host, 0), icmp_errors=True) as endpoint:
+        send_numbers(peer, endpoint.local_addr, *range(50))
+        with refusing_address(host) as dead:
+            await endpoint.send(b"x", dead)
+            received = [int(data) async for data, _ in endpoint.drain()]
+            await endpoint.send(b"y", dead)
+            errors = [await endpoint.recv_error() for _ in range(2)]
+
+    assert received == list(range(50))
+    assert [error.data for error in errors] == [b"x", b"y"]
 
 
 # -- it ends, whatever arrives

@@ -6,6 +6,7 @@ What routers say is in ``network/test_network_errors.py``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -351,6 +352,34 @@ async def test_a_socket_that_was_closed_behind_its_back(
 
 
 # -- bounds
+
+
+class Counting(asyncio.DatagramProtocol):
+    """Counts the errors that it is told of."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def network_error_received(self, error: aioudp.NetworkError) -> None:
+        self.count += 1
+
+
+async def test_errors_do_not_pile_up_within_an_iteration(
+    endpoints: Endpoints, dead: Any
+) -> None:
+    """Who sends without end hears of the newest; the others are counted as dropped."""
+    endpoint = await endpoints.bind(icmp_errors=True)
+    protocol = Counting()
+    endpoint.transport.set_protocol(protocol)
+
+    for _ in range(3000):
+        with contextlib.suppress(BlockingIOError):
+            endpoint.transport.try_send(b"x", dead)
+    await turns(5)
+
+    stats = endpoint.transport.stats()
+    assert 0 < protocol.count <= 1100
+    assert protocol.count + stats.dropped_errors == stats.receive_errors > 1100
 
 
 async def test_the_newest_errors_are_kept(endpoints: Endpoints, dead: Any) -> None:

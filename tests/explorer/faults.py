@@ -94,7 +94,7 @@ FAULTS: Final[dict[str, list[Change]]] = {
         (
             EndpointProtocol,
             "_look_after",
-            "self.detour &= ~ERROR",
+            "self.detour = self.detour & ~ERROR or False",
             "self._error = error",
         )
     ],
