@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from aioudp._system.addresses import (
     format_address,
+    host_and_port,
     is_path,
     numeric_family,
     parse_address,
@@ -201,9 +202,67 @@ def test_anything_is_translated_or_refused(
 
 
 @given(ipv6_pairs, st.integers(2**32))
+@example(("fe80::1", 53), 2**32)
+@example(("fe80::1", 53), 2**32 + 1)
 def test_a_zone_beyond_32_bits_is_refused(address: Any, zone: int) -> None:
     """It would be cut down to another interface."""
     host, port = address
 
     with pytest.raises(ValueError, match=r"scope_id|zone|interface"):
         socket_address((f"{host}%{zone}", port), AF_INET6)
+
+
+@given(ipv4_hosts | unmapped_hosts, st.integers())
+@example("192.0.2.1", -1)
+@example("192.0.2.1", 0)
+@example("192.0.2.1", 1)
+@example("192.0.2.1", 65535)
+@example("192.0.2.1", 65536)
+@example("2001:db8::1", 2**32 + 53)
+def test_a_port_is_taken_or_refused(host: str, port: int) -> None:
+    """It is never cut down to one that happens to be legal. 0 may be allowed."""
+    family = numeric_family(host)
+
+    for any_port in (False, True):
+        lowest = 0 if any_port else 1
+        if lowest <= port <= 65535:
+            taken = socket_address((host, port), family, any_port=any_port)
+            assert taken[1] == port
+            continue
+        message = f"port must be from {lowest} to 65535: .*{port}"
+        with pytest.raises(ValueError, match=message):
+            socket_address((host, port), family, any_port=any_port)
+
+
+@given(st.integers())
+@example(-1)
+@example(0)
+@example(65535)
+@example(65536)
+def test_the_port_is_checked_before_the_look_up(port: int) -> None:
+    """The resolver would cut it down."""
+    if 0 <= port <= 65535:
+        assert host_and_port(("example.org", port)) == ("example.org", port)
+        return
+    with pytest.raises(ValueError, match="port must be from 0 to 65535"):
+        host_and_port(("example.org", port))
+
+
+@given(st.integers(), st.integers())
+@example(-1, 0)
+@example(0, -1)
+@example(0xFFFFF, 0xFFFFFFFF)
+@example(0x100000, 0)
+@example(0, 2**32)
+def test_flowinfo_and_scope_are_taken_or_refused(flowinfo: int, scope_id: int) -> None:
+    """The error names the one that is out of range, and flowinfo if both are."""
+    address = ("fe80::1", 53, flowinfo, scope_id)
+    if not 0 <= flowinfo <= 0xFFFFF:
+        wrong = "flowinfo"
+    elif not 0 <= scope_id <= 0xFFFFFFFF:
+        wrong = "scope_id"
+    else:
+        assert socket_address(address, AF_INET6) == address
+        return
+    with pytest.raises(ValueError, match=wrong):
+        socket_address(address, AF_INET6)

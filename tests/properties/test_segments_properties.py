@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aioudp._system.segments import MAX_TRAIN_BYTES, run_end, split_train, train_length
@@ -39,6 +39,10 @@ def test_a_train_is_split_into_what_it_was_made_of(
 
 
 @given(st.binary(max_size=5000), segment_sizes)
+@example(b"", 1000)
+@example(b"abc", 3)
+@example(b"abc", 65535)
+@example(bytes(65535), 1472)
 def test_the_pieces_of_a_train_are_the_train(train: bytes, segment_size: int) -> None:
     """Nothing is lost, all have the segment size, and only the last may be shorter."""
     pieces = split_train(train, segment_size)
@@ -49,6 +53,10 @@ def test_the_pieces_of_a_train_are_the_train(train: bytes, segment_size: int) ->
 
 
 @given(st.integers(1, 65535), limits)
+@example(MAX_TRAIN_BYTES // 2, 128)
+@example(MAX_TRAIN_BYTES // 2 + 1, 128)
+@example(MAX_TRAIN_BYTES, 128)
+@example(MAX_TRAIN_BYTES + 1, 128)
 def test_a_train_keeps_both_limits(segment_size: int, max_segments: int) -> None:
     """Whole datagrams, at least one, and no more than the kernel or a device takes."""
     length = train_length(segment_size, max_segments)
@@ -60,6 +68,10 @@ def test_a_train_keeps_both_limits(segment_size: int, max_segments: int) -> None
 
 
 @given(st.integers(1, 65535), limits)
+@example(MAX_TRAIN_BYTES // 2, 128)
+@example(MAX_TRAIN_BYTES // 2 + 1, 128)
+@example(MAX_TRAIN_BYTES, 128)
+@example(MAX_TRAIN_BYTES + 1, 128)
 def test_a_train_is_as_long_as_it_may_be(segment_size: int, max_segments: int) -> None:
     """One datagram more would break a limit."""
     length = train_length(segment_size, max_segments)

@@ -129,10 +129,3 @@ def test_the_shape_is_checked_before_the_look_up(addr: object) -> None:
     """What is no address is a TypeError at once."""
     with pytest.raises(TypeError, match="address"):
         host_and_port(addr)
-
-
-@pytest.mark.parametrize("port", [-1, 65536, 2**64])
-def test_the_port_is_checked_before_the_look_up(port: int) -> None:
-    """The resolver would cut it down."""
-    with pytest.raises(ValueError, match="port must be from 0 to 65535"):
-        host_and_port(("example.org", port))
