@@ -128,8 +128,9 @@ class Sender:
         try:
             await self._send_chunks(datagrams, options, errors)
         except Exception as exc:
-            if errors and exc.__context__ is None:  # don't lose them
-                exc.__context__ = SendManyError(errors)
+            if errors:  # don't lose them
+                refused = SendManyError(errors)
+                refused.__context__, exc.__context__ = exc.__context__, refused
             raise
         if errors:
             raise SendManyError(errors)
