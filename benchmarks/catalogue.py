@@ -69,6 +69,8 @@ def _ours() -> Iterator[Subject]:
             "recv": "with_aioudp:receive",
             "recv_many": "with_aioudp:receive_many",
             "recv_many, no offload": "with_aioudp:receive_many_singly",
+            "recv_batch": "with_aioudp:receive_batch",
+            "relay": "with_aioudp:relay",
             "recv_messages": "with_aioudp:receive_messages",
             "drop-in": "with_drop_in:receive",
             "drop-in, batches": "with_drop_in:receive_batches",
@@ -85,7 +87,7 @@ def _ours() -> Iterator[Subject]:
             "drop-in": "with_drop_in:echo",
         },
     }
-    in_python = ("recv", "recv_many", "send(segment_size=)", "send_many")
+    in_python = ("recv", "recv_many", "recv_batch", "send(segment_size=)", "send_many")
     loops: tuple[Loop, ...] = ("asyncio", "uvloop")
     for scenario in SCENARIOS:
         for name, function in functions[scenario].items():
@@ -118,6 +120,7 @@ def _subjects() -> Iterator[Subject]:
         "receive": {
             "C recvmmsg + UDP_GRO": "receive gro",
             "C recvmmsg": "receive plain",
+            "C relay + UDP_GRO + UDP_SEGMENT": "receive relay",
         },
         "send": {
             "C sendmmsg + UDP_SEGMENT": "send trains",

@@ -104,6 +104,15 @@ def _ratios() -> Iterator[Ratio]:
     yield Ratio("echo", ours("async for + send", u), own[u], _both(1.15, 1.15))
     one, most = (Key(from_sources(count), u) for count in (1, 10_000))
     yield Ratio("receive", most, one, _both(1.3, 1.3), is_cost=True)
+    batch, objects = ours("recv_batch", u), ours("recv_many", u)
+    yield Ratio("receive", batch, reading, _both(0.85, 0.9))
+    yield Ratio("receive", batch, objects, _both(1.8, 1.2))
+    relaying = c("relay + UDP_GRO + UDP_SEGMENT")
+    yield Ratio("receive", ours("relay", u), relaying, _both(0.8, 0.8))
+    batch, objects = (
+        ours(f"{one}, in Python", u) for one in ("recv_batch", "recv_many")
+    )
+    yield Ratio("receive", batch, objects, _both(2, 1.5))
     told, all_there = ours("recv_messages", u), ours("recv_many", u)
     yield Ratio("receive", told, all_there, _both(0.5, 0.5))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import aioudp
@@ -52,6 +53,42 @@ async def _receive_many(job: Job, call: str = "recv_many", **options: Any) -> No
         # The mark is repeated until it has been seen.
         received -= sum(len(one.data) == MARK for one in datagrams)
         job.stop(received)
+
+
+async def receive_batch(job: Job) -> None:
+    """Receive with ``recv_batch``, all that is there, into one batch."""
+    async with aioudp.bind((HOST, 0)) as endpoint:
+        job.listening(endpoint.local_addr)
+        batch = await endpoint.recv_batch()
+        job.start()
+        received = 0
+        while True:
+            await endpoint.recv_batch(into=batch)
+            received += len(batch)
+            if batch.offsets[-1] - batch.offsets[-2] == MARK:
+                break
+        received -= sum(len(data) == MARK for data, _ in batch)
+        job.stop(received)
+
+
+async def relay(job: Job) -> None:
+    """Send on what ``recv_batch`` brings, with ``send_many``."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sink:  # which nobody reads
+        sink.bind((HOST, 0))
+        to = sink.getsockname()
+        async with aioudp.bind((HOST, 0)) as endpoint:
+            job.listening(endpoint.local_addr)
+            batch = await endpoint.recv_batch()
+            job.start()
+            relayed = 0
+            while True:
+                await endpoint.recv_batch(into=batch)
+                await endpoint.send_many(batch, addr=to)
+                relayed += len(batch)
+                if batch.offsets[-1] - batch.offsets[-2] == MARK:
+                    break
+            relayed -= sum(len(data) == MARK for data, _ in batch)
+            job.stop(relayed)
 
 
 async def receive_messages(job: Job) -> None:
