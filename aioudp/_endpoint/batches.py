@@ -6,6 +6,10 @@ reads straight into the receiver's batch. The batch then stands in the queue, wh
 stays until the very step of the task that returns it, as a datagram does. If that task
 is cancelled instead, the batch is taken apart and its datagrams stay queued.
 
+Between two calls, while the task sends what it has received for example, one batch is
+read ahead in the same way. It stands in the queue until the next ``recv_batch``, and if
+another call comes instead, it's taken apart, and nothing is read ahead any more.
+
 With others in line, on a transport that cannot read into a batch, and where datagrams
 are to be cut off, a batch is made of the datagrams in the queue.
 """
@@ -16,6 +20,7 @@ import asyncio
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from .._errors import EndpointClosedError, SendManyError, TruncatedError
@@ -25,7 +30,7 @@ from .._system.prepared_batch import PreparedBatch
 from .._system.send_options import SendOptions
 from .._transports.base import DatagramTransport
 from .._types import Address, Message, Received
-from .protocol import EndpointProtocol
+from .protocol import BATCHED, CHECKED, PAUSED, EndpointProtocol
 from .sending import Sender
 
 _CHUNK: Final = 2048  # datagrams between two iterations of the event loop
@@ -50,18 +55,25 @@ async def recv_batch(
     else:
         raise TypeError(f"into must be a DatagramBatch, not {type(into).__name__!r}")
     items: Any = protocol.items
+    protocol.check_loop()
+    ahead = protocol.detour & ~(CHECKED | PAUSED) == BATCHED
     queued = bool(items) and not protocol.detour
-    if not queued:
+    if not (queued or ahead):
         await _turn(protocol, transport, batch, limit)
-    if items and items[0] is batch:
+    if ahead:
+        protocol.detour &= ~BATCHED
+        batch._swap(items.popleft())
+    elif items and items[0] is batch:
         items.popleft()
     else:
         batch._extend(_take(items, limit))
         if not queued and not items and len(batch) < limit:
             transport.poll_batch(batch, limit - len(batch))
-    if len(batch) > limit:  # the end of a train
-        protocol.inbox.put(batch._cut(limit))
+    if len(batch) > limit:
+        items.extendleft(reversed(batch._cut(limit)))
     protocol.resume_if_empty()
+    if protocol.read_elsewhere is None and protocol.inbox.overflow == "pause":
+        protocol.read_elsewhere = partial(_read_ahead, protocol, transport, [])
     if into is None:
         batch._trim()
     return batch
@@ -87,7 +99,8 @@ async def _turn(
             protocol.datagrams_received(received)
         return True
 
-    alone = protocol.read_elsewhere is None and not protocol.waiting()
+    alone = not protocol.waiting()
+    before = protocol.read_elsewhere
     if alone:
         protocol.read_elsewhere = read
     try:
@@ -101,7 +114,26 @@ async def _turn(
         raise
     finally:
         if alone:
-            protocol.read_elsewhere = None
+            protocol.read_elsewhere = before
+
+
+def _read_ahead(
+    protocol: EndpointProtocol,
+    transport: DatagramTransport,
+    spare: list[DatagramBatch],
+) -> bool:
+    """Read while nobody waits; return whether the transport should leave it at that."""
+    if protocol.items or protocol.waiting():
+        return False
+    if not spare:
+        spare.append(DatagramBatch())
+    batch: Any = spare[0]
+    if transport.poll_batch(batch, protocol.inbox.room()) is None:
+        return False
+    if len(batch):
+        protocol.items.append(batch)
+        protocol.detour |= BATCHED
+    return True
 
 
 def _take(items: Any, limit: int) -> list[Received]:

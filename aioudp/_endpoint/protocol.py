@@ -23,6 +23,8 @@ PAUSED    the queue is full, the    the queue is empty   takes a datagram; with 
 DRAINED   all has been read         never                takes what is left, then
                                                          raises
 CLOSED    ``close``                 never                raises
+BATCHED   a batch was read ahead    it is taken, as one  takes it apart, unless it
+          and stands in the queue   or apart             is ``recv_batch``
 CHECKED   opened in debug mode      never                checks the event loop
 ========  ========================  ===================  ============================
 
@@ -51,6 +53,7 @@ PAUSED: Final = 4
 DRAINED: Final = 8
 CLOSED: Final = 16
 CHECKED: Final = 32
+BATCHED: Final = 64
 
 _OVER: Final = DRAINED | CLOSED
 _DECIDED: Final = ERROR | _OVER  # there's an error to raise, even without a datagram
@@ -113,7 +116,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             return ANY
         if self.read_elsewhere is not None and self.read_elsewhere():
             return READ_ELSEWHERE
-        room = self.inbox.room()
+        room = 0 if self.detour & BATCHED else self.inbox.room()
         if room:
             self.detour = self.detour & ~PAUSED or False
         else:
@@ -162,6 +165,8 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         """Make every current and later receive call raise EndpointClosedError."""
         self._draining = True
         self.detour = self.detour & ~PAUSED | CLOSED
+        if self.detour & BATCHED:
+            self._take_apart()
         self.dropped_close += len(self.items)
         self.items.clear()
         if self._loop.is_closed():  # who waits will never run again
@@ -252,9 +257,18 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             self.detour = self.detour & ~ERROR or False
             assert error is not None
             raise error
+        if self.detour & BATCHED:
+            self._take_apart()
         if self.detour & PAUSED and len(self.items) == 1:  # the caller takes it
             self.detour = self.detour & ~PAUSED or False
             self._transport.resume_reading()
+
+    def _take_apart(self) -> None:
+        """Make datagrams of the batch in the queue: somebody wants them singly."""
+        self.detour &= ~BATCHED
+        self.read_elsewhere = None
+        batch: Any = self.items.popleft()
+        self.items.extendleft(reversed(batch._cut(0)))
 
     def _leave(self, waiter: asyncio.Future[None]) -> None:
         self._waiters.remove(waiter)

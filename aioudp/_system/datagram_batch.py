@@ -239,6 +239,13 @@ class DatagramBatch(Sequence[Datagram]):
                 ) from None
         self._clear()
 
+    def _swap(self, other: DatagramBatch) -> None:
+        """Exchange content and memory with another batch."""
+        for name in DatagramBatch.__slots__:
+            mine = getattr(self, name)
+            setattr(self, name, getattr(other, name))
+            setattr(other, name, mine)
+
     def _trim(self) -> None:
         """Give back what is not in use: whoever does not recycle keeps no more."""
         if self._runs:

@@ -19,7 +19,7 @@ import aioudp
 from aioudp._system import sockets
 
 from ..conftest import Endpoints, UntilBlocked
-from .support import EITHER_WAY, turns_until
+from .support import EITHER_WAY, WAYS_TO_RECEIVE, turns_until
 
 with_unix_sockets = pytest.mark.skipif(
     sockets.AF_UNIX is None, reason="cannot: unix: no UNIX datagram sockets"
@@ -430,3 +430,113 @@ async def test_recycling_allocates_nothing_per_batch(host: str) -> None:
 
     assert after - before < 4096
     assert peak - before < 40_000  # not one payload, though 1 MB went through
+
+
+# -- reading ahead, between two calls
+
+
+async def test_what_arrives_between_two_calls(endpoints: Endpoints) -> None:
+    """It's the next batch, with everything in order, and the queue stays bounded."""
+    server, client = await endpoints.pair(queue_size=100)
+    batch = aioudp.DatagramBatch()
+    received: list[bytes] = []
+    sent = 0
+    for count in (1, 30, 70, 300, 2, 90):
+        for _ in range(count):
+            await client.send(b"%d" % sent)
+            sent += 1
+            if sent % 50 == 0:
+                await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await server.recv_batch(into=batch)
+        received += [data for data, _ in batch]
+    while len(received) < server.stats().received - server.stats().dropped_queue:
+        received += [data for data, _ in await server.recv_batch()]
+
+    numbers = list(map(int, received))
+    assert numbers == sorted(set(numbers))
+    stats = server.stats()
+    assert len(numbers) + stats.dropped_queue == stats.received
+
+
+@pytest.mark.parametrize("way", ["recv", "recv_many", "recv_nowait", "iteration"])
+async def test_other_calls_take_what_was_read_ahead(
+    endpoints: Endpoints, way: str
+) -> None:
+    """As datagrams, in order, and nothing is read ahead for them."""
+    server, client = await endpoints.pair()
+    await client.send(b"first")
+    await server.recv_batch()
+    await client.send(b"0123456789", segment_size=1)
+    await turns_until(lambda: server.stats().received == 11)
+
+    received = await WAYS_TO_RECEIVE[way](server, 4)
+    await client.send(b"a")
+    received += await WAYS_TO_RECEIVE[way](server, 7)
+
+    assert b"".join(data for data, _ in received) == b"0123456789a"
+
+
+async def test_a_limit_on_what_was_read_ahead(endpoints: Endpoints) -> None:
+    """The rest stays queued, before what comes later."""
+    server, client = await endpoints.pair()
+    await client.send(b"first")
+    await server.recv_batch()
+    await client.send(b"0123456789", segment_size=1)
+    await turns_until(lambda: server.stats().received == 11)
+
+    parts = [list(await server.recv_batch(limit)) for limit in (3, 4)]
+    await client.send(b"a")
+    parts += [await receive(server, 4)]
+
+    assert [b"".join(data for data, _ in part) for part in parts] == [
+        b"012",
+        b"3456",
+        b"789a",
+    ]
+
+
+async def test_closed_with_something_read_ahead(endpoints: Endpoints) -> None:
+    """It's discarded, and each datagram is counted."""
+    server, client = await endpoints.pair()
+    await client.send(b"first")
+    await server.recv_batch()
+    await client.send(b"0123456789", segment_size=1)
+    await turns_until(lambda: server.stats().received == 11)
+
+    server.close()
+
+    assert server.stats().dropped_close == 10
+
+
+async def test_drained_with_something_read_ahead(endpoints: Endpoints) -> None:
+    """It's handed over, before the end."""
+    server, client = await endpoints.pair()
+    await client.send(b"first")
+    await server.recv_batch()
+    await client.send(b"0123", segment_size=1)
+    await turns_until(lambda: server.stats().received == 5)
+
+    server.drain()
+    received = await receive(server, 4)
+
+    assert b"".join(data for data, _ in received) == b"0123"
+    with pytest.raises(aioudp.EndpointClosedError):
+        await server.recv_batch()
+
+
+async def test_a_pause_while_a_batch_stands_in_the_queue(endpoints: Endpoints) -> None:
+    """Reading goes on once it's taken, by whatever call."""
+    for way in ("recv", "recv_batch"):
+        server, client = await endpoints.pair()
+        await client.send(b"first")
+        await server.recv_batch()
+        for number in range(10):
+            await client.send(b"%d" % number)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+        received = await WAYS_TO_RECEIVE[way](server, 10)
+
+        assert b"".join(data for data, _ in received) == b"0123456789"
