@@ -16,6 +16,7 @@ from .echo import echo
 from .info import info
 from .listen import listen
 from .multicast import multicast
+from .relay import relay
 from .send import send
 
 # Bugs print an ordinary traceback; typer's own would print payloads.
@@ -48,6 +49,6 @@ def _options(
     pass
 
 
-for _command in (listen, send, broadcast, discover, echo, bench, info):
+for _command in (listen, send, broadcast, discover, echo, relay, bench, info):
     app.command()(_command)
 app.add_typer(multicast, name="multicast")

@@ -25,6 +25,7 @@ from .lane import Happening
 from .lifting import Lifting
 from .nat import NatKind
 from .network import PrivateNetwork, SimulatedNetwork
+from .relay import LossyRelay
 
 __all__ = [
     "DeadlockError",
@@ -40,6 +41,7 @@ __all__ = [
     "History",
     "Host",
     "Lifting",
+    "LossyRelay",
     "NatKind",
     "Pass",
     "PrivateNetwork",

@@ -30,7 +30,13 @@ class SimulatedBatchSocket(BatchSocket):
     __slots__ = ("_maps", "_simulated", "_tells")
 
     def __init__(
-        self, sock: SimulatedSocket, *, unmap: bool = True, packet_info: bool = False
+        self,
+        sock: SimulatedSocket,
+        *,
+        gso_segments: int = 1,
+        gro: bool = False,
+        unmap: bool = True,
+        packet_info: bool = False,
     ) -> None:
         super().__init__(
             sock, gso_segments=1, gro=False, unmap=unmap, packet_info=packet_info

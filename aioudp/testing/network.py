@@ -453,10 +453,9 @@ class SimulatedNetwork(OpeningCalls):
 
     def path_mtu(self, source: str, destination: str) -> int:
         """Return the MTU of the interface with an address: that of the network."""
-        return 65536 if source.startswith("127.") or source == "::1" else self._mtu()
-
-    def _mtu(self) -> int:
-        return self._faults.mtu
+        if source == "::1":
+            return 65536  # include/linux/netdevice.h: of the loopback interface
+        return 65535 if source.startswith("127.") else self._faults.mtu
 
     def route(self, host: Kernel, path: Path) -> None:
         """Find out who has the destination of a path, and what is on the way."""

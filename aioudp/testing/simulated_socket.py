@@ -421,7 +421,8 @@ class SimulatedSocket(socket.socket):
 
     def _find_path(self, key: Any, addr: Any, control: Any) -> Path:
         if addr is None:
-            assert self.peer is not None
+            if self.peer is None:
+                raise refusal(errno.EDESTADDRREQ)
             addr = self._socket_form(*self.peer)
         plain = self._plain(addr)
         if not plain[1]:
@@ -538,6 +539,21 @@ class SimulatedSocket(socket.socket):
         size = min(nbytes or len(view), len(data))
         view[:size] = data[:size]
         return len(data) if flags & _MSG_TRUNC else size
+
+    def recvfrom_into(
+        self, buffer: Any, nbytes: int = 0, flags: int = 0
+    ) -> tuple[int, Any]:
+        size, _, _, addr = self.recvmsg_into([buffer], 0, flags)
+        return size, addr
+
+    def recvmsg_into(
+        self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /
+    ) -> tuple[int, list[tuple[int, int, bytes]], int, Any]:
+        (buffer,) = buffers  # as the batch I/O asks
+        view = memoryview(buffer).cast("B")
+        data, control, told, addr = self.recvmsg(len(view), ancbufsize, flags)
+        view[: len(data)] = data
+        return len(data), control, told, addr
 
     def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /

@@ -21,6 +21,7 @@ import pytest
 import aioudp
 from aioudp._endpoint import opening
 from aioudp._system.implementation import batch_socket
+from aioudp._system.machine import new_socket
 
 AF_UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)  # not on Windows
 
@@ -53,7 +54,7 @@ _MAX_TURNS: Final = 10_000
 def plain_socket(host: str, **options: Any) -> Iterator[socket.socket]:
     """Give a bound socket that blocks, but not for long."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+    with new_socket(family) as sock:
         sock.settimeout(_PATIENCE)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         sock.bind((host, 0))
