@@ -16,6 +16,10 @@ An axis that can't make a difference isn't met on purpose, in a full run neither
 tests run on one loop each, except those of the transports. Arguments that are refused
 before they reach a socket need one cell: mark their test with ``no_matrix``.
 
+A cell where a test can't work doesn't count: a set of parameters runs in another one.
+The marker ``pauses`` says that a test has reading paused, which uvloop's own transport
+can't do.
+
 The choice depends on a word and on the name of the function, and on nothing else. The
 word is the commit's hash, so each commit meets other cells. The header of the run shows
 it, and ``--matrix=WORD``, or AIOUDP_MATRIX in the environment, repeats that run. The
@@ -98,7 +102,7 @@ class Case(NamedTuple):
     cell: frozenset[Value]
     """A value for each axis that matters to the function."""
     skips: bool = False
-    """Whether this machine lacks one of its values."""
+    """Whether this machine lacks one of its values, or the test can't work there."""
 
 
 def choose(cases: Sequence[Case], seed: str) -> set[int]:
@@ -210,8 +214,15 @@ def _case(item: pytest.Item, *, full: bool) -> Case:
     if full:  # as if the function had them as parameters of its own
         parameters, cell = parameters | cell, set()
     loop = values.get("loop_factory") or values.get("_asyncio_loop_factory")
-    skips = (not HAS_UVLOOP and loop in ("uvloop", new_uvloop)) or (
-        not HAS_IPV6 and values.get("family") == socket.AF_INET6
+    uvloop = loop in ("uvloop", new_uvloop)
+    skips = (
+        (uvloop and not HAS_UVLOOP)
+        or (values.get("family") == socket.AF_INET6 and not HAS_IPV6)
+        or (
+            uvloop
+            and values.get("transport") == "loop"
+            and item.get_closest_marker("pauses") is not None
+        )
     )
     return Case(frozenset(parameters), frozenset(cell), skips)
 

@@ -162,6 +162,7 @@ async def test_cancelled_as_a_train_arrives(
     assert received == list(range(10))
 
 
+@pytest.mark.pauses
 @EVERY_TURN
 async def test_cancelled_with_a_full_queue(
     endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked, turn: int

@@ -52,6 +52,7 @@ class Collector(asyncio.DatagramProtocol):
             self.transport.pause_reading()
 
 
+@pytest.mark.pauses
 async def test_protocol_pauses_in_the_middle_of_a_batch(
     endpoints: Endpoints, peer: socket.socket
 ) -> None:
@@ -71,6 +72,7 @@ async def test_protocol_pauses_in_the_middle_of_a_batch(
     assert protocol.received == [b"%d" % number for number in range(10)]
 
 
+@pytest.mark.pauses
 async def test_protocol_pauses_in_the_middle_of_a_train(endpoints: Endpoints) -> None:
     """The rest of a train is held back, and comes before what is newer (B117)."""
     server, client = await endpoints.pair()

@@ -150,6 +150,7 @@ async def test_a_train_longer_than_the_queue(
 # -- pause: what does not fit stays in the kernel
 
 
+@pytest.mark.pauses
 @pytest.mark.parametrize("queue_size", [1, 3, 9])
 async def test_pause(
     endpoints: Endpoints, peer: socket.socket, queue_size: int
@@ -186,6 +187,7 @@ async def test_a_full_queue_by_default(
         endpoint.recv_nowait()
 
 
+@pytest.mark.pauses
 @EVERY_WAY
 @pytest.mark.parametrize("queue_size", [1, 2, 7])
 async def test_after_a_pause_all_comes(
@@ -216,6 +218,7 @@ async def test_after_a_pause_what_comes_later_comes(
     assert numbers_of(await receive(endpoint, 3)) == [3, 4, 5]
 
 
+@pytest.mark.pauses
 @pytest.mark.parametrize("way", [*WAYS_TO_RECEIVE, "one by one"])
 async def test_an_emptied_queue_is_filled_again(
     endpoints: Endpoints, peer: socket.socket, way: str
@@ -236,6 +239,7 @@ async def test_an_emptied_queue_is_filled_again(
     await turns_until(lambda: endpoint.stats().received > queued_first)
 
 
+@pytest.mark.pauses
 async def test_after_a_pause_all_who_wait_are_served(
     endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
 ) -> None:
@@ -250,6 +254,7 @@ async def test_after_a_pause_all_who_wait_are_served(
     assert numbers_of(await asyncio.gather(*tasks)) == list(range(10))
 
 
+@pytest.mark.pauses
 async def test_a_train_that_does_not_fit(endpoints: Endpoints) -> None:
     """With "pause" a train that was read is kept whole; nothing of it is dropped."""
     server, client = await endpoints.pair(queue_size=3)
@@ -311,6 +316,7 @@ async def test_the_largest_possible_loss(
         assert stats.received + stats.dropped_kernel < sent
 
 
+@pytest.mark.pauses
 @linux_only
 async def test_kernel_drops_during_a_pause(
     endpoints: Endpoints, peer: socket.socket
