@@ -157,6 +157,7 @@ class BatchSocket:
         "_port",
         "_read",
         "_recvmsg",
+        "_recvmsg_into",
         "_sendmsg",
         "_sock",
         "_unmap",
@@ -186,6 +187,7 @@ class BatchSocket:
         self._unmap = unmap  # whether addresses are made public_address()es
         # Windows has neither, and no use for them: there is no offload to probe.
         self._recvmsg: Any = getattr(sock, "recvmsg", None)
+        self._recvmsg_into: Any = getattr(sock, "recvmsg_into", None)
         self._sendmsg: Any = getattr(sock, "sendmsg", None)
         self._lone = 0  # receives in a row that found a single datagram
         self._last_size = 0  # bytes of the last batch
@@ -488,7 +490,7 @@ class BatchSocket:
         segment_size, info = 0, None
         with memoryview(batch._data) as whole, whole[batch._size :] as room:
             if self.gro or self.packet_info:
-                length, control, flags, addr = self._sock.recvmsg_into(
+                length, control, flags, addr = self._recvmsg_into(
                     [room], _CONTROL_SPACE
                 )
             else:
