@@ -39,6 +39,15 @@ from ._types import (
 from .broadcast import BroadcastEndpoint, open_broadcast
 from .client import Client, ClientStats, open_client
 from .discovery import Discovery, discover
+from .forwarding import (
+    ForwardedBatch,
+    Forwarder,
+    ForwardStats,
+    SubscribeStats,
+    Subscription,
+    forward,
+    subscribe,
+)
 from .multicast import MulticastEndpoint, open_multicast
 from .server import RateLimit, Server, ServerStats, serve
 from .signals import until_signal
@@ -56,6 +65,9 @@ __all__ = [
     "Discovery",
     "Endpoint",
     "EndpointClosedError",
+    "ForwardStats",
+    "ForwardedBatch",
+    "Forwarder",
     "Interface",
     "Message",
     "MulticastEndpoint",
@@ -72,6 +84,8 @@ __all__ = [
     "Server",
     "ServerStats",
     "Stats",
+    "SubscribeStats",
+    "Subscription",
     "Timestamps",
     "TransportKind",
     "TruncatedError",
@@ -82,6 +96,7 @@ __all__ = [
     "connect",
     "create_datagram_endpoint",
     "discover",
+    "forward",
     "interfaces",
     "new_event_loop",
     "open_broadcast",
@@ -90,5 +105,6 @@ __all__ = [
     "resolve",
     "run",
     "serve",
+    "subscribe",
     "until_signal",
 ]

@@ -15,7 +15,7 @@ import threading
 import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, Unpack, get_args
+from typing import Any, Final, Protocol, Unpack, cast, get_args, overload
 
 from ._endpoint.closing import ClosedAtTheEnd
 from ._endpoint.dropin import is_drop_in
@@ -94,6 +94,7 @@ class _Kernel:
     bind = staticmethod(bind)
 
 
+@overload
 def serve(
     handler: Handler,
     local_addr: LocalAddress,
@@ -104,7 +105,29 @@ def serve(
     dedupe: Callable[[bytes], Hashable] | None = None,
     amplification: float | None = None,
     **options: Unpack[Options],
-) -> Opening[Server]:
+) -> Opening[Server]: ...
+@overload
+def serve(
+    handler: Handler,
+    local_addr: str,
+    *,
+    stream: str,
+    group: str,
+    concurrency: int = 100,
+    accept: Accept | None = None,
+    **options: Any,
+) -> Opening[Any]: ...
+def serve(
+    handler: Handler,
+    local_addr: Any,
+    *,
+    concurrency: int = 100,
+    when_busy: WhenBusy = "drop-newest",
+    accept: Accept | None = None,
+    dedupe: Callable[[bytes], Hashable] | None = None,
+    amplification: float | None = None,
+    **options: Any,
+) -> Opening[Any]:
     """Open a server, which answers each datagram with what *handler* returns.
 
     ::
@@ -139,13 +162,33 @@ def serve(
         amplification: Send an address at most this many times the bytes received from
             it, at most 3.0 (:rfc:`9000` section 8.1), until :meth:`Server.validate` is
             called for it. A reply that is too long is truncated.
-        options: See :class:`aioudp.Options`.
+        options: See :class:`aioudp.Options`. With a URL, those of
+            :func:`aioudp.subscribe`: *stream* and *group* are required.
+
+    With the URL of a NATS server instead of an address (``"nats://..."``), the same
+    handler answers what fronts receive on other machines, see :func:`aioudp.forward`.
+    The server has the same methods. Each datagram is handled at least once, and its
+    replies leave from the front's socket.
 
     Raises:
         OSError: If the system refuses; the message names the address.
         TypeError: If an argument has the wrong type, or an option is unknown.
         ValueError: If a number or an option is out of range.
     """
+    if isinstance(local_addr, str) and (scheme := local_addr.partition("://"))[1]:
+        return _on_stream(
+            scheme[0],
+            handler,
+            local_addr,
+            concurrency=concurrency,
+            accept=accept,
+            unsupported={
+                "dedupe": dedupe,
+                "amplification": amplification,
+                "when_busy": None if when_busy == "drop-newest" else when_busy,
+            },
+            options=options,
+        )
     return serving_on(
         _Kernel,
         handler,
@@ -155,8 +198,36 @@ def serve(
         accept=accept,
         dedupe=dedupe,
         amplification=amplification,
-        options=options,
+        options=cast("Options", options),
     )
+
+
+schemes: Final[dict[str, Callable[..., Opening[Any]]]] = {}
+"""What else :func:`serve` can listen to, by the scheme of a URL."""
+
+
+def _on_stream(
+    scheme: str,
+    handler: Handler,
+    url: str,
+    *,
+    unsupported: dict[str, object],
+    **arguments: Any,
+) -> Opening[Any]:
+    """Do as :func:`serve`, with what comes through a stream engine."""
+    if scheme not in schemes:
+        listed = ", ".join(f"{known}://" for known in sorted(schemes))
+        raise ValueError(f"{url!r} is no address; of URLs, serve knows {listed}")
+    given = sorted(name for name, value in unsupported.items() if value is not None)
+    if given:
+        raise ValueError(f"not supported with {scheme}://: {', '.join(given)}")
+    if not callable(handler):
+        raise TypeError(f"handler must be callable, got {handler!r}")
+    check_number("concurrency", arguments["concurrency"], 1, 2**31 - 1)
+    accept = arguments["accept"]
+    if accept is not None and not callable(accept):
+        raise TypeError(f"accept must be callable, got {accept!r}")
+    return schemes[scheme](handler, url, **arguments)
 
 
 def serving_on(

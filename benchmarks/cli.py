@@ -23,6 +23,7 @@ from rich.progress import (
 from . import (
     catalogue,
     fairness,
+    forwarding,
     harness,
     import_time,
     iperf3,
@@ -209,6 +210,26 @@ def quic_(
     result = quic.measure(_loops(), rounds, mebibytes * 1024 * 1024)
     typer.echo(quic.render(result))
     _write(output, "quic", result)
+
+
+@app.command("forwarding")
+def forwarding_(
+    seconds: Annotated[float, typer.Option(min=1, help="Of each measurement.")] = 60.0,
+    rate: Annotated[
+        int, typer.Option(min=1000, help="Datagrams per second to send.")
+    ] = 600_000,
+    size: Annotated[int, typer.Option(min=1, max=600, help="Bytes of each.")] = 64,
+    output: Output = None,
+) -> None:
+    """Measure datagrams through NATS JetStream, acknowledged."""
+    if why := forwarding.missing():
+        raise typer.BadParameter(why)
+    rows = [
+        forwarding.measure(seconds, rate, size, naive=False),
+        forwarding.measure(min(seconds, 10.0), 50_000, size, naive=True),
+    ]
+    typer.echo(forwarding.render(rows))
+    _write(output, "forwarding", rows)
 
 
 @app.command("iperf3")

@@ -111,7 +111,7 @@ class Service:
                     elif isawaitable(reply):
                         others.append((datagram, reply))
                     elif reply is not None:
-                        replies += [(each, addr) for each in _replies_in(reply)]
+                        replies += [(each, addr) for each in replies_in(reply)]
                 break
             except Exception as exc:
                 self.failures.note("the handler", exc, addr)
@@ -189,7 +189,7 @@ class Service:
             await self.tasks.start(_Job(self, one, request, reply))
             return
         try:
-            several = _replies_in(reply)
+            several = replies_in(reply)
         except Exception as exc:
             self.fail(exc, one.addr, request)
         else:
@@ -287,7 +287,7 @@ class _Job:
             if awaitable is None:
                 awaitable = service.call(datagram)
             reply = await awaitable if isawaitable(awaitable) else awaitable
-            replies = _replies_in(reply)
+            replies = replies_in(reply)
         except Exception as exc:
             service.fail(exc, datagram.addr, self._request)
             return
@@ -300,7 +300,7 @@ class _Job:
             self._awaitable.close()  # it never started
 
 
-def _replies_in(reply: Any) -> tuple[bytes, ...]:
+def replies_in(reply: Any) -> tuple[bytes, ...]:
     """Return a handler's replies as a tuple.
 
     Raises:

@@ -13,11 +13,13 @@ from .bench.command import bench
 from .broadcast import broadcast
 from .discover import discover
 from .echo import echo
+from .forward import forward
 from .info import info
 from .listen import listen
 from .multicast import multicast
 from .relay import relay
 from .send import send
+from .subscribe import subscribe
 
 # Bugs print an ordinary traceback; typer's own would print payloads.
 app: typer.Typer = typer.Typer(
@@ -49,6 +51,17 @@ def _options(
     pass
 
 
-for _command in (listen, send, broadcast, discover, echo, relay, bench, info):
+for _command in (
+    listen,
+    send,
+    broadcast,
+    discover,
+    echo,
+    relay,
+    forward,
+    subscribe,
+    bench,
+    info,
+):
     app.command()(_command)
 app.add_typer(multicast, name="multicast")

@@ -1,0 +1,329 @@
+"""A worker's side: batches come from a durable consumer, to be acknowledged.
+
+All workers of a group share one consumer of the engine, which gives each batch to one
+of them, and to another one if it isn't acknowledged in time. Batches are pulled: a
+worker asks for as many as it has places for, so a slow one holds back nobody else.
+
+Each request ends by itself after a few seconds, and says so. What was asked for is
+therefore known even when an answer is lost: after twice that time without any sign, the
+places are asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+import socket
+from collections import OrderedDict, deque
+from typing import Any, Final, Self
+
+from .._endpoint.closing import ClosedAtTheEnd
+from .._errors import EndpointClosedError
+from . import names, wire
+from .batch import ForwardedBatch
+from .engine import ApiError, Engine, ask
+from .ranges import Ranges
+from .settings import SubscribeSettings
+from .stats import SubscribeStats
+
+logger = logging.getLogger("aioudp")
+
+_EXPIRES: Final = 3.0  # seconds of one request for batches
+_STATUS_INTERVAL: Final = 1.0  # seconds
+_NO_STREAM: Final = 10059
+_MAX_FRONTS: Final = 1024  # of which it is known what came
+_MAX_RANGES: Final = 32  # of one front, in a status
+
+
+class Subscription(ClosedAtTheEnd):
+    """An asynchronous iterator over batches. Made by :func:`aioudp.subscribe`.
+
+    Several tasks may iterate; each batch goes to one of them.
+    """
+
+    def __init__(
+        self, url: Any, stream: str, group: str, settings: SubscribeSettings
+    ) -> None:
+        self._stream = stream
+        self._group = group
+        self._settings = settings
+        self._id: Final = secrets.randbits(63)
+        self._engine = Engine(
+            url,
+            name=f"aioudp worker {self._id:016x}",
+            tls=settings.tls,
+            credentials=settings.credentials,
+            connected=self._connected,
+            disconnected=self._disconnected,
+        )
+        count = settings.partitions
+        suffixes = [""] if count == 1 else [f"-{index}" for index in range(count)]
+        self._consumers = [_Consumer(f"{group}{suffix}") for suffix in suffixes]
+        self._batches: deque[ForwardedBatch] = deque()
+        self._arrived = asyncio.Condition()
+        self._ready = asyncio.Event()
+        self._places = asyncio.Event()  # there may be something to ask for
+        self._tasks: list[asyncio.Task[None]] = []
+        self._known: OrderedDict[tuple[int, int], Ranges] = OrderedDict()
+        self._consumed = self._repeated = self._acknowledged = self._damaged = 0
+        self.closed = False
+        """Whether it was closed."""
+
+    async def start(self) -> Self:
+        """Connect; called by :func:`aioudp.subscribe`."""
+        await self._engine.start()
+        self._tasks = [
+            asyncio.create_task(self._keep_asking()),
+            asyncio.create_task(self._report()),
+        ]
+        return self
+
+    async def aclose(self) -> None:
+        """Stop, and close the connection. Idempotent.
+
+        What was not acknowledged comes again, to another worker.
+        """
+        self.closed = True
+        async with self._arrived:
+            self._arrived.notify_all()
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._engine.client is not None:
+            await self._give_back()
+        await self._engine.aclose()
+
+    async def _give_back(self) -> None:
+        """Let others have now what nobody here took."""
+        batches, self._batches = list(self._batches), deque()
+        for batch in batches:
+            await self.answer(batch, b"-NAK")
+        try:
+            await self._engine.client.flush(timeout=1)
+        except Exception as exc:
+            logger.debug("%r: %s", self, exc)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ForwardedBatch:
+        """Wait for the next batch. Cancelling is safe: it stays for the next call."""
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: self._batches or self.closed)
+            if self.closed:
+                raise StopAsyncIteration
+            batch = self._batches.popleft()
+            self._note(batch)
+            self._places.set()
+            return batch
+
+    def stats(self) -> SubscribeStats:
+        """Return what happened so far."""
+        return SubscribeStats(
+            consumed=self._consumed,
+            repeated=self._repeated,
+            acknowledged=self._acknowledged,
+            damaged=self._damaged,
+            reconnects=self._engine.reconnects,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Subscription stream={self._stream!r} group={self._group!r}>"
+
+    # -- what a batch calls
+
+    async def answer(self, batch: ForwardedBatch, word: bytes) -> bool:
+        """Send the engine one word about a batch; return whether that was possible."""
+        try:
+            async with asyncio.timeout(self._settings.ack_wait):
+                await self._ready.wait()
+        except TimeoutError:
+            return False
+        if self.closed and self._engine.client is None:
+            raise EndpointClosedError
+        try:
+            await self._engine.client.publish(batch.answer_to, word)
+        except Exception as exc:
+            logger.debug("%r: %s", self, exc)
+            return False
+        if word == b"+ACK":
+            self._acknowledged += len(batch)
+        return True
+
+    async def reply(self, front: int, columns: wire.Columns) -> None:
+        """Have a front send replies."""
+        client = self._engine.client
+        if client is None:
+            raise ConnectionError("there is no connection to the engine: no replies")
+        subject = names.reply_subject(self._stream, front)
+        for part in wire.cut(columns, client.max_payload // 2):
+            message = wire.pack([part], front=front, sequence=0, began_ns=0)
+            await client.publish(subject, message)
+
+    # -- what the engine calls
+
+    async def _connected(self, client: Any) -> None:
+        inbox = client.new_inbox()
+        for index, consumer in enumerate(self._consumers):
+            await self._make_consumer(client, consumer.name, index)
+            consumer.inbox = f"{inbox}.{index}"
+            consumer.asked = 0
+        await client.subscribe(f"{inbox}.*", cb=self._on_message, pending_bytes_limit=0)
+        self._ready.set()
+        self._places.set()
+
+    def _disconnected(self) -> None:
+        self._ready.clear()
+
+    async def _make_consumer(self, client: Any, name: str, index: int) -> None:
+        """Make the group's consumer, unless it is there already."""
+        ordered = len(self._consumers) > 1
+        config: dict[str, Any] = {
+            "durable_name": name,
+            "filter_subject": names.input_subject(
+                self._stream, index if ordered else "*"
+            ),
+            "ack_policy": "explicit",
+            "ack_wait": int(self._settings.ack_wait * 1e9),
+            "max_ack_pending": 1 if ordered else 1000,
+            "max_deliver": -1,
+        }
+        request = {"stream_name": self._stream, "config": config}
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.patience
+        while True:
+            try:
+                await ask(
+                    client, f"CONSUMER.DURABLE.CREATE.{self._stream}.{name}", request
+                )
+            except ApiError as exc:
+                if exc.number != _NO_STREAM or loop.time() > deadline:
+                    raise
+                await asyncio.sleep(0.2)  # its front is not there yet
+            else:
+                return
+
+    async def _pull(self) -> None:
+        """Ask for as many batches as there are places."""
+        client = self._engine.client
+        if client is None or self.closed:
+            return
+        places = self._settings.prefetch - len(self._batches)
+        for consumer in self._consumers:
+            ordered = len(self._consumers) > 1
+            wanted = min(places, 1 if ordered else places) - consumer.asked
+            if wanted <= 0:
+                continue
+            consumer.asked += wanted
+            consumer.deadline = asyncio.get_running_loop().time() + 2 * _EXPIRES
+            request = {"batch": wanted, "expires": int(_EXPIRES * 1e9)}
+            try:
+                await client.publish(
+                    f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{consumer.name}",
+                    json.dumps(request).encode(),
+                    reply=consumer.inbox,
+                )
+            except Exception as exc:
+                logger.debug("%r: %s", self, exc)
+
+    async def _on_message(self, message: Any) -> None:
+        index = int(message.subject.rpartition(".")[2])
+        consumer = self._consumers[index]
+        headers = message.headers or {}
+        if "Status" in headers and not message.data:
+            left = int(headers.get("Nats-Pending-Messages", 0) or consumer.asked)
+            consumer.asked = max(0, consumer.asked - left)
+            if headers["Status"] not in ("404", "408"):
+                await asyncio.sleep(0.1)  # 409 and 503 come back at once
+            self._places.set()
+            return
+        consumer.asked = max(0, consumer.asked - 1)
+        try:
+            packed = wire.unpack(message.data)
+        except ValueError as exc:
+            logger.warning("%r: a message was discarded: %s", self, exc)
+            self._damaged += 1
+            await self._engine.client.publish(message.reply, b"+TERM")
+            self._places.set()
+            return
+        batch = ForwardedBatch(self, packed, message.reply)
+        async with self._arrived:
+            self._batches.append(batch)
+            self._arrived.notify()
+
+    async def _keep_asking(self) -> None:
+        """Ask for batches when there are places, and when no sign came for long."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._places.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_EXPIRES):
+                    await self._places.wait()
+            for consumer in self._consumers:
+                if consumer.asked and consumer.deadline < loop.time():
+                    consumer.asked = 0
+            await self._pull()
+
+    # -- counting
+
+    def _note(self, batch: ForwardedBatch) -> None:
+        key = batch.front, batch.partition
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _MAX_FRONTS:
+                self._known.popitem(last=False)
+            known = self._known[key] = Ranges()
+        self._known.move_to_end(key)
+        if known.add(batch.sequence):
+            self._consumed += len(batch)
+        else:
+            self._repeated += len(batch)
+
+    async def _report(self) -> None:
+        """Publish the counts once a second; see ``aioudp forward --status``."""
+        about = {
+            "kind": "worker",
+            "id": f"{self._id:016x}",
+            "group": self._group,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
+        while True:
+            await asyncio.sleep(_STATUS_INTERVAL)
+            if (client := self._engine.client) is None:
+                continue
+            stats = self.stats()
+            status = {
+                **about,
+                "consumed": stats.consumed,
+                "repeated": stats.repeated,
+                "acknowledged": stats.acknowledged,
+                "damaged": stats.damaged,
+                "batches": {
+                    f"{front:016x}.{partition}": known.pairs()[-_MAX_RANGES:]
+                    for (front, partition), known in self._known.items()
+                },
+            }
+            try:
+                await client.publish(
+                    names.status_subject(self._stream), json.dumps(status).encode()
+                )
+            except Exception as exc:
+                logger.debug("%r: %s", self, exc)
+
+
+class _Consumer:
+    """A durable consumer, and what was asked of it."""
+
+    __slots__ = ("asked", "deadline", "inbox", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.inbox = ""
+        self.asked = 0
+        self.deadline = 0.0

@@ -1,0 +1,411 @@
+"""The front: takes datagrams from an endpoint and publishes them in packed batches.
+
+Three tasks share a ledger. One receives, and packs; one publishes, as far as there is a
+connection and a place among the unanswered; one looks at the clock. The engine's
+answers come in between. Nobody waits for a single answer, so the number of batches on
+their way is bounded by the ledger alone, and each of them has a deadline of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import socket
+import struct
+import time
+from array import array
+from collections.abc import Generator
+from typing import Any, Final
+
+from .._endpoint.endpoint import Endpoint
+from .._errors import EndpointClosedError, SendManyError, UDPError
+from .._system.datagram_batch import DatagramBatch
+from .._system.send_options import SendOptions
+from . import names, wire
+from .engine import ApiError, Engine, ask
+from .ledger import Batch, Ledger
+from .settings import ForwardSettings
+from .stats import ForwardStats
+
+logger = logging.getLogger("aioudp")
+
+_SEQUENCE: Final = struct.Struct("<Q")
+_SEQUENCE_AT: Final = 16  # bytes from the beginning of a message; see ``wire``
+_DROPPED_AT: Final = 56
+_STATUS_INTERVAL: Final = 1.0  # seconds
+_RETRY_PAUSE: Final = 0.2  # seconds until the engine is asked again for room
+_REPLY_LIMIT: Final = 8 * 1024 * 1024  # bytes of replies that wait to be sent
+_STREAM_EXISTS: Final = 10058  # with another configuration: then that one holds
+
+
+class Forwarder:
+    """Publishes what an endpoint receives. Made by :func:`aioudp.forward`.
+
+    Await it: it ends when the endpoint has ended and the engine has answered, and
+    returns the :class:`ForwardStats`.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, url: Any, stream: str, settings: ForwardSettings
+    ) -> None:
+        self._endpoint = endpoint
+        self._stream = stream
+        self._settings = settings
+        self._front: Final = secrets.randbits(63)
+        overflow = settings.overflow or endpoint._protocol.inbox.overflow
+        self._ledger = Ledger(settings.buffer, settings.unanswered, overflow)
+        self._engine = Engine(
+            url,
+            name=f"aioudp front {self._front:016x}",
+            tls=settings.tls,
+            credentials=settings.credentials,
+            connected=self._connected,
+            disconnected=self._disconnected,
+        )
+        self._open: dict[int, _Open] = {}
+        self._wake = asyncio.Event()  # something to publish, or room to receive
+        self._room = asyncio.Event()
+        self._received = self._too_large = 0
+        self._replies = self._replies_failed = 0
+        self._inbox = ""
+        self._max_payload = settings.batch_bytes
+        self._resting: asyncio.TimerHandle | None = None
+        self._last_answer = 0.0
+        self._running = False
+
+    def __await__(self) -> Generator[Any, Any, ForwardStats]:
+        return self._run().__await__()
+
+    def __repr__(self) -> str:
+        return f"<Forwarder {self._front:016x} stream={self._stream!r}>"
+
+    def stats(self) -> ForwardStats:
+        """Return what happened so far; also after the end."""
+        ledger = self._ledger
+        open_ = sum(len(part) for one in self._open.values() for part in one.parts)
+        return ForwardStats(
+            received=self._received,
+            waiting=ledger.waiting + open_,
+            dropped=ledger.dropped + self._too_large,
+            published=ledger.published,
+            acknowledged=ledger.acknowledged,
+            refused=ledger.refused,
+            republished=ledger.republished,
+            reconnects=self._engine.reconnects,
+            replies=self._replies,
+            replies_failed=self._replies_failed,
+            buffered_bytes=ledger.size,
+        )
+
+    async def _run(self) -> ForwardStats:
+        if self._running:
+            raise RuntimeError("this forwarder was awaited already")
+        self._running = True
+        await self._engine.start()
+        others = [
+            asyncio.create_task(self._publish()),
+            asyncio.create_task(self._watch()),
+            asyncio.create_task(self._report()),
+        ]
+        receiving = asyncio.create_task(self._receive())
+        try:
+            # None of the others ends by itself; if one fails, all of it has failed.
+            await asyncio.wait([receiving, *others], return_when="FIRST_COMPLETED")
+            for task in (receiving, *others):
+                if task.done():
+                    task.result()
+            await self._finish()
+        finally:
+            for task in (receiving, *others):
+                task.cancel()
+            await asyncio.gather(receiving, *others, return_exceptions=True)
+            await self._engine.aclose()
+        return self.stats()
+
+    async def _finish(self) -> None:
+        """Wait until the engine has answered everything, but not for ever."""
+        for partition in list(self._open):
+            self._close_batch(partition)
+        try:
+            async with asyncio.timeout(self._settings.drain):
+                while len(self._ledger):
+                    self._room.clear()
+                    await self._room.wait()
+        except TimeoutError:
+            logger.warning("%r ends without all answers: %s", self, self.stats())
+
+    # -- receiving and packing
+
+    async def _receive(self) -> None:
+        endpoint, ledger = self._endpoint, self._ledger
+        while True:
+            while ledger.pauses and ledger.full:
+                self._room.clear()
+                await self._room.wait()
+            try:
+                batch = await endpoint.recv_batch()
+            except EndpointClosedError:
+                return
+            except (OSError, UDPError) as exc:  # counted in the endpoint's stats
+                logger.debug("%r: %s", self, exc)
+                continue
+            if len(batch):
+                self._received += len(batch)
+                self._take(_columns(batch))
+
+    def _take(self, columns: wire.Columns) -> None:
+        partitions = self._settings.partitions
+        if partitions == 1:
+            self._add(0, columns)
+        else:
+            for partition, part in wire.split(columns, partitions).items():
+                self._add(partition, part)
+
+    def _add(self, partition: int, columns: wire.Columns) -> None:
+        limit = min(self._settings.batch_bytes, self._max_payload - wire.HEADER.size)
+        for part in wire.cut(columns, limit):
+            size = part.size + wire.PER_DATAGRAM * len(part)
+            open_ = self._open.get(partition)
+            if open_ is not None and open_.size + size > limit:
+                self._close_batch(partition)
+                open_ = None
+            if open_ is None:
+                loop = asyncio.get_running_loop()
+                timer = loop.call_later(
+                    self._settings.linger, self._close_batch, partition
+                )
+                open_ = self._open[partition] = _Open(timer)
+            open_.parts.append(part)
+            open_.size += size
+            if open_.size >= limit - _NEARLY:
+                self._close_batch(partition)
+
+    def _close_batch(self, partition: int) -> None:
+        """Pack what was gathered for a partition, and give it to the ledger."""
+        open_ = self._open.pop(partition, None)
+        if open_ is None:
+            return
+        open_.timer.cancel()
+        datagrams = sum(map(len, open_.parts))
+        message = bytearray(
+            wire.pack(
+                open_.parts,
+                front=self._front,
+                sequence=0,  # written when it is published
+                began_ns=open_.began_ns,
+                partition=partition,
+            )
+        )
+        if len(message) > self._max_payload:
+            # One datagram that is longer than the engine takes.
+            self._too_large += datagrams
+            return
+        self._ledger.add(Batch(message, datagrams, partition))
+        self._wake.set()
+
+    # -- publishing
+
+    async def _connected(self, client: Any) -> None:
+        await self._make_stream(client)
+        self._max_payload = client.max_payload
+        self._inbox = client.new_inbox()
+        await client.subscribe(f"{self._inbox}.*.*", cb=self._on_answer)
+        await client.subscribe(
+            names.reply_subject(self._stream, self._front),
+            cb=self._on_reply,
+            pending_bytes_limit=_REPLY_LIMIT,
+        )
+        self._last_answer = asyncio.get_running_loop().time()
+        self._wake.set()
+
+    def _disconnected(self) -> None:
+        self._ledger.disconnect()
+
+    async def _make_stream(self, client: Any) -> None:
+        """Make the stream, unless it is there already."""
+        if not self._settings.create:
+            return
+        config = {
+            "name": self._stream,
+            "subjects": [names.input_subject(self._stream, "*")],
+            "retention": "workqueue",
+            "discard": "new",
+            "max_bytes": self._settings.stream_bytes,
+            "storage": "file",
+            "num_replicas": self._settings.replicas,
+            "duplicate_window": 120_000_000_000,
+        }
+        try:
+            await ask(client, f"STREAM.CREATE.{self._stream}", config)
+        except ApiError as exc:
+            if exc.number != _STREAM_EXISTS:
+                raise
+
+    async def _publish(self) -> None:
+        loop, ledger = asyncio.get_running_loop(), self._ledger
+        while True:
+            client = self._engine.client
+            now = loop.time()
+            batch = None
+            if client is not None and self._resting is None:
+                batch = ledger.next(now + self._settings.answer_timeout)
+            if batch is None:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            _SEQUENCE.pack_into(batch.message, _SEQUENCE_AT, batch.sequence)
+            dropped = ledger.dropped + self._too_large
+            _SEQUENCE.pack_into(batch.message, _DROPPED_AT, dropped)
+            identity = names.message_id(self._front, batch.partition, batch.sequence)
+            try:
+                await client.publish(
+                    names.input_subject(self._stream, batch.partition),
+                    batch.message,
+                    reply=f"{self._inbox}.{batch.partition}.{batch.sequence}",
+                    headers={"Nats-Msg-Id": identity},
+                )
+            except Exception as exc:  # the connection ends: the batch goes again later
+                logger.debug("%r: publishing failed: %s", self, exc)
+                await asyncio.sleep(0)
+            # Publishing seldom waits by itself, and receiving needs its turns.
+            await asyncio.sleep(0)
+
+    async def _on_answer(self, message: Any) -> None:
+        loop = asyncio.get_running_loop()
+        self._last_answer = loop.time()
+        _, partition, sequence = message.subject.rsplit(".", 2)
+        key = int(partition), int(sequence)
+        error: dict[str, Any] = {"code": 503, "description": "nobody answers"}
+        if message.data:  # else: no responders, while the engine is starting
+            error = json.loads(message.data).get("error", {})
+        if error.get("code") == 503:  # no room, or not yet
+            logger.debug("%r: %s", self, error)
+            self._ledger.retry(*key)
+            if self._resting is None:
+                self._resting = loop.call_later(_RETRY_PAUSE, self._go_on)
+            return
+        if error:
+            logger.warning("%r: a batch was refused: %s", self, error)
+        self._ledger.answer(*key, stored=not error)
+        self._wake.set()
+        self._room.set()
+
+    def _go_on(self) -> None:
+        self._resting = None
+        self._wake.set()
+
+    async def _watch(self) -> None:
+        """Publish again what nobody answers; give up a connection that is silent."""
+        loop, timeout = asyncio.get_running_loop(), self._settings.answer_timeout
+        while True:
+            await asyncio.sleep(timeout / 4)
+            now = loop.time()
+            if self._ledger.expire(now):
+                self._wake.set()
+                if (
+                    self._engine.client is not None
+                    and now - self._last_answer > 2 * timeout
+                ):
+                    self._engine.reconnect()
+
+    async def _report(self) -> None:
+        """Publish the counts once a second; see ``aioudp forward --status``."""
+        about = {
+            "kind": "front",
+            "id": f"{self._front:016x}",
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
+        while True:
+            await asyncio.sleep(_STATUS_INTERVAL)
+            if (client := self._engine.client) is None:
+                continue
+            kernel = self._endpoint.stats()
+            status = {
+                **about,
+                **self.stats().as_dict(),
+                "published_batches": self._ledger.batches,
+                "dropped_kernel": kernel.dropped_kernel,
+                "dropped_queue": kernel.dropped_queue,
+            }
+            try:
+                await client.publish(
+                    names.status_subject(self._stream), json.dumps(status).encode()
+                )
+            except Exception as exc:
+                logger.debug("%r: %s", self, exc)
+
+    # -- replies
+
+    async def _on_reply(self, message: Any) -> None:
+        """Send the replies of a worker from the socket that got the question."""
+        try:
+            columns = wire.unpack(message.data).columns
+        except ValueError as exc:
+            logger.warning("%r: replies that cannot be read: %s", self, exc)
+            return
+        count = len(columns)
+        try:
+            await self._endpoint.send_many(_replies(columns))
+        except SendManyError as exc:
+            self._replies_failed += len(exc.errors)
+            count -= len(exc.errors)
+        except EndpointClosedError:
+            self._replies_failed += count
+            return
+        except (OSError, ValueError, UDPError) as exc:
+            self._replies_failed += count
+            logger.warning("%r: replies were not sent: %s", self, exc)
+            return
+        self._replies += count
+
+
+_NEARLY: Final = 2048  # bytes: a batch that lacks less than a datagram is complete
+
+
+class _Open:
+    """What is gathered for the next batch of a partition."""
+
+    __slots__ = ("began_ns", "parts", "size", "timer")
+
+    def __init__(self, timer: asyncio.TimerHandle) -> None:
+        self.timer = timer
+        self.parts: list[wire.Columns] = []
+        self.size = 0
+        self.began_ns = time.time_ns()
+
+
+def _columns(batch: DatagramBatch) -> wire.Columns:
+    """Return the columns of a batch; it arrived now, unless the kernel says when."""
+    times: Any = batch.timestamps_ns
+    if times is None:
+        times = array("q", [time.time_ns()]) * len(batch)
+    return wire.Columns(
+        batch.data,
+        batch.offsets,
+        batch.sources,
+        batch.source_index,
+        times,
+        batch.local_addrs or (),
+        batch.local_addr_index or (),
+    )
+
+
+def _replies(columns: wire.Columns) -> list[tuple[Any, ...]]:
+    """Return what ``send_many`` takes: each with the address to send from, if known."""
+    view, offsets = memoryview(columns.data), columns.offsets
+    options = [
+        None if not addr else SendOptions(local_addr=addr)
+        for addr in columns.local_addrs
+    ]
+    return [
+        (
+            view[offsets[i] : offsets[i + 1]],
+            columns.sources[columns.source_index[i]],
+            options[columns.local_addr_index[i]] if options else None,
+        )
+        for i in range(len(columns))
+    ]

@@ -1,0 +1,76 @@
+"""What fronts and workers publish about themselves, put together.
+
+Each publishes its counts once a second. Nothing keeps them: to see them, listen for a
+while. A worker also publishes which batches it has had since it started. The union over
+all workers shows which batches of a front no worker has had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import names
+from .engine import Engine
+from .ranges import Ranges
+
+Status = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Overview:
+    """The last status of each front and each worker. Pure."""
+
+    fronts: dict[str, Status] = field(default_factory=dict)
+    workers: dict[str, Status] = field(default_factory=dict)
+
+    def add(self, status: Status) -> None:
+        """Note one status, instead of an earlier one of the same process."""
+        kind = self.fronts if status.get("kind") == "front" else self.workers
+        kind[str(status.get("id"))] = status
+
+    def had(self, front: str) -> int:
+        """Return how many batches of a front the workers of now have had, together."""
+        together: dict[str, Ranges] = {}
+        for worker in self.workers.values():
+            for name, pairs in worker.get("batches", {}).items():
+                if name.partition(".")[0] == front:
+                    known = together.setdefault(name, Ranges())
+                    for start, end in pairs:
+                        known.update(start, end)
+        return sum(map(len, together.values()))
+
+    def total(self, name: str) -> int:
+        """Return the sum of one count over all fronts, or over all workers."""
+        everybody = (*self.fronts.values(), *self.workers.values())
+        return sum(int(status.get(name, 0)) for status in everybody)
+
+
+async def watch(
+    url: str | Sequence[str], stream: str, *, interval: float = 1.0, **security: Any
+) -> AsyncIterator[Overview]:
+    """Yield the overview every *interval* seconds, for as long as somebody iterates."""
+    overview = Overview()
+
+    async def connected(client: Any) -> None:
+        await client.subscribe(names.status_subject(stream), cb=received)
+
+    async def received(message: Any) -> None:
+        try:
+            status = json.loads(message.data)
+        except ValueError:
+            return
+        if isinstance(status, dict):
+            overview.add(status)
+
+    engine = Engine(url, name="aioudp status", connected=connected, **security)
+    await engine.start()
+    try:
+        while True:
+            await asyncio.sleep(interval)
+            yield overview
+    finally:
+        await engine.aclose()

@@ -1,0 +1,25 @@
+"""A front: receive statsd lines over UDP, and publish them to NATS JetStream.
+
+Run as many as you like, on as many machines:
+
+    python examples/statsd_front.py nats://127.0.0.1:4222 8125
+"""
+
+import asyncio
+import sys
+
+import aioudp
+
+
+async def main(url: str, port: int) -> None:
+    async with aioudp.bind(("", port)) as endpoint:
+        print(f"listening on port {endpoint.local_addr[1]}", flush=True)
+        forwarder = aioudp.forward(endpoint, url, stream="statsd")
+        # SIGTERM drains: whatever was received by then is stored before this ends.
+        async with aioudp.until_signal(call=endpoint.drain):
+            stats = await forwarder
+        print(f"{stats.acknowledged} of {stats.received} acknowledged", flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
