@@ -155,11 +155,13 @@ def _restore(number: int) -> None:
 def _on_signal(number: int, frame: FrameType | None) -> None:
     watched = _watched.get(number)
     blocks = [] if watched is None else list(watched.blocks)
+    delivered = False
     for block in blocks:
         _unwatch(block)
         with contextlib.suppress(RuntimeError):  # its loop is closed
             block.loop.call_soon_threadsafe(block.notify)
-    if not blocks:  # the last block was just ending: pass the signal on
+            delivered = True
+    if not delivered:  # the last block was just ending, or abandoned: pass it on
         _restore(number)
         signal.raise_signal(number)
 

@@ -233,6 +233,20 @@ def test_several_loops_one_after_another(loop_factory: LoopFactory) -> None:
             runner.run(main())
 
 
+def test_a_block_that_was_abandoned(
+    loop_factory: LoopFactory, previous: Previous
+) -> None:
+    """If its loop was closed before it ended, a signal does what it did before."""
+    loop = loop_factory()
+    block = aioudp.until_signal(ONE)
+    loop.run_until_complete(block.__aenter__())
+    loop.close()
+
+    signal.raise_signal(ONE)
+
+    assert previous.called == [ONE]
+
+
 async def test_another_thread() -> None:
     """Only the main thread receives signals; elsewhere entering raises."""
 

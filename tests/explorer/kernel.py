@@ -52,6 +52,11 @@ class KernelSocket:
         self._meanwhile()
         return data, PEER
 
+    def recvfrom_into(self, buffer: Any, size: int = 0) -> tuple[int, Any]:
+        data, addr = self.recvfrom(size)
+        memoryview(buffer)[: len(data)] = data
+        return len(data), addr
+
     def recvmsg(self, *arguments: int) -> Any:
         """Read the error queue, which is always empty."""
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))

@@ -190,6 +190,14 @@ class World:
 
         self._receive(f"recv_many({limit})", get)
 
+    def recv_batch(self) -> None:
+        limit = self.rng.choice([None, None, 1, 3])
+
+        async def get() -> list[Any]:
+            return [*await self.endpoint.recv_batch(limit)]
+
+        self._receive(f"recv_batch({limit})", get)
+
     def recv_nowait(self) -> None:
         async def get() -> list[Any]:
             try:
@@ -310,13 +318,14 @@ class World:
                 self.recv,
                 self.following,
                 self.recv_many,
+                self.recv_batch,
                 self.recv_nowait,
                 self.send,
                 self.refused_send,
                 self.drain,
                 self.close,
             ],
-            [6, 2, 3, 4, 5, 2, 3, 2, 4, 1, 0.3, 0.15],
+            [6, 2, 3, 4, 5, 2, 3, 3, 2, 4, 1, 0.3, 0.15],
         )
         action()
 
