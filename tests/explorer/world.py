@@ -383,8 +383,7 @@ class World:
         if self.rng.random() < 0.5 and not self.over:
             self.drain()
             self.rest()
-            left = len(self.protocol.items)
-            for _ in range(left + 1):
+            for _ in range(self.arrived + 1):
                 self.recv()
                 self.rest()
             self.check(not self.protocol.items, "draining has left something")
