@@ -4,11 +4,12 @@ It is asyncio's own selector loop on a selector of ours. Where the real selector
 wait for a timer, ours moves the clock to that timer and returns at once. So a minute
 with retransmissions takes milliseconds, and takes the same course every time.
 
-Time stands still while callbacks run, and only what the loop itself schedules can
-happen. What comes from outside would have to be waited for in real time: sockets,
-threads, subprocesses. Each of those raises here, rather than hang. And when nothing is
-scheduled while somebody waits, nothing will ever happen: that is a deadlock, and the
-error says who waits where.
+Time stands still while callbacks run, except that a timer which is due at once moves
+the clock on by a nanosecond. Only what the loop itself schedules can happen. What comes
+from outside would have to be waited for in real time: sockets, threads, subprocesses.
+Each of those raises here, rather than hang. And when nothing is scheduled while
+somebody waits, nothing will ever happen: that is a deadlock, and the error says who
+waits where.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import asyncio
 import math
 import selectors
 import socket
-import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextvars import Context
 from typing import Any, Final, NoReturn, TypeVar
 
 from .._endpoint import dropin
@@ -28,8 +29,8 @@ from .._system.machine import current_machine
 
 _T = TypeVar("_T")
 
-_RESOLUTION: Final = time.get_clock_info("monotonic").resolution
-"""Seconds by which asyncio calls a timer early."""
+_RESOLUTION: Final = 1e-9
+"""Seconds: a moment, and on most systems by how much asyncio calls a timer early."""
 
 
 class DeadlockError(UDPError, RuntimeError):
@@ -68,6 +69,19 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        if when <= self._jumping.now:
+            # On a clock that stands still, whoever looks again "in no time" until a
+            # moment has passed would look for ever.
+            self._jumping.creeps = True
+        return super().call_at(when, callback, *args, context=context)
 
     async def getaddrinfo(
         self,
@@ -170,10 +184,15 @@ class _JumpingSelector(selectors.BaseSelector):
     def __init__(self, loop: VirtualClockLoop) -> None:
         self.now = 0.0
         self.sealed = False
+        self.creeps = False
+        """Whether the next turn takes a moment."""
         self._loop = loop
         self._keys: dict[Any, selectors.SelectorKey] = {}
 
     def select(self, timeout: float | None = None) -> list[Any]:
+        if self.creeps:
+            self.creeps = False
+            timeout = max(timeout or 0.0, _RESOLUTION)
         if timeout is None:
             raise DeadlockError(self._loop._who_waits())
         if timeout > 0:

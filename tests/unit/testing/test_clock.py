@@ -150,3 +150,26 @@ def test_run_inside_a_loop_is_refused() -> None:
         coroutine.close()
 
     testing.run(main())
+
+
+def test_looking_again_at_once_comes_to_an_end() -> None:
+    """A timer that is due at once lets a moment pass, or this would go on for ever."""
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        passed = loop.create_future()
+        start, turns = loop.time(), 0
+
+        def look() -> None:
+            nonlocal turns
+            turns += 1
+            if loop.time() > start:
+                passed.set_result(None)
+            elif turns < 1000:
+                loop.call_later(0, look)
+
+        loop.call_later(0, look)
+        await passed
+        return turns
+
+    assert testing.run(main()) < 10

@@ -1,0 +1,123 @@
+"""Libraries from PyPI on the simulated network: unmodified, on bad links."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aioudp import testing
+
+from .test_aiocoap import port_of
+from .test_aioquic import certificate
+
+SERVER = ("10.0.0.1", 4433)
+
+
+def test_aiocoap_over_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server and a client, opened by the library itself, on two simulated hosts.
+
+    The request is long, so it takes many blocks, and its course is the seed's.
+    """
+    aiocoap = pytest.importorskip("aiocoap", reason="cannot: aiocoap: not installed")
+    from aiocoap import resource
+
+    monkeypatch.setenv("AIOCOAP_CLIENT_TRANSPORT", "simple6")
+    monkeypatch.setenv("AIOCOAP_SERVER_TRANSPORT", "simplesocketserver")
+
+    class Upper(resource.Resource):  # type: ignore[misc]
+        async def render_post(self, request: Any) -> Any:
+            return aiocoap.Message(payload=request.payload.upper())
+
+    async def main(net: testing.SimulatedNetwork) -> None:
+        site = resource.Site()
+        site.add_resource(["upper"], Upper())
+        with net.host("2001:db8:7::1"):
+            bound = ("2001:db8:7::1", 0)
+            server = await aiocoap.Context.create_server_context(site, bind=bound)
+        with net.host("2001:db8:7::2"):
+            client = await aiocoap.Context.create_client_context()
+            request = aiocoap.Message(
+                code=aiocoap.POST,
+                uri=f"coap://[2001:db8:7::1]:{port_of(server)}/upper",
+                payload=b"abc" * 2000,
+            )
+            response = await client.request(request).response
+        await client.shutdown()
+        await server.shutdown()
+        assert response.payload == b"ABC" * 2000
+
+    failure = testing.explore(
+        main, seeds=5, processes=1, loss=0.05, duplicate=0.1, delay=0.05, jitter=0.05
+    )
+    assert failure is None, failure
+
+
+async def _transfer(net: testing.SimulatedNetwork, files: Any, payload: bytes) -> None:
+    from aioquic.asyncio.protocol import QuicConnectionProtocol
+    from aioquic.asyncio.server import QuicServer
+    from aioquic.quic.configuration import QuicConfiguration
+    from aioquic.quic.connection import QuicConnection
+
+    received: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    tasks = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.set_result(await reader.read())
+        writer.close()
+
+    server_config = QuicConfiguration(is_client=False)
+    server_config.load_cert_chain(*files)
+    transport, server = await net.create_datagram_endpoint(
+        lambda: QuicServer(
+            configuration=server_config,
+            stream_handler=lambda *stream: tasks.append(
+                asyncio.ensure_future(take(*stream))
+            ),
+        ),
+        SERVER,
+    )
+    config = QuicConfiguration(is_client=True, verify_mode=ssl.CERT_NONE)
+    connection = QuicConnection(configuration=config)
+    outgoing, client = await net.create_datagram_endpoint(
+        lambda: QuicConnectionProtocol(connection), ("10.0.0.2", 0)
+    )
+    client.connect(SERVER)
+    await client.wait_connected()
+    _, writer = await client.create_stream()
+    writer.write(payload)
+    writer.write_eof()
+    assert await received == payload
+    client.close()
+    await client.wait_closed()
+    await asyncio.gather(*tasks)
+    server.close()
+    outgoing.close()
+    transport.close()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "faults",
+    [{"loss": 0.1}, {"duplicate": 0.1}, {"reorder": 0.1}],
+    ids=["loss", "duplicate", "reorder"],
+)
+def test_aioquic_over_a_bad_link(tmp_path: Path, faults: dict[str, float]) -> None:
+    """A handshake and a stream complete, whatever the seed."""
+    pytest.importorskip("aioquic", reason="cannot: aioquic: not installed")
+    files = certificate(tmp_path)
+    payload = hashlib.shake_128(b"aioudp").digest(64 * 1024)
+
+    failure = testing.explore(
+        lambda net: _transfer(net, files, payload),
+        seeds=3,
+        processes=1,
+        delay=0.01,
+        **faults,
+    )
+
+    assert failure is None, failure
