@@ -106,7 +106,7 @@ async def _transfer(net: testing.SimulatedNetwork, files: Any, payload: bytes) -
     [{"loss": 0.1}, {"duplicate": 0.1}, {"reorder": 0.1}],
     ids=["loss", "duplicate", "reorder"],
 )
-def test_aioquic_over_a_bad_link(tmp_path: Path, faults: dict[str, float]) -> None:
+def test_aioquic_over_a_bad_link(tmp_path: Path, faults: dict[str, Any]) -> None:
     """A handshake and a stream complete, whatever the seed."""
     pytest.importorskip("aioquic", reason="cannot: aioquic: not installed")
     files = certificate(tmp_path)
