@@ -67,14 +67,14 @@ def open_broadcast(
         raise ValueError("family mismatch: only IPv4 has broadcast")
     if not options.get("broadcast", True):
         raise ValueError("broadcast endpoints don't support broadcast=False")
-    rest = {key: options[key] for key in options if key not in _DECIDED}  # type: ignore[literal-required]
+    remaining = {key: options[key] for key in options if key not in _DECIDED}  # type: ignore[literal-required]
 
     async def open_() -> BroadcastEndpoint:
         if wanted is not None:
             system_interfaces.choose(wanted)
         sock = open_shared(socket.AF_INET, port, reuse_port=settings.reuse_port)
         try:
-            endpoint = await adopt(sock, broadcast=True, **rest)
+            endpoint = await adopt(sock, broadcast=True, **remaining)
         except BaseException:
             sock.close()
             raise

@@ -86,13 +86,13 @@ def open_multicast(
     settings = check(options)
     if settings.family not in (0, target.family):
         raise ValueError(f"family mismatch: the group is {target.host}")
-    rest = {key: options[key] for key in options if key not in _DECIDED}  # type: ignore[literal-required]
+    remaining = {key: options[key] for key in options if key not in _DECIDED}  # type: ignore[literal-required]
 
     async def open_() -> MulticastEndpoint:
         sock = open_shared(target.family, port, reuse_port=settings.reuse_port)
         try:
             groups.set_up(sock, ttl=ttl, loop=loop)
-            endpoint = await adopt(sock, **rest)
+            endpoint = await adopt(sock, **remaining)
         except BaseException:
             sock.close()
             raise

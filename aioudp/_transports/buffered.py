@@ -1,28 +1,29 @@
-"""Buffered sending: asyncio's ``sendto``, waiting for room, and closing after it.
+"""Buffered sending: asyncio's ``sendto``, waiting for room, and closing.
 
-The third and last floor of what all transports share. Sending is in one of these
-states; the columns are the attributes that decide it:
+The top layer that all transports share. Sending is in one of these states; the columns
+are the attributes that determine it:
 
 =========  ============  ===========  ================  =====================
 state      ``_state``    ``_buffer``  ``_retry.armed``  a ``sendto`` ...
 =========  ============  ===========  ================  =====================
 idle       ``OPEN``      empty        no                is sent at once
-gathering  ``OPEN``      some         no                joins; all leave at the
-                                                        end of the turn
-blocked    ``OPEN``      any          yes               joins; all leave once
+gathering  ``OPEN``      some         no                joins; all are sent at the
+                                                        end of the iteration
+blocked    ``OPEN``      any          yes               joins; all are sent once
                                                         there is room
 closing    ``CLOSING``   some         yes               is ignored
 closed     ``CLOSED``    empty        no                is ignored
 =========  ============  ===========  ================  =====================
 
-An exact send never overtakes the buffer: it flushes one that is gathering, and finds
-no room (``BlockingIOError``) behind one that is blocked. With an empty buffer it just
-tries, blocked or not. Closed or closing, it raises ``EndpointClosedError``.
+An exact send never overtakes the buffer: if the buffer is gathering, the send flushes
+it; if it's blocked, the send finds no room (``BlockingIOError``). With an empty buffer,
+the send is attempted, blocked or not. If closed or closing, it raises
+``EndpointClosedError``.
 
-A transport over anything else than a socket of the system needs no more than this, and
-five methods: ``start``, ``pause_reading``, ``resume_reading``, ``poll`` and
-``wait_closed``; ``_watch_writable`` and ``_unwatch_writable`` if it can run full, and
-``_free`` and ``_forsake`` if it holds anything.
+A transport that isn't based on a system socket only needs this class and five methods:
+``start``, ``pause_reading``, ``resume_reading``, ``poll`` and ``wait_closed``; also
+``_watch_writable`` and ``_unwatch_writable`` if it can be full, and ``_free`` and
+``_forsake`` if it holds resources.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ from .exact import ExactTransport
 from .home import Place, place_of
 from .retry import Retry
 
-# Datagrams of sendto to gather before the turn of the loop is over; a full train.
+# Maximum datagrams to gather in one iteration of the loop: a full train.
 _GATHERED: Final = 128
 
 
 class BufferedTransport(ExactTransport):
-    """A transport with ``sendto``, that waits for room, and closes.
+    """A transport with ``sendto``, waiting for room, and closing.
 
-    *default_addr* is where ``sendto`` sends to when it is given no address.
+    *default_addr* is the destination of ``sendto`` without an address.
     """
 
     __slots__ = (
@@ -73,7 +74,7 @@ class BufferedTransport(ExactTransport):
     ) -> None:
         super().__init__(loop, io, protocol, extra, **options)
         self._to_anyone = self._peer is None and default_addr is None
-        # Of sendto; the socket is not connected.
+        # For sendto, if the socket isn't connected.
         self._default_addr = None
         if default_addr is not None:
             port_0 = isinstance(default_addr, tuple) and not default_addr[1]
@@ -81,7 +82,7 @@ class BufferedTransport(ExactTransport):
                 default_addr if port_0 else self._destination(default_addr)
             )
         self._pid = os.getpid()
-        self._gathering = False  # whether sendto was called in this turn of the loop
+        self._gathering = False  # whether sendto was called in this loop iteration
         self._waiters: list[asyncio.Future[None]] = []
         self._retry = Retry(
             loop, self._watch_writable, self._unwatch_writable, self._on_writable
@@ -90,7 +91,7 @@ class BufferedTransport(ExactTransport):
     # -- closing
 
     def close(self) -> None:
-        """Close, once what ``sendto`` has buffered is out; at once if there is none."""
+        """Close, once the write buffer has been sent; at once if it's empty."""
         if self._state is not State.OPEN or not self._at_home(self.close):
             return
         self._state = State.CLOSING
@@ -103,7 +104,7 @@ class BufferedTransport(ExactTransport):
             self.abort()
 
     def abort(self) -> None:
-        """Close at once and forget what ``sendto`` has buffered."""
+        """Close at once and drop the write buffer."""
         if self._state is State.CLOSED or not self._at_home(self.abort):
             return
         if self._state is State.OPEN:
@@ -116,12 +117,12 @@ class BufferedTransport(ExactTransport):
         self._loop.call_soon(self._protocol.connection_lost, None)
 
     def _at_home(self, close: Callable[[], None]) -> bool:
-        """Return whether to *close* here; else it is done, or handed to the loop."""
+        """Return whether to close here; else, close or let the loop call *close*."""
         place = place_of(self._loop, self._pid)
         if place is Place.OTHER_THREAD:
             try:
                 self._loop.call_soon_threadsafe(close)
-            except RuntimeError:  # the loop was closed at this very moment
+            except RuntimeError:  # the loop has just been closed
                 place = Place.NOWHERE
         if place is Place.NOWHERE:
             self._state = State.CLOSED
@@ -132,23 +133,23 @@ class BufferedTransport(ExactTransport):
         return place is Place.HERE
 
     def _free(self) -> None:
-        """Give back what the transport holds: the descriptor and the port, now."""
+        """Free the transport's resources, the descriptor and the port, now."""
 
     def _forsake(self) -> None:
-        """Close the descriptors, and touch neither the loop nor anything shared."""
+        """Close the descriptors, without touching the loop or anything shared."""
 
-    # -- sendto: buffered, and never raising for the network
+    # -- sendto: buffered, never raises network errors
 
     def sendto(self, data: Payload, addr: object = None) -> None:
-        """Send a datagram, or keep it until the kernel has room.
+        """Send a datagram, or buffer it until the kernel has room.
 
         Raises:
-            TypeError: If *data* is not bytes-like or *addr* is not an address.
-            ValueError: If *addr* cannot be reached from here or is no numeric address.
+            TypeError: If *data* isn't bytes-like or *addr* isn't an address.
+            ValueError: If *addr* can't be reached from this socket, or isn't numeric.
         """
         if type(data) is not bytes:
             check_payload(data)
-            data = bytes(data)  # what is gathered must not change
+            data = bytes(data)  # buffered data must not change
         if addr is None:
             addr = self._default_addr
         else:
@@ -158,23 +159,23 @@ class BufferedTransport(ExactTransport):
                 if self._names_port_0(addr):
                     self._refuse_port_0(data, addr)
                     return
-                addr = self._only_destination(addr)  # raises what's wrong, if it is
+                addr = self._only_destination(addr)  # raises the error, if any
             else:
                 addr = known if self._to_anyone else self._only_destination(addr)
         if self._state:
             return
         buffer = self._buffer
         if not self._gathering:
-            # The first of this turn of the loop goes out now. What follows it in the
-            # same turn is gathered, to leave in trains and in one system call. Another
-            # thread isn't in a turn, so all it sends goes out now.
+            # The first datagram of a loop iteration is sent now. Those that follow in
+            # the same iteration are gathered, and sent in trains, with one system call.
+            # Another thread isn't in an iteration, so its datagrams are sent now.
             if asyncio._get_running_loop() is self._loop:
                 self._gathering = True
-                self._loop.call_soon(self._end_turn)
+                self._loop.call_soon(self._end_iteration)
             if not buffer.size and self._send_or_report(data, addr):
                 return
-            if not self._gathering:  # the loop has to wait for room, in its own thread
-                self._loop.call_soon_threadsafe(self._end_turn)
+            if not self._gathering:  # the loop must wait for room, in its own thread
+                self._loop.call_soon_threadsafe(self._end_iteration)
         buffer.append(data, addr)
         if len(buffer.waiting) >= _GATHERED and not self._retry.armed:
             self._flush()
@@ -182,10 +183,10 @@ class BufferedTransport(ExactTransport):
             self._pause_above_high_water()
 
     def _only_destination(self, addr: object) -> Any:
-        """Return what the socket takes, if *addr* is the only address it may be.
+        """Return *addr* in the socket's form, if it's the only valid destination.
 
-        asyncio, uvloop and their like all begin the message in these words, and there
-        are programs that look for them.
+        The error messages of asyncio and uvloop start with the same words, and some
+        programs check for them.
         """
         known = self._destination(addr)
         only = self._peer or self._default_addr
@@ -196,10 +197,10 @@ class BufferedTransport(ExactTransport):
         return self._default_addr if only is not None else known
 
     def _names_port_0(self, addr: object) -> bool:
-        """Tell whether the system is to refuse *addr*, and not we.
+        """Return whether the system, rather than this class, refuses *addr*.
 
-        Peers name ports to each other, so a 0 may come from the network: asyncio's
-        transports report it as an error of the network.
+        Peers exchange port numbers, so a port 0 may come from the network: asyncio's
+        transports report it as a network error.
         """
         possible = self._to_anyone or addr == self._default_addr
         return possible and isinstance(addr, tuple) and addr[1:2] == (0,)
@@ -212,12 +213,12 @@ class BufferedTransport(ExactTransport):
     def _pause_above_high_water(self) -> None:
         buffer = self._buffer
         if buffer.size > buffer.high and not self._retry.armed:
-            self._flush()  # so far it was gathered; the kernel may well have room
+            self._flush()  # it was only gathered: the kernel may have room
         if buffer.size > buffer.high and not buffer.paused:
             buffer.paused = True
-            self._tell(self._protocol.pause_writing)
+            self._call_protocol(self._protocol.pause_writing)
 
-    def _end_turn(self) -> None:
+    def _end_iteration(self) -> None:
         self._gathering = False
         if self._buffer and not self._retry.armed:
             self._flush()
@@ -235,7 +236,7 @@ class BufferedTransport(ExactTransport):
         self._pause_above_high_water()
 
     def _send_or_report(self, data: Payload, addr: Any) -> bool:
-        """Send, or tell the protocol why not. Returns whether there was room."""
+        """Send, or report the error to the protocol. Return whether there was room."""
         try:
             self._send(data, addr)
         except BlockingIOError:
@@ -245,7 +246,7 @@ class BufferedTransport(ExactTransport):
         return True
 
     def _flush(self) -> None:
-        """Send what is buffered until there is no room again; then wait for room."""
+        """Send the write buffer until there's no room; then wait for room."""
         buffer = self._buffer
         while buffer:
             try:
@@ -255,18 +256,18 @@ class BufferedTransport(ExactTransport):
                 break
             except OSError as exc:
                 buffer.remove(1)
-                self._tell(self._protocol.error_received, exc)
+                self._call_protocol(self._protocol.error_received, exc)
         if buffer.paused and buffer.size <= buffer.low:
             buffer.paused = False
-            self._tell(self._protocol.resume_writing)
+            self._call_protocol(self._protocol.resume_writing)
 
     def _make_way(self) -> None:
         if self._state is State.OPEN and not self._retry.armed:
             self._flush()
-        if self._state is not State.OPEN:  # maybe closed by the protocol, in between
+        if self._state is not State.OPEN:  # the protocol may have closed it
             raise EndpointClosedError
         if self._buffer:
-            raise BlockingIOError("datagrams given to sendto go first")
+            raise BlockingIOError("datagrams passed to sendto are sent first")
 
     # -- waiting for room
 
@@ -283,7 +284,7 @@ class BufferedTransport(ExactTransport):
 
     @abstractmethod
     def _watch_writable(self) -> bool:
-        """Have :meth:`_on_writable` called when the socket is writable, if possible."""
+        """Call :meth:`_on_writable` when the socket is writable, if possible."""
 
     @abstractmethod
     def _unwatch_writable(self) -> None:
@@ -321,9 +322,9 @@ class BufferedTransport(ExactTransport):
         )
 
     def _dropped_below(self) -> int:
-        """Return how many datagrams for us were dropped before they could be read."""
+        """Return the number of drops before datagrams could be read."""
         return 0
 
     def _dropped_below_at_most(self) -> int:
-        """Return how many it may have been, where that isn't known exactly."""
+        """Return the maximum number of datagrams that these drops stand for."""
         return self._dropped_below()

@@ -1,24 +1,24 @@
-"""Delivering: hands what was read to the protocol, in the pieces it can take.
+"""Delivery: passes received datagrams to the protocol, in batches or one by one.
 
-The first floor of the transports. Reading is in one of these states, for every
-transport; the columns are the attributes that decide it:
+The lowest layer of the transports. Reading is in one of these states, for every
+transport; the columns are the attributes that determine it:
 
 =========  ==============  ==============  =========================================
 state      ``_taker``      ``_held_back``  what happens
 =========  ==============  ==============  =========================================
 idle       ``None``        empty           before ``start``: nothing is read
-reading    the protocol    empty           what arrives is read and delivered
-catching   the protocol    some            the rest of an interrupted batch is
-up                                         delivered in the next turn of the loop;
-                                           until then nothing is read
-paused     ``None``        any             by ``pause_reading``: what arrives stays in
-                                           the kernel, the rest of a batch here
-ended      ``None``        empty           by ``close``: what was held back is dropped
+reading    the protocol    empty           datagrams are read and delivered
+catching   the protocol    some            the remainder of an interrupted batch is
+up                                         delivered in the next iteration of the
+                                           loop; until then, nothing is read
+paused     ``None``        any             by ``pause_reading``: new datagrams stay in
+                                           the kernel, the remainder of a batch here
+ended      ``None``        empty           by ``close``: the remainder is dropped
 =========  ==============  ==============  =========================================
 
-A batch is interrupted when the protocol, called with one of its datagrams, pauses the
-reading, closes the transport, hands it to another protocol, or raises. What remains of
-the batch is then held back. A protocol that raises loses that one datagram.
+A batch is interrupted if the protocol, while it handles one of the datagrams, pauses
+reading, closes the transport, sets another protocol, or raises an exception. Then the
+remainder of the batch is held back. If the protocol raises, it loses that one datagram.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .._types import Message, Received
 from .base import BatchProtocol, DatagramTransport, State
 
 MAX_BATCH: Final = 1024
-"""Datagrams of one readiness event for a protocol that names no number of its own."""
+"""Maximum datagrams per readiness event, for protocols without ``datagrams_wanted``."""
 
 
 def _a_batch() -> int:
@@ -46,14 +46,14 @@ def _a_batch() -> int:
 
 
 class DeliveringTransport(DatagramTransport):
-    """A transport that hands datagrams to a protocol. Reading them is a subclass's job.
+    """A transport that delivers datagrams to a protocol; subclasses read them.
 
-    *io* reads and sends, and counts both: a :class:`BatchSocket`, or what behaves
-    like one.
+    *io* reads, sends and counts: a :class:`BatchSocket`, or an object that behaves like
+    one.
     """
 
     __slots__ = (
-        "__dict__",  # libraries set attributes on a transport, as asyncio's own allow
+        "__dict__",  # libraries set attributes on transports; asyncio's allow that
         "__weakref__",
         "_admits",
         "_backlog",
@@ -94,7 +94,7 @@ class DeliveringTransport(DatagramTransport):
         self._packet_info = packet_info
         self._max_datagram_size = max_datagram_size
         self._makes_messages = packet_info or max_datagram_size is not None
-        # Whether what is read is not yet what is to be handed over.
+        # Whether datagrams must be converted before delivery.
         self._admits = max_datagram_size is not None or (
             packet_info and not io.packet_info
         )
@@ -120,7 +120,7 @@ class DeliveringTransport(DatagramTransport):
 
     @abstractmethod
     async def start(self) -> None:
-        """Tell the protocol of the connection and begin to read."""
+        """Call ``connection_made`` and start reading."""
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         taker: Any = protocol
@@ -142,10 +142,10 @@ class DeliveringTransport(DatagramTransport):
     def is_closing(self) -> bool:
         return self._state is not State.OPEN
 
-    def _tell(self, what: Callable[..., object], *arguments: object) -> None:
-        """Call the protocol from where the event loop would not catch its mistakes.
+    def _call_protocol(self, what: Callable[..., object], *arguments: object) -> None:
+        """Call the protocol from a place where the event loop doesn't catch exceptions.
 
-        They go where those of any callback go, and nothing else is disturbed.
+        Exceptions go to the exception handler, as for any callback.
         """
         try:
             what(*arguments)
@@ -180,7 +180,7 @@ class DeliveringTransport(DatagramTransport):
         self._held_back = []
 
     def _admit(self, datagrams: list[Received]) -> list[Received]:
-        """Make of what was read what the options ask for."""
+        """Apply the options to received datagrams."""
         if self._packet_info:
             datagrams = [
                 one if isinstance(one, Message) else Message(*one) for one in datagrams
@@ -191,7 +191,7 @@ class DeliveringTransport(DatagramTransport):
         return datagrams
 
     def _deliver(self, datagrams: list[Received]) -> None:
-        """Hand a batch to the protocol, whole if it takes batches."""
+        """Deliver a batch to the protocol, as a whole if it takes batches."""
         if self._takes_batches:
             self._protocol.datagram_batch_received(DatagramBatch._of(datagrams))
             return
@@ -211,20 +211,20 @@ class DeliveringTransport(DatagramTransport):
                 received(data, addr)
                 if self._taker is not protocol:
                     return
-        finally:  # a protocol that raises loses this one datagram, and no other
-            if rest := list(remaining):
-                self._hold_back(rest)
+        finally:  # a protocol that raises loses only the current datagram
+            if remainder := list(remaining):
+                self._hold_back(remainder)
 
     def _hand_over(self, one: Received) -> None:
-        """Hand what may be a message to a protocol that knows datagrams only."""
-        if isinstance(one, Message) and one.truncated:  # it would seem to be whole
+        """Deliver an item that may be a message to a protocol without batches."""
+        if isinstance(one, Message) and one.truncated:  # it would seem complete
             error = OSError(errno.EMSGSIZE, str(TruncatedError(one)))
             self._protocol.error_received(error)
         else:
             self._protocol.datagram_received(one.data, one.addr)
 
     def _hold_back(self, datagrams: list[Received]) -> None:
-        """Keep the rest of a batch whose protocol interrupted it."""
+        """Keep the remainder of an interrupted batch."""
         if self._state is not State.OPEN:
             return
         self._held_back = datagrams
@@ -232,13 +232,13 @@ class DeliveringTransport(DatagramTransport):
             self._loop.call_soon(self._deliver_held_back)
 
     def _deliver_held_back(self) -> None:
-        """Hand over what had been held back, unless reading is paused again."""
+        """Deliver the remainder of a batch, unless reading is paused again."""
         if self._held_back and self._taker is not None:
             datagrams, self._held_back = self._held_back, []
             self._deliver(datagrams)
 
     def _deliver_backlog(self) -> None:
-        """Hand over what the peer had sent before the connect was complete."""
+        """Deliver datagrams that the peer sent before connect() was complete."""
         if self._state is not State.OPEN or not self._backlog:
             return
         backlog, self._backlog = list(self._backlog), ()
@@ -246,6 +246,6 @@ class DeliveringTransport(DatagramTransport):
         self._io.received_bytes += sum(len(one[0]) for one in backlog)
         datagrams = self._admit(backlog)
         if self._taker is not None:
-            self._tell(self._deliver, datagrams)
+            self._call_protocol(self._deliver, datagrams)
         else:
             self._hold_back(datagrams)

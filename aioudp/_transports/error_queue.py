@@ -1,14 +1,15 @@
-"""The selector transport with the error queue: it hears what ICMP says, and of whom.
+"""The selector transport with the error queue: it gets ICMP errors with details.
 
-Without the queue an unconnected socket hears of no ICMP error, and a connected one does
-not learn which datagram it was about. With it the kernel tells both, and gets two more
-habits (ip(7)): the socket is ready with EPOLLERR until the queue has been read, and
-until then the next call, whatever it is and to whomever it sends, fails with the error.
+Without the queue, an unconnected socket gets no ICMP errors, and a connected one
+doesn't get the datagram that an error is about. With it, both get all errors, but the
+kernel behaves differently in two ways (ip(7)): the socket is ready with EPOLLERR until
+the queue has been read, and until then the next call fails with the error, even if it
+sends to another peer.
 
-So the queue is emptied whenever the socket is ready with an error, also while reading
-is paused: the socket is in an epoll instance of its own, which knows that event apart
-from the others. And what fails on account of ICMP is repeated, and told by nobody but
-the queue.
+So the queue is emptied whenever the socket is ready with an error, even while reading
+is paused: the socket is in its own epoll instance, which reports errors separately from
+other events. Calls that fail because of ICMP are repeated, and only the queue reports
+the error.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .exact import FROM_ICMP, MAX_STALE_ERRORS
 from .selector import ERROR_PAUSE, SelectorTransport
 from .watcher import EpollWatcher
 
-_MAX_UNHEARD: Final = 1024
+_MAX_UNDELIVERED: Final = 1024
 """Errors to report in one iteration of the loop: as many as an endpoint keeps."""
 
 _T = TypeVar("_T")
@@ -34,14 +35,20 @@ _T = TypeVar("_T")
 class ErrorQueueTransport(SelectorTransport):
     """A selector transport that reads the error queue of its socket."""
 
-    __slots__ = ("_cut", "_dropped_unheard", "_error_queue", "_errors", "_unheard")
+    __slots__ = (
+        "_cut",
+        "_dropped_undelivered",
+        "_error_queue",
+        "_errors",
+        "_undelivered",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._error_queue = ErrorQueue(self._sock)
-        self._unheard: list[NetworkError] = []  # read, and not told to the protocol
-        self._dropped_unheard = 0
-        self._cut = 0  # datagrams that were cut off, of which the protocol was told
+        self._undelivered: list[NetworkError] = []  # read, but not delivered yet
+        self._dropped_undelivered = 0
+        self._cut = 0  # truncated datagrams that were reported to the protocol
 
     def _make_watcher(self) -> EpollWatcher:
         self._errors = self._make_error_watcher()
@@ -62,45 +69,45 @@ class ErrorQueueTransport(SelectorTransport):
         self._on_error()
 
     def _on_error(self) -> None:
-        """Read the errors that made the socket ready, and tell of them."""
+        """Read the errors that made the socket ready, and deliver them."""
         try:
             self._read_errors()
-        except OSError as exc:  # it would be ready again at once
-            self._errors.rest(ERROR_PAUSE)
+        except OSError as exc:  # the socket would be ready again at once
+            self._errors.pause(ERROR_PAUSE)
             self._report(exc)
-        self._tell_errors()
+        self._deliver_errors()
 
     def _read_errors(self) -> set[int | None]:
-        """Empty the queue, and return which errors were in it."""
+        """Empty the queue, and return the errno of each error."""
         errors = self._error_queue.read()
-        self._unheard += errors
-        if (excess := len(self._unheard) - _MAX_UNHEARD) > 0:
-            del self._unheard[:excess]
+        self._undelivered += errors
+        if (excess := len(self._undelivered) - _MAX_UNDELIVERED) > 0:
+            del self._undelivered[:excess]
             self._receive_errors += excess
-            self._dropped_unheard += excess
+            self._dropped_undelivered += excess
         return {error.error.errno for error in errors}
 
     def _read_errors_aside(self) -> set[int | None]:
-        """Do so in the midst of another call: the protocol is told a turn later."""
-        before = bool(self._unheard)
+        """The same in the middle of another call; errors are delivered later."""
+        before = bool(self._undelivered)
         try:
             numbers = self._read_errors()
-        except OSError:  # the next event will show
+        except OSError:  # the next event reports it
             return set()
-        if self._unheard and not before:
-            self._loop.call_soon(self._tell_errors)
+        if self._undelivered and not before:
+            self._loop.call_soon(self._deliver_errors)
         return numbers
 
-    def _tell_errors(self) -> None:
-        errors, self._unheard = self._unheard, []
+    def _deliver_errors(self) -> None:
+        errors, self._undelivered = self._undelivered, []
         for error in errors:
             self._receive_errors += 1
-            hears = hasattr(type(self._protocol), "network_error_received")
-            if hears and self._state is State.OPEN:
-                self._tell(self._protocol.network_error_received, error)
+            wanted = hasattr(type(self._protocol), "network_error_received")
+            if wanted and self._state is State.OPEN:
+                self._call_protocol(self._protocol.network_error_received, error)
 
     def poll_batch(self, batch: DatagramBatch, max_datagrams: int) -> int | None:
-        return None  # a read that meets an ICMP error is repeated by _receive alone
+        return None  # only _receive repeats a read that meets an ICMP error
 
     def _receive(self, wanted: int, *, thorough: bool = False) -> list[Received]:
         for _ in range(MAX_STALE_ERRORS):
@@ -127,7 +134,7 @@ class ErrorQueueTransport(SelectorTransport):
         super()._on_pending_error()
 
     def _is_in_the_queue(self, error: OSError) -> bool:
-        """Say whether the error of a read is ICMP's, and not of a datagram cut off."""
+        """Return whether a read error comes from ICMP, not from truncation."""
         was_cut = self._io.truncated > self._cut
         self._cut = self._io.truncated
         return not was_cut and error.errno in FROM_ICMP
@@ -135,15 +142,15 @@ class ErrorQueueTransport(SelectorTransport):
     def _send_again(
         self, error: OSError, send: Callable[[], _T], data: Payload, addr: Any
     ) -> _T:
-        """Repeat a send that met an earlier datagram's error; raise its own.
+        """Repeat a send that met a stale error; raise the datagram's own error.
 
-        An error that comes again is this datagram's, unless the queue tells of another
-        one that came in between.
+        If an error comes again, it's this datagram's, unless the queue held another one
+        with the same number meanwhile.
         """
         before: int | None = None
         for _ in range(MAX_STALE_ERRORS):
-            heard = self._read_errors_aside()
-            own = error.errno == before and error.errno not in heard
+            queued = self._read_errors_aside()
+            own = error.errno == before and error.errno not in queued
             if own or error.errno not in FROM_ICMP:
                 raise self._explained(error, data, addr) from None
             before = error.errno
@@ -156,5 +163,5 @@ class ErrorQueueTransport(SelectorTransport):
         raise BlockingIOError(error.errno, "errors of earlier datagrams keep coming")
 
     def stats(self) -> Stats:
-        dropped = self._error_queue.unreadable + self._dropped_unheard
+        dropped = self._error_queue.unreadable + self._dropped_undelivered
         return replace(super().stats(), dropped_errors=dropped)

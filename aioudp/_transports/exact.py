@@ -1,11 +1,10 @@
-"""Exact sending: the kernel has this very datagram now, or the call raises why not.
+"""Exact sending: the kernel accepts the datagram, or the call raises its error.
 
-The second floor of the transports. What makes it hard are *stale errors*. An ICMP
-error that comes back for an earlier datagram is reported by the kernel on whatever
-call comes next, often the next send, which is then not carried out. That error says
-nothing of the datagram at hand: it goes to ``error_received``, and the datagram is sent
-again. An error that is about the datagram at hand, a route that is missing for example,
-is told from it by coming again.
+The middle layer of the transports. The difficulty is *stale errors*. The kernel reports
+an ICMP error about an earlier datagram on the next call, which is often a send, and
+doesn't execute that call. Such an error has nothing to do with the datagram at hand: it
+goes to ``error_received``, and the datagram is sent again. If the datagram itself
+caused the error, because there's no route for example, the error comes again.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from .base import Prepared, State
 from .delivery import DeliveringTransport
 from .write_buffer import WriteBuffer
 
-# How often one send may be answered with the error of an earlier one.
+# The maximum number of stale errors for one send.
 MAX_STALE_ERRORS: Final = 8
 
-# What the next call on a connected socket may get to hear because of ICMP:
+# Errors that the next call on a connected socket may get because of ICMP:
 # icmp_err_convert in net/ipv4/icmp.c, tab_unreach and icmpv6_err_convert in
-# net/ipv6/icmp.c. ECONNREFUSED has no other cause there, the others may have.
+# net/ipv6/icmp.c. Except for ECONNREFUSED, they may have other causes too.
 FROM_ICMP: Final = {
     getattr(errno, name)
     for name in (
@@ -57,16 +56,16 @@ _T = TypeVar("_T")
 class ExactTransport(DeliveringTransport):
     """A transport whose ``try_`` methods send now, or raise.
 
-    *family* and *dual_stack* say which addresses can be sent to, *loose* that they may
-    be written as asyncio allows; *peer* is that of a connected socket, in the form that
-    the socket takes.
+    *family* and *dual_stack* determine the valid destinations; *loose* accepts all
+    forms that asyncio accepts; *peer* is the peer of a connected socket, in the
+    socket's form.
     """
 
     __slots__ = (
         "_buffer",
         "_destinations",
         "_family",
-        "_hears_icmp",
+        "_gets_icmp",
         "_peer",
         "_send_errors",
         "_unreported",
@@ -91,18 +90,18 @@ class ExactTransport(DeliveringTransport):
         self._destinations = addresses.destinations(
             family, dual_stack=dual_stack, loose=loose
         )
-        # On a UNIX socket a refusal is always about the datagram at hand.
-        self._hears_icmp = family != sockets.AF_UNIX
+        # On a UNIX socket, a refusal is always about the datagram at hand.
+        self._gets_icmp = family != sockets.AF_UNIX
         self._send_errors = 0
         self._unreported: dict[int | None, OSError] = {}  # by number
-        self._buffer = WriteBuffer()  # filled above, by sendto; nobody overtakes it
+        self._buffer = WriteBuffer()  # filled by sendto; sends don't overtake it
 
     @abstractmethod
     def _make_way(self) -> None:
-        """Send what sendto has buffered; raise if that cannot be, or if closed."""
+        """Send the write buffer; raise if there's no room, or if closed."""
 
     def _advice(self, error: OSError, size: int, peer: Any) -> str:
-        """Return what to do about a datagram that was refused; ``""`` if unknown."""
+        """Return advice about a refused datagram, or ``""``."""
         return ""
 
     def try_send(self, data: Payload, addr: object = None) -> None:
@@ -110,7 +109,7 @@ class ExactTransport(DeliveringTransport):
             self._make_way()
         if addr is not None:
             addr = self._translate(addr)
-        try:  # as _send does, without the call
+        try:  # the same as _send, inlined
             self._io.send(data, addr)
         except BlockingIOError:
             raise
@@ -154,7 +153,7 @@ class ExactTransport(DeliveringTransport):
             return self._send_again(exc, again, *datagrams[start])
 
     def _send(self, data: Payload, addr: Any) -> None:
-        """Send one datagram to an address that is already as the socket takes it."""
+        """Send one datagram to an address in the socket's form."""
         try:
             self._io.send(data, addr)
         except BlockingIOError:
@@ -163,17 +162,17 @@ class ExactTransport(DeliveringTransport):
             self._send_after(exc, data, addr)
 
     def _send_after(self, error: Exception, data: Payload, addr: Any) -> None:
-        """Send what met an error, if there is a way; else raise it."""
+        """Retry a send that met an error, if that may help; otherwise raise it."""
         if isinstance(error, OSError):
             self._send_again(error, partial(self._io.send, data, addr), data, addr)
-        else:  # a memoryview with gaps: the kernel wants one piece
+        else:  # a non-contiguous memoryview: the kernel needs contiguous memory
             self._send(bytes(data), addr)
 
     def _send_again(
         self, error: OSError, send: Callable[[], _T], data: Payload, addr: Any
     ) -> _T:
-        """Repeat a send that met an earlier datagram's error; raise its own."""
-        for _ in range(MAX_STALE_ERRORS if self._hears_icmp else 0):
+        """Repeat a send that met a stale error; raise the datagram's own error."""
+        for _ in range(MAX_STALE_ERRORS if self._gets_icmp else 0):
             if error.errno not in FROM_ICMP:
                 break
             try:
@@ -183,7 +182,7 @@ class ExactTransport(DeliveringTransport):
                 raise
             except OSError as exc:
                 if exc.errno == error.errno != errno.ECONNREFUSED:
-                    break  # it came again, so it is about this datagram
+                    break  # it came again, so this datagram caused it
                 self._report_soon(error)
                 error = exc
             else:
@@ -192,14 +191,14 @@ class ExactTransport(DeliveringTransport):
         raise self._explained(error, data, addr) from None
 
     def _destination(self, addr: object) -> Any:
-        """Return what the socket takes for *addr*, or raise what's wrong with it."""
+        """Return *addr* in the socket's form, or raise an error if it's invalid."""
         try:
             return self._destinations[addr]
         except TypeError:  # not hashable
             return self._destinations.__missing__(addr)
 
     def _translate(self, addr: object) -> Any:
-        """Return what the socket takes for *addr*; ``None`` for the connected peer."""
+        """Return *addr* in the socket's form; ``None`` for the connected peer."""
         known = self._destination(addr)
         if self._peer is None:
             return known
@@ -208,7 +207,7 @@ class ExactTransport(DeliveringTransport):
         return None
 
     def _steer(self, addr: object, options: SendOptions | None) -> Any:
-        """Return what the socket takes for a destination with options."""
+        """Return a destination with options in the socket's form."""
         known = None if addr is None else self._translate(addr)
         if options is None:
             return known
@@ -224,8 +223,8 @@ class ExactTransport(DeliveringTransport):
     def _report_soon(self, error: OSError) -> None:
         """Report an error in the next iteration of the loop.
 
-        Whoever goes on sending to a peer that refuses gets one such error with nearly
-        each send. Of equal ones, one is reported, and all are counted.
+        Nearly every send to a peer that refuses gets such an error. Only one of equal
+        errors is reported, but all are counted.
         """
         if not self._unreported:
             self._loop.call_soon(self._report_all)
@@ -236,7 +235,7 @@ class ExactTransport(DeliveringTransport):
         unreported, self._unreported = self._unreported, {}
         for error in unreported.values():
             if self._state is State.OPEN:
-                self._tell(self._protocol.error_received, error)
+                self._call_protocol(self._protocol.error_received, error)
 
     def _explained(self, error: OSError, data: Any, addr: Any) -> OSError:
         self._send_errors += 1

@@ -1,25 +1,25 @@
-"""Where a transport may be taken apart: at home, in its process and its loop's thread.
+"""Where a transport may be closed: at home, that is, in its process and loop thread.
 
-``close``, ``abort`` and ``__del__`` can come from anywhere. The garbage collector runs
-in whatever thread happens to allocate, a forked child inherits every endpoint of its
-parent, and an event loop may be closed before what was opened on it. Each of these
-needs another treatment, so every way to the end asks :func:`place_of` first:
+``close``, ``abort`` and ``__del__`` can be called from anywhere. The garbage collector
+runs in any thread that allocates, a forked child inherits every endpoint of its parent,
+and an event loop may be closed before its endpoints. Each case needs a different
+treatment, so every way of closing calls :func:`place_of` first:
 
 ==================  ============================================================
 place               what may be done
 ==================  ============================================================
 ``HERE``            everything: stop watching, free the descriptors, call the
                     protocol
-``OTHER_THREAD``    nothing but to ask the loop, which is the one thing about it
+``OTHER_THREAD``    only schedule a call in the loop, which is the only thing
                     that is safe from another thread
-``NOWHERE``         only to close the descriptors: the loop is closed, or belongs
+``NOWHERE``         only close the descriptors: the loop is closed, or belongs
                     to another process. A forked child shares the epoll instance
-                    with its parent, so that taking a socket out of it would make
-                    the parent deaf (epoll(7)); and the file of a UNIX socket is
-                    the parent's.
+                    with its parent, so removing a socket from it would make the
+                    parent deaf (epoll(7)); and the file of a UNIX socket belongs
+                    to the parent.
 ==================  ============================================================
 
-A child that runs the loop it inherited is at home in it: it has taken the loop over.
+A child that runs the loop it inherited has taken the loop over, and is at home there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import os
 
 
 class Place(enum.Enum):
-    """Where the caller is, as seen from an event loop."""
+    """The place of the caller, relative to an event loop."""
 
     HERE = enum.auto()
     OTHER_THREAD = enum.auto()
@@ -38,9 +38,9 @@ class Place(enum.Enum):
 
 
 def place_of(loop: asyncio.AbstractEventLoop, pid: int) -> Place:
-    """Return where the caller is; *pid* is the process in which *loop* was first used.
+    """Return the caller's place; *pid* is the process in which *loop* was first used.
 
-    A loop that doesn't run is at home in every thread of its process.
+    A loop that isn't running is at home in every thread of its process.
     """
     if loop.is_closed():
         return Place.NOWHERE

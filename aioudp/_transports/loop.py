@@ -1,24 +1,23 @@
 """The loop transport: the event loop's own datagram transport reads, we send.
 
-For loops that watch no descriptors (Windows' Proactor), and for comparison on the
-others. Sending stays exact, on our own socket, so that the loop's transports'
-different ideas of errors, of empty datagrams and of flow control do not matter. What
-cannot be had this way:
+For loops that can't watch descriptors (Windows' Proactor), and for comparison on the
+others. Sending is exact, on our own socket, so the differences between the loops'
+transports in errors, empty datagrams and flow control don't matter. The limits are:
 
-* one datagram per event, so no trains are read, and the speed is the loop's;
-* where the loop's transport cannot pause, ``overflow="pause"`` discards the newest;
-* Proactor receives no empty datagrams, and before python/cpython#156726 it stops
+* it reads one datagram per event and no trains, at the loop's speed;
+* if the loop's transport can't pause, ``overflow="pause"`` drops the newest datagrams;
+* Proactor doesn't receive empty datagrams, and before python/cpython#156726 it stops
   reading after an error (``datagram_received`` and ``error_received`` in CPython's
   ``Lib/asyncio/proactor_events.py``);
-* a full send buffer is tried again by a timer, not when the socket is writable;
-* UNIX datagrams of 256,000 bytes or more are refused: the loop may have cut them off,
-  and does not tell. uvloop pads abstract names with zero bytes, so names that end in
-  zero bytes cannot be told apart;
-* except on asyncio's selector loops the descriptor is freed a moment after ``close``:
-  ``aclose`` waits for that moment.
+* a full send buffer is retried by a timer, not when the socket is writable;
+* UNIX datagrams of 256,000 bytes or more are refused, because the loop may have
+  truncated them, and doesn't report it. uvloop pads abstract names with zero bytes, so
+  names that end in zero bytes can't be distinguished;
+* except on asyncio's selector loops, the descriptor is freed a moment after ``close``;
+  ``aclose`` waits for that.
 
-uvloop switches SO_REUSEADDR on for every socket it adopts (libuv's ``uv_udp_open``),
-after which any process may take the port; it is switched off again at once.
+uvloop sets SO_REUSEADDR on every socket that it adopts (libuv's ``uv_udp_open``), which
+lets any process take the port; this class resets it at once.
 """
 
 from __future__ import annotations
@@ -44,13 +43,13 @@ from .watcher import EpollWatcher
 # Bytes that uvloop reads at a time; asyncio reads a little more (256 KiB).
 _UNIX_LIMIT: Final = 256_000
 
-_QUIET_TURNS: Final = 3
-"""Turns of the loop without a datagram after which the kernel holds none. Every loop
-asks for events once in each turn; what is called back may be one turn behind."""
+_QUIET_ITERATIONS: Final = 3
+"""Loop iterations without a datagram after which the kernel holds none. Every loop
+polls for events once per iteration; callbacks may run one iteration later."""
 
 
 class LoopTransport(SocketTransport):
-    """A datagram transport around the one of the event loop."""
+    """A datagram transport that wraps the event loop's own."""
 
     __slots__ = ("_discarded", "_errors", "_inner", "_lost", "_remaining", "can_pause")
 
@@ -64,12 +63,12 @@ class LoopTransport(SocketTransport):
         self.can_pause = False
 
     def __del__(self, _warn: Any = None) -> None:
-        """Leave it to the loop's own transport to warn, and to close."""
+        """Do nothing: the loop's own transport warns and closes."""
 
     async def start(self) -> None:
         option = socket.SOL_SOCKET, socket.SO_REUSEADDR
         before = self._sock.getsockopt(*option)
-        # On a loop of new_event_loop() its own method has another name.
+        # On a loop of new_event_loop(), the original method has another name.
         open_inner = getattr(
             self._loop, "loop_datagram_endpoint", self._loop.create_datagram_endpoint
         )
@@ -82,8 +81,8 @@ class LoopTransport(SocketTransport):
             self._errors.watch_errors(self._sock.fileno())
         self._started = True
         self._taker = self._protocol
-        early, self._held_back = self._held_back, []  # by the loop, before its time
-        self._tell(self._protocol.connection_made, self)
+        early, self._held_back = self._held_back, []  # received before the start
+        self._call_protocol(self._protocol.connection_made, self)
         self._deliver_backlog()
         self._held_back += early
         self._deliver_held_back()
@@ -100,8 +99,8 @@ class LoopTransport(SocketTransport):
             self._inner.abort()
             if not isinstance(self._loop, asyncio.SelectorEventLoop):
                 return  # the loop still has the descriptor, and will close it
-        # asyncio's selector transport has stopped watching the descriptor by now and
-        # would close it on the loop's next turn. Closed here, the port is free now.
+        # asyncio's selector transport has stopped watching the descriptor, and would
+        # close it in the next iteration. Closing it here frees the port now.
         self._sock.close()
 
     def _close_descriptors(self) -> None:
@@ -111,14 +110,14 @@ class LoopTransport(SocketTransport):
         if os.getpid() == self._pid:
             super()._close_descriptors()
         elif self._sock.fileno() != -1:
-            # uvloop holds on to the socket object, and is not to be asked here.
+            # uvloop keeps the socket object, and must not be called here.
             os.close(self._sock.detach())
 
     def _on_error(self) -> None:
-        """Empty the error queue, which the loop's transport knows nothing of."""
+        """Empty the error queue, which the loop's transport doesn't read."""
         found = discard(self._sock)
         self._discarded += found
-        # What is pending is the loop's to read, unless it reads nothing.
+        # The loop gets a pending error by reading, unless it isn't reading.
         if not found and (error := pending_error(self._sock)):
             self._report(error)
 
@@ -127,7 +126,7 @@ class LoopTransport(SocketTransport):
         return replace(stats, dropped_errors=stats.dropped_errors + self._discarded)
 
     async def wait_closed(self) -> None:
-        """Return when the loop's transport has let go of the descriptor."""
+        """Wait until the loop's transport has released the descriptor."""
         if self._inner is not None:
             await self._lost.wait()
 
@@ -146,28 +145,30 @@ class LoopTransport(SocketTransport):
     def drain(self, done: Callable[[], object]) -> None:
         self._remaining = Remaining(self._sock)
         self.resume_reading()
-        self._await_quiet(self._io.received, _QUIET_TURNS, done)
+        self._await_quiet(self._io.received, _QUIET_ITERATIONS, done)
 
     def _await_quiet(
-        self, received: int, turns: int, done: Callable[[], object]
+        self, received: int, iterations: int, done: Callable[[], object]
     ) -> None:
-        """Let the loop's transport read until there are turns without a datagram."""
+        """Let the loop's transport read until no more datagrams come."""
         if self._state is not State.OPEN:
             return
-        turns = turns - 1 if received == self._io.received else _QUIET_TURNS
-        if turns and self._remaining:
-            self._loop.call_soon(self._await_quiet, self._io.received, turns, done)
+        iterations = (
+            iterations - 1 if received == self._io.received else _QUIET_ITERATIONS
+        )
+        if iterations and self._remaining:
+            self._loop.call_soon(self._await_quiet, self._io.received, iterations, done)
         else:
             self._remaining = None
             self.pause_reading()
             done()
 
     def poll(self, max_datagrams: int | None = None) -> list[Received]:
-        """Return nothing: the loop's transport reads when it reads."""
+        """Return nothing: the loop's transport can't read on demand."""
         return []
 
     def _watch_writable(self) -> bool:
-        return False  # the loop lets nobody else watch its transport's descriptor
+        return False  # the loop doesn't allow others to watch this descriptor
 
     def _unwatch_writable(self) -> None:
         """Do nothing: nothing was watched."""
@@ -178,7 +179,7 @@ class LoopTransport(SocketTransport):
         if self._sock.family == sockets.AF_UNIX:
             if len(data) >= _UNIX_LIMIT:
                 self._io.truncated += 1
-                self._report(OSError(errno.EMSGSIZE, "datagram may have been cut off"))
+                self._report(OSError(errno.EMSGSIZE, "datagram may be truncated"))
                 return
             if isinstance(addr, bytes):
                 addr = addr.rstrip(b"\0")
@@ -196,7 +197,7 @@ class LoopTransport(SocketTransport):
 
 
 class _Reader(asyncio.DatagramProtocol):
-    """What the loop's transport sees; it passes everything on to ours."""
+    """The protocol of the loop's transport; it forwards all calls to ours."""
 
     __slots__ = ("_outer",)
 
@@ -215,4 +216,4 @@ class _Reader(asyncio.DatagramProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._outer._lost.set()
-        self._outer.abort()  # nobody reads any more, so who waits must not go on
+        self._outer.abort()  # nothing reads any more, so waiting must end

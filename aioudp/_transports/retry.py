@@ -1,12 +1,12 @@
-"""When a send that found no room is tried again.
+"""When to retry a send that found no room.
 
-Once the socket is writable, says the event loop. But some sockets claim to be writable
-and refuse all the same: an unconnected UNIX socket whose peer has a full queue does
-(unix_dgram_poll() in net/unix/af_unix.c looks at the connected peer only). So a second
-refusal in a row waits for a timer, not for another false promise; and so does the
-first, where nobody watches the socket for us.
+Normally, once the event loop reports that the socket is writable. But some sockets are
+reported as writable and refuse again: an unconnected UNIX socket whose peer has a full
+queue does (unix_dgram_poll() in net/unix/af_unix.c only checks the connected peer). So
+a second refusal in a row waits for a timer instead; and so does the first one, if the
+event loop can't watch the socket.
 
-Knows neither socket nor transport: it is given what to call.
+Uses callbacks only, no socket and no transport.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _MOST_REFUSALS: Final = 16  # enough to reach it
 
 
 class Retry:
-    """Has *again* called once for each :meth:`arm`, unless disarmed before.
+    """Calls *again* once for each :meth:`arm`, unless disarmed before.
 
-    *watch* has *again* called when the socket is writable and returns whether that is
-    possible; *unwatch* undoes it.
+    *watch* arranges a call of *again* when the socket is writable, and returns whether
+    that's possible; *unwatch* undoes it.
     """
 
     __slots__ = (
@@ -50,16 +50,16 @@ class Retry:
         self._unwatch = unwatch
         self._again = again
         self.armed: bool = False
-        """Whether *again* is still to be called."""
+        """Whether a call of *again* is pending."""
         self._timer: asyncio.TimerHandle | None = None
         self._refusals = 0  # in a row
         self._sent = -1
 
     def arm(self, sent: int) -> None:
-        """Try again in a while. *sent* datagrams went out so far, in all."""
+        """Schedule a retry. *sent* is the total number of sent datagrams so far."""
         if self.armed:
             return
-        if sent != self._sent:  # something got through in between
+        if sent != self._sent:  # datagrams were sent in between
             self._sent = sent
             self._refusals = 0
         if self._refusals or not self._watch():
@@ -69,7 +69,7 @@ class Retry:
         self._refusals = min(self._refusals + 1, _MOST_REFUSALS)
 
     def disarm(self) -> None:
-        """Do not call *again* any more; or it was called."""
+        """Cancel the pending call, or note that it was made."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

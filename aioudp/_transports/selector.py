@@ -1,23 +1,24 @@
 """The selector transport: our own socket under ``add_reader`` and ``add_writer``.
 
 It works on every loop that watches descriptors: asyncio's selector loops and uvloop.
-The loop's own datagram transports are avoided for reasons measured and listed in
-``docs/explanation/why-not-the-loops-transport.md``; the first of them is that asyncio's
-allocates 256 KiB for every datagram it reads.
+``docs/explanation/why-not-the-loops-transport.md`` gives the reasons, with
+measurements, for not using the loop's own datagram transports; the first one is that
+asyncio's allocates 256 KiB for every datagram it reads.
 
-Each readiness event does a bounded amount of reading, so that a flood cannot keep the
-loop from its other work. Nor can an event without a datagram that comes back at once,
-again and again. There are three kinds of these:
+Each readiness event does a bounded amount of reading, so that a flood can't starve the
+loop. Events without a datagram that repeat at once can't starve it either. There are
+three kinds of these:
 
-* A read error. It is reported, and is gone with that.
-* An error queue that somebody fills, and nobody reads (see ``watcher.py``). The read
-  finds nothing. One such event means nothing: the kernel may have found a checksum
-  wrong, or :meth:`~SelectorTransport.poll` may have been faster. After the second in a
-  row the queue is emptied, and counted in ``dropped_errors``. From then on it is looked
-  at in every event, since datagrams in between would hide it. So a socket whose queue
-  is never used never pays a system call for it.
-* Anything else, as after a ``shutdown`` of the socket. After a few of these in a row
-  reading pauses for a moment, and again after each.
+* A read error. Reporting it clears it.
+* An error queue that is filled by someone else and that nobody reads (see
+  ``watcher.py``). The read finds nothing. One such event means nothing: the kernel may
+  have found a wrong checksum, or :meth:`~SelectorTransport.poll` may have been faster.
+  After the second in a row, the queue is emptied, and its entries are counted in
+  ``dropped_errors``. From then on, it's checked in every event, because datagrams in
+  between would hide it. So a socket whose queue is never used never pays a system call
+  for it.
+* Any other cause, such as a ``shutdown`` of the socket. After a few of these in a row,
+  reading pauses for a moment, and again after each further one.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ from .delivery import MAX_BATCH
 from .socket_transport import SocketTransport
 from .watcher import EpollWatcher, Watcher, watcher_for
 
-_EMPTY_READS: Final = 3  # in a row: one that met an error says nothing of the queue
+_EMPTY_READS: Final = 3  # in a row: a read that met an error proves nothing
 FRUITLESS: Final = 16  # events in a row without a datagram, after which reading pauses
 ERROR_PAUSE: Final = 0.05  # ... for this many seconds: 20 wake-ups a second at most
 
 
 def watches_descriptors(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether *loop* has ``add_reader``; Windows' Proactor loop has not."""
+    """Return whether *loop* has ``add_reader``; Windows' Proactor loop doesn't."""
     return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader
 
 
@@ -54,8 +55,8 @@ class SelectorTransport(SocketTransport):
         "_discarded",
         "_fd",
         "_fruitless",
+        "_pausing",
         "_polled",
-        "_resting",
         "_unwatchable",
         "_watched",
         "_watcher",
@@ -70,28 +71,28 @@ class SelectorTransport(SocketTransport):
         self._watched = False  # whether the loop watches the socket for reading
         self._unwatchable = False  # whether it refused to, the last time
         self._polled = 0  # datagrams of the last poll_batch
-        self._fruitless = 0  # events in a row that gave no datagram
+        self._fruitless = 0  # events in a row without a datagram
         self._discarded = 0  # entries of the error queue
-        self._resting: asyncio.TimerHandle | None = None
+        self._pausing: asyncio.TimerHandle | None = None
 
     def _make_watcher(self) -> Watcher:
         return watcher_for(self._loop, self._on_error)
 
     async def start(self) -> None:
-        # May fail, so before the protocol hears of anything. It is not called before
-        # the next turn of the loop.
+        # This may fail, so do it before the protocol is called. The callback isn't
+        # called before the next iteration of the loop.
         self._watcher.add_reader(self._fd, self._on_readable)
         self._watched = self._started = True
         self._taker = self._protocol
-        self._tell(self._protocol.connection_made, self)
+        self._call_protocol(self._protocol.connection_made, self)
         self._deliver_backlog()
         self._watch_readable()
 
     def _stop_reading(self) -> None:
         super()._stop_reading()
-        if self._resting is not None:
-            self._resting.cancel()
-            self._resting = None
+        if self._pausing is not None:
+            self._pausing.cancel()
+            self._pausing = None
         self._watch_readable()
 
     def pause_reading(self) -> None:
@@ -130,7 +131,7 @@ class SelectorTransport(SocketTransport):
         self._read_remaining(Remaining(self._sock), done)
 
     def _read_remaining(self, remaining: Remaining, done: Callable[[], object]) -> None:
-        """Read what the kernel holds, a batch in each turn of the loop."""
+        """Read the kernel's buffer, a batch per iteration of the loop."""
         if self._state is not State.OPEN:
             return
         for _ in range(_EMPTY_READS):
@@ -144,8 +145,8 @@ class SelectorTransport(SocketTransport):
             done()
 
     def _watch_readable(self) -> None:
-        """Have the loop watch the socket while datagrams are wanted, and no longer."""
-        wanted = self._taker is not None and not (self._held_back or self._resting)
+        """Watch the socket if datagrams are wanted, and stop watching if not."""
+        wanted = self._taker is not None and not (self._held_back or self._pausing)
         if wanted is self._watched:
             return
         if not wanted:
@@ -156,7 +157,7 @@ class SelectorTransport(SocketTransport):
         try:
             self._watcher.add_reader(self._fd, on_event)
         except OSError as exc:  # no memory, or no more watches (epoll_ctl(2))
-            self._rest()
+            self._pause_briefly()
             if not self._unwatchable:
                 self._unwatchable = True
                 self._report(exc)
@@ -169,9 +170,9 @@ class SelectorTransport(SocketTransport):
             wanted = self._wanted()
             if not wanted:
                 self.pause_reading()
-            elif self._watched:  # asked, the protocol may have paused or closed
+            elif self._watched:  # _wanted() may have paused or closed the transport
                 found: Any
-                if wanted < 0:  # it has read by itself
+                if wanted < 0:  # the protocol has read
                     found = self._polled
                 elif self._takes_batches:
                     found = self._read_batch(wanted)
@@ -182,8 +183,8 @@ class SelectorTransport(SocketTransport):
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as exc:
-            # The loop would report it with its handle. Whoever keeps that report keeps
-            # the callback, of which UvloopWatcher has to see the end.
+            # The loop would report it with its handle. A reference to that report would
+            # keep the callback alive, whose end UvloopWatcher must see.
             self._complain(self._on_readable, exc)
 
     def _on_readable_or_error(self) -> None:
@@ -191,7 +192,7 @@ class SelectorTransport(SocketTransport):
         self._on_readable()
 
     def _read_batch(self, wanted: int) -> int:
-        """Hand a batch of what there is to the protocol; return how many there are."""
+        """Deliver a batch to the protocol; return the number of datagrams."""
         batch = DatagramBatch()
         if self.poll_batch(batch, wanted) is None:
             batch._extend(self._receive(wanted))
@@ -214,7 +215,7 @@ class SelectorTransport(SocketTransport):
 
     def _hold_back(self, datagrams: list[Received]) -> None:
         super()._hold_back(datagrams)
-        self._watch_readable()  # not before these are delivered
+        self._watch_readable()  # stop until these are delivered
 
     def _deliver_held_back(self) -> None:
         try:
@@ -227,13 +228,13 @@ class SelectorTransport(SocketTransport):
         self._report(error)
 
     def _on_pending_error(self) -> None:
-        """Report an error that a read met after datagrams; no event may follow it."""
+        """Report an error that a read met after datagrams, as no event may follow."""
         error, self._io.pending = self._io.pending, None
-        if error is not None:  # no receive was quicker
+        if error is not None:  # it hasn't been reported by a read
             self._report(error)
 
     def _on_fruitless_event(self) -> None:
-        """Look for what made the socket ready, as no datagram did."""
+        """Find out why the socket is ready without a datagram."""
         self._count_fruitless()
         if self._fruitless > 1:
             self._take_errors()
@@ -241,18 +242,18 @@ class SelectorTransport(SocketTransport):
     def _count_fruitless(self) -> None:
         self._fruitless += 1
         if self._fruitless >= FRUITLESS and self._watched:
-            self._rest()
+            self._pause_briefly()
             self._watch_readable()
 
     def _take_errors(self) -> None:
-        """Empty the error queue, and report the error that is pending, if there is."""
+        """Empty the error queue, and report the pending error, if any."""
         if self._state is not State.OPEN:
             return
         error = pending_error(self._sock)
         if found := discard(self._sock):
-            pending_error(self._sock)  # the same as one in the queue
+            pending_error(self._sock)  # clear it: it's one of those in the queue
             before, self._discarded = self._discarded, self._discarded + found
-            if not before and self._watched:  # now with the other callback
+            if not before and self._watched:  # switch to the other callback
                 self._watched = False
                 self._watcher.remove_reader(self._fd)
                 self._watch_readable()
@@ -260,7 +261,7 @@ class SelectorTransport(SocketTransport):
             self._on_read_error(error)
 
     def _on_error(self) -> None:
-        """The watcher found an error, and may have stopped watching for it."""
+        """Handle an error found by the watcher, which may have stopped watching."""
         self._watched = self._watched and isinstance(self._watcher, EpollWatcher)
         self._loop.call_soon(self._recover)
 
@@ -269,22 +270,22 @@ class SelectorTransport(SocketTransport):
             self._take_errors()
             self._watch_readable()
 
-    def _rest(self) -> None:
-        """Do not read for a moment."""
-        if self._resting is None:
-            self._resting = self._loop.call_later(ERROR_PAUSE, self._read_again)
+    def _pause_briefly(self) -> None:
+        """Pause reading for a moment."""
+        if self._pausing is None:
+            self._pausing = self._loop.call_later(ERROR_PAUSE, self._read_again)
 
     def _read_again(self) -> None:
-        self._resting = None
+        self._pausing = None
         self._watch_readable()
 
     def _move_in(self) -> None:
         super()._move_in()
         if self._state is State.CLOSED or sys.platform != "linux":
             return
-        # The loop's epoll instance is the parent's too. As soon as the parent takes the
-        # socket out, in its garbage collection at the latest, this process would be
-        # deaf. So it watches through an instance of its own from now on.
+        # The loop shares its epoll instance with the parent process. If the parent
+        # removes the socket from it, at the latest by garbage collection, this process
+        # would be deaf. So watch through a separate instance from now on.
         if isinstance(self._watcher, EpollWatcher):
             self._watcher.leave_parent(self._fd)
             return
@@ -301,7 +302,7 @@ class SelectorTransport(SocketTransport):
     def _watch_writable(self) -> bool:
         try:
             self._watcher.add_writer(self._fd, self._on_writable)
-        except OSError:  # a timer will do
+        except OSError:  # use a timer instead
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""What the transports over a socket of the system share: they own it."""
+"""The common base of transports that own a system socket."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .base import State
 from .buffered import BufferedTransport
 
 carriers: Final[WeakValueDictionary[int, SocketTransport]] = WeakValueDictionary()
-"""Which descriptors carry a transport, and which were given to one. A loop watches each
-for one party only, and would silently forget the first."""
+"""The descriptors that have a transport, or were passed to one. A loop watches each
+descriptor for one callback only, and would silently replace the first."""
 
 
 class SocketTransport(BufferedTransport):
@@ -70,18 +70,18 @@ class SocketTransport(BufferedTransport):
         self._given: socket.socket | None = None
         self._path = path
         self._loan = loan
-        self._drop_in = drop_in  # for any protocol; there is no endpoint above
+        self._drop_in = drop_in  # for any protocol, without an endpoint
         self._foreign = foreign
-        self._kernel_drops = 0  # in the end
-        self._started = False  # until then the socket is the caller's
+        self._kernel_drops = 0  # once closed
+        self._started = False  # until then, the caller owns the socket
 
     def take_over(self, given: socket.socket) -> None:
-        """Own also the socket that this transport's one is a duplicate of."""
+        """Also own the socket that this transport's socket duplicates."""
         self._given = given
         self._extra["socket"] = given
 
     def carries(self, sock: socket.socket) -> bool:
-        """Tell whether *sock* is the socket below, or a duplicate of it."""
+        """Return whether *sock* is this transport's socket, or a duplicate."""
         if self._state is State.CLOSED:
             return False
         try:
@@ -94,7 +94,7 @@ class SocketTransport(BufferedTransport):
             forgotten = (
                 self._started and self._drop_in and self._state is not State.CLOSED
             )
-        except AttributeError:  # __init__ did not get far enough to own anything
+        except AttributeError:  # __init__ failed before it owned anything
             return
         if forgotten:
             _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
@@ -109,37 +109,37 @@ class SocketTransport(BufferedTransport):
     def _free(self) -> None:
         self._kernel_drops = sockets.kernel_drops(self._sock)
         self._give_back()
-        self._close_rest()
+        self._close_others()
 
     def _forsake(self) -> None:
         self._kernel_drops = sockets.kernel_drops(self._sock)
         if self._loan is not None and os.getpid() == self._pid:
             self._loan.restore(self._sock)
         self._close_descriptors()
-        self._close_rest()
+        self._close_others()
 
-    def _close_rest(self) -> None:
+    def _close_others(self) -> None:
         if self._given is not None:
             self._given.close()
         if self._path is not None and os.getpid() == self._pid:
             self._path.remove()
 
     def _give_back(self) -> None:
-        """Close the descriptor; whoever has another one finds the socket as it was."""
+        """Restore the socket for other processes that hold it, and close it."""
         if self._loan is not None:
             self._loan.restore(self._sock)
         self._close_socket()
 
     def _close_socket(self) -> None:
-        """Stop what is left of the watching, and close the socket."""
+        """Stop watching, and close the socket."""
         self._close_descriptors()
 
     def _close_descriptors(self) -> None:
-        """Close the socket, and what else a subclass holds, and do nothing else."""
+        """Close all descriptors, and do nothing else."""
         self._sock.close()
 
     def _move_in(self) -> None:
-        """Make the process at home that a fork made, and that runs the loop now."""
+        """Make a forked process that runs the loop the transport's home."""
         self._pid = os.getpid()
 
     async def wait_closed(self) -> None:
@@ -163,7 +163,7 @@ class SocketTransport(BufferedTransport):
 
 
 def _after_fork_in_child() -> None:
-    """Have the transports move in, if this child ever runs the loop it inherited."""
+    """Schedule the move of all transports, if this child ever runs their loop."""
     for transport in [*carriers.values()]:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             transport._loop.call_soon(transport._move_in)

@@ -1,30 +1,30 @@
 """Watching a socket so that an error neither ends the watching nor makes it spin.
 
-On Linux a socket is ready with EPOLLERR, asked for or not, while an error is pending or
-its error queue holds anything: ICMP errors after IP_RECVERR, timestamps of what was
-sent, notices of zero-copy sends. Anyone who holds the socket can switch these on, at
-any time. So each way of watching has to live with an error that comes unannounced.
+On Linux, a socket is always ready with EPOLLERR while an error is pending or its error
+queue isn't empty. The queue can contain ICMP errors (IP_RECVERR), send timestamps, and
+notifications of zero-copy sends. Any process that holds the socket can enable these at
+any time. So each way of watching must handle unexpected errors.
 
 asyncio's selector loops
-    call the reader for it, again and again until it is gone. Nothing else is needed to
-    notice it: an event in which nothing can be read. See ``selector.py``.
+    call the reader repeatedly until the error is gone. The transport notices an event
+    without a datagram, and needs nothing else. See ``selector.py``.
 uvloop
-    calls the reader once and then forgets it. libuv takes EPOLLERR for a broken
-    descriptor and stops the watching (``uv__poll_io`` in its ``src/unix/poll.c``), and
-    uvloop lets go of the callback (``UVPoll._fatal_error`` in its
-    ``handles/poll.pyx``). :class:`UvloopWatcher` notices that: it gives uvloop a
-    callback that nobody else holds, and keeps a weak reference to it. When that dies
-    and we did not end the watching, uvloop did.
+    calls the reader once, then drops it. libuv takes EPOLLERR for a broken descriptor
+    and stops watching (``uv__poll_io`` in its ``src/unix/poll.c``), and uvloop releases
+    the callback (``UVPoll._fatal_error`` in its ``handles/poll.pyx``).
+    :class:`UvloopWatcher` detects this: it passes uvloop a callback that nothing else
+    refers to, and keeps a weak reference to it. If the callback is freed and we didn't
+    stop watching, uvloop did.
 any other loop
-    is not known, and gets an epoll instance instead of the socket
-    (:class:`EpollWatcher`). That is itself a descriptor that can be watched (epoll(7)):
-    it is readable while anything that it watches is ready, and has no errors of its
-    own. It reports an error as such, whatever else is watched, which is also what
-    ``icmp_errors`` needs, on every loop, to hear of errors while reading is paused.
+    may behave in any way, and gets an epoll instance instead of the socket
+    (:class:`EpollWatcher`). An epoll instance is itself a descriptor that can be
+    watched (epoll(7)): it's readable while anything that it watches is ready, and never
+    has errors. It reports an error separately from other events. ``icmp_errors`` needs
+    this as well, on every loop, to get errors while reading is paused.
 
-An epoll instance costs a descriptor, and a system call for every event. For all
-endpoints on uvloop that was measured and rejected: docs/explanation/architecture.md has
-the figures. A weak reference costs some 300 bytes, and no time at all.
+An epoll instance costs a descriptor, and a system call per event. We measured and
+rejected it for all endpoints on uvloop: docs/explanation/architecture.md has the
+figures. A weak reference costs about 300 bytes and no time.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ HANGUP_PAUSE = 0.05  # seconds
 
 
 class Watcher(Protocol):
-    """What a transport asks of an event loop to watch its socket."""
+    """The methods that a transport uses to watch its socket."""
 
     def add_reader(self, fd: int, callback: Callable[[], None], /) -> Any: ...
     def remove_reader(self, fd: int, /) -> Any: ...
@@ -58,10 +58,10 @@ class Watcher(Protocol):
 def watcher_for(
     loop: asyncio.AbstractEventLoop, on_error: Callable[[], None]
 ) -> Watcher:
-    """Return what watches a socket on *loop*, and survives its errors.
+    """Return a watcher for a socket on *loop* that survives errors.
 
-    Where an error would otherwise not call the reader, or end the watching, *on_error*
-    is called; in the second case the reader has to be added again.
+    If an error wouldn't call the reader, or would end the watching, the watcher calls
+    *on_error*; in the second case, the reader must be added again.
     """
     if sys.platform != "linux" or isinstance(loop, asyncio.SelectorEventLoop):
         return loop
@@ -71,7 +71,7 @@ def watcher_for(
 
 
 class UvloopWatcher:
-    """The watching methods of uvloop, for one socket; notices when uvloop stops."""
+    """The watching methods of uvloop, for one socket; detects when uvloop stops."""
 
     __slots__ = ("_loop", "_lost", "_on_error", "_watch")
 
@@ -84,19 +84,19 @@ class UvloopWatcher:
         self._lost = False
 
     def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
-        """Watch; *callback* must be an object that the caller doesn't keep."""
+        """Watch; the caller must not keep a reference to *callback*."""
         self._clean(fd)
         self._loop.add_reader(fd, callback)
         self._watch = weakref.ref(callback, self._on_forgotten)
 
     def remove_reader(self, fd: int) -> None:
-        self._watch = None  # before uvloop lets go of it
+        self._watch = None  # before uvloop releases it
         self._lost = False
         self._loop.remove_reader(fd)
 
     def add_writer(self, fd: int, callback: Callable[[], None]) -> None:
-        # An error calls the writer as well. That always ends its own watching, so there
-        # is nothing to notice.
+        # An error calls the writer as well. The writer always stops watching, so there
+        # is nothing to detect.
         self._clean(fd)
         self._loop.add_writer(fd, callback)
 
@@ -104,30 +104,30 @@ class UvloopWatcher:
         self._loop.remove_writer(fd)
 
     def _on_forgotten(self, watch: object) -> None:
-        # uvloop is in the midst of letting go, so this is no time to call it.
+        # uvloop is just releasing it and must not be called now.
         self._watch = None
         if not self._loop.is_closed():
             self._lost = True
             self._on_error()
 
     def _clean(self, fd: int) -> None:
-        """Have uvloop forget the handle that it closed, rather than use it again."""
+        """Make uvloop drop the handle that it closed, instead of reusing it."""
         if self._lost:
             self._lost = False
             self._loop.remove_reader(fd)
 
 
 class EpollWatcher:
-    """The watching methods of an event loop, for one socket, undisturbed by errors."""
+    """The watching methods of an event loop, for one socket, unaffected by errors."""
 
     __slots__ = (
         "_epoll",
         "_events",
         "_loop",
         "_on_error",
+        "_pausing",
         "_reader",
         "_registered",
-        "_resting",
         "_watches_errors",
         "_writer",
     )
@@ -141,7 +141,7 @@ class EpollWatcher:
         self._events = 0
         self._watches_errors = False
         self._registered = False
-        self._resting: asyncio.TimerHandle | None = None
+        self._pausing: asyncio.TimerHandle | None = None
         self._reader: Callable[[], None] | None = None
         self._writer: Callable[[], None] | None = None
 
@@ -162,7 +162,7 @@ class EpollWatcher:
         self._watch(fd, self._events & ~EPOLLOUT)
 
     def watch_errors(self, fd: int) -> None:
-        """Watch for errors also while nothing else is watched."""
+        """Watch for errors, even while nothing else is watched."""
         self._watches_errors = True
         self._watch(fd, self._events)
 
@@ -171,20 +171,20 @@ class EpollWatcher:
         self._watches_errors = False
         self._watch(fd, self._events)
 
-    def rest(self, delay: float) -> None:
-        """Call nobody for *delay* seconds."""
-        if self._registered and self._resting is None:
+    def pause(self, delay: float) -> None:
+        """Make no calls for *delay* seconds."""
+        if self._registered and self._pausing is None:
             self._loop.remove_reader(self._epoll.fileno())
-            self._resting = self._loop.call_later(delay, self._end_rest)
+            self._pausing = self._loop.call_later(delay, self._end_pause)
 
     def close(self) -> None:
-        """Free the epoll instance. The loop should not watch it any more."""
+        """Close the epoll instance. The loop must not watch it any more."""
         self._epoll.close()
 
     def leave_parent(self, fd: int) -> None:
-        """In a forked child: watch through an epoll instance that isn't the parent's.
+        """In a forked child, watch through an epoll instance that isn't shared.
 
-        Whatever the parent does to its own, this one goes on.
+        It keeps working, whatever the parent does to its own.
         """
         events, self._events = self._events, 0
         if self._registered:
@@ -194,13 +194,13 @@ class EpollWatcher:
         self._epoll = _new_epoll()
         self._watch(fd, events)
 
-    def _end_rest(self) -> None:
-        self._resting = None
+    def _end_pause(self) -> None:
+        self._pausing = None
         self._loop.add_reader(self._epoll.fileno(), self._on_ready)
 
     def _watch(self, fd: int, events: int) -> None:
-        # Whoever closed the socket behind our back has taken it out already: there is
-        # nothing left to change then.
+        # If the socket was closed by other code, it has already been removed, and there
+        # is nothing to change.
         wanted = bool(events) or self._watches_errors
         if wanted and not self._registered:
             self._epoll.register(fd, events)
@@ -210,11 +210,11 @@ class EpollWatcher:
                 self._epoll.unregister(fd)
                 raise
         elif self._registered and not wanted:
-            if self._resting is None:
+            if self._pausing is None:
                 self._loop.remove_reader(self._epoll.fileno())
             else:
-                self._resting.cancel()
-                self._resting = None
+                self._pausing.cancel()
+                self._pausing = None
             with contextlib.suppress(OSError):
                 self._epoll.unregister(fd)
         elif events != self._events:
@@ -227,11 +227,11 @@ class EpollWatcher:
         for _, events in self._epoll.poll(0):
             if events & EPOLLERR:
                 self._on_error()
-            # A socket that was shut down hangs up; the reader counts such events.
+            # A socket that was shut down has EPOLLHUP; the reader counts such events.
             if self._reader is not None and events & (EPOLLIN | EPOLLHUP):
                 self._reader()
             elif events == EPOLLHUP and not self._events & EPOLLOUT:
-                self.rest(HANGUP_PAUSE)  # or the loop would turn for it without end
+                self.pause(HANGUP_PAUSE)  # otherwise, the loop would spin
             if self._writer is not None and events & (EPOLLOUT | EPOLLHUP):
                 self._writer()
 

@@ -1,8 +1,8 @@
-"""Datagrams that ``sendto`` took and the kernel did not yet, and their water marks.
+"""The write buffer: datagrams that ``sendto`` has buffered, and the water marks.
 
 The accounting is asyncio's (``set_write_buffer_limits``): each datagram counts its
-bytes, and a header as well, so that empty ones cannot pile up unseen. Knows neither
-socket nor loop.
+bytes and a header, so that empty ones can't pile up unnoticed. No socket, no event
+loop.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class WriteBuffer:
 
     def __init__(self) -> None:
         self.waiting: list[tuple[bytes, Any]] = []
-        """The datagrams, oldest first; those before :attr:`done` are out already."""
+        """The datagrams, oldest first; those before :attr:`done` have been sent."""
         self._done = 0
         self.size = 0
         self.paused = False
-        """Whether the protocol was told to pause writing."""
+        """Whether the protocol is paused."""
         self.set_limits()
 
     def __len__(self) -> int:
@@ -36,7 +36,7 @@ class WriteBuffer:
         return self._done
 
     def set_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the water marks, in bytes, with asyncio's rules for what is left out.
+        """Set the water marks, in bytes, with asyncio's rules for missing values.
 
         Raises:
             ValueError: If not ``0 <= low <= high``.
@@ -50,12 +50,12 @@ class WriteBuffer:
         self.high, self.low = high, low
 
     def append(self, data: bytes, addr: Any) -> None:
-        """Queue one datagram behind the others."""
+        """Append one datagram."""
         self.waiting.append((data, addr))
         self.size += len(data) + HEADER_SIZE
 
     def remove(self, count: int) -> None:
-        """Forget the *count* datagrams that stand first."""
+        """Remove the first *count* datagrams."""
         end = self._done + count
         if end == len(self.waiting):
             self.clear()
@@ -63,12 +63,12 @@ class WriteBuffer:
         for data, _ in self.waiting[self._done : end]:
             self.size -= len(data) + HEADER_SIZE
         self._done = end
-        if 2 * end >= len(self.waiting):  # so that each is moved once, on average
+        if 2 * end >= len(self.waiting):  # moves each datagram once, on average
             del self.waiting[:end]
             self._done = 0
 
     def clear(self) -> None:
-        """Forget every datagram."""
+        """Remove all datagrams."""
         self.waiting = []
         self._done = 0
         self.size = 0

@@ -28,8 +28,8 @@ class Watcher:
     __slots__ = (
         "_due",
         "_on_error",
+        "_pausing",
         "_reader",
-        "_resting",
         "_sock",
         "_soon",
         "_writer",
@@ -47,7 +47,7 @@ class Watcher:
         self.on_error: Callable[[], None] | None = None
         """Who is called for an error, once they are watched for."""
         self._due = False  # whether the loop will call us
-        self._resting: asyncio.TimerHandle | None = None
+        self._pausing: asyncio.TimerHandle | None = None
 
     def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
         self._reader = self._in_context(callback)
@@ -73,22 +73,22 @@ class Watcher:
         """Undo :meth:`watch_errors`."""
         self._on_error = None
 
-    def rest(self, delay: float) -> None:
+    def pause(self, delay: float) -> None:
         """Call nobody for *delay* seconds."""
-        if self._resting is None:
+        if self._pausing is None:
             loop = asyncio.get_running_loop()
-            self._resting = loop.call_later(delay, self._end_rest)
+            self._pausing = loop.call_later(delay, self._end_pause)
 
-    def _end_rest(self) -> None:
-        self._resting = None
+    def _end_pause(self) -> None:
+        self._pausing = None
         self.look()
 
     def close(self) -> None:
         """Call nobody any more."""
         self._reader = self._writer = self._on_error = self.on_error = None
-        if self._resting is not None:
-            self._resting.cancel()
-            self._resting = None
+        if self._pausing is not None:
+            self._pausing.cancel()
+            self._pausing = None
 
     @staticmethod
     def _in_context(callback: Callable[[], None]) -> Callable[[], None]:
@@ -102,7 +102,7 @@ class Watcher:
             self._soon(self._call)
 
     def _watches(self) -> bool:
-        return self._resting is None and (
+        return self._pausing is None and (
             self._reader is not None
             or self._writer is not None
             or self._on_error is not None
@@ -110,7 +110,7 @@ class Watcher:
 
     def _call(self) -> None:
         self._due = False
-        if self._resting is not None:
+        if self._pausing is not None:
             return
         sock = self._sock
         failed = sock.failed()

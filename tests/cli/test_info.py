@@ -155,7 +155,7 @@ async def test_table_of_a_rich_machine() -> None:
     assert "to raise" not in text
 
 
-async def test_what_the_system_does_not_tell(
+async def test_what_the_system_does_not_report(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A limit, a package or a family that is not there is no error."""

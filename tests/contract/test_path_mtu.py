@@ -98,7 +98,7 @@ async def test_the_mtu_of_a_unix_socket(tmp_path: Path) -> None:
             assert endpoint.mtu() is None
 
 
-async def test_the_mtu_where_the_system_does_not_tell(
+async def test_the_mtu_where_the_system_lacks_it(
     endpoints: Endpoints, peer: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is unknown, which is no error."""

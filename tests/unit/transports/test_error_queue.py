@@ -267,7 +267,7 @@ def test_what_could_not_be_read_is_counted(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("close", ["close", "abort"])
-def test_closing_with_errors_unheard(rig: Rig, close: str) -> None:
+def test_closing_with_undelivered_errors(rig: Rig, close: str) -> None:
     """It isn't reported any more."""
     rig.io.errors = [REFUSED]
     rig.queue.reads = [[network_error(1)]]

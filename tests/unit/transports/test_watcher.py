@@ -271,8 +271,8 @@ def test_who_hears_of_an_error_may_end_the_watching(apart: Rig) -> None:
 
 def test_a_rest(apart: Rig) -> None:
     """Nobody is called until it is over."""
-    apart.watcher.rest(0.05)
-    apart.watcher.rest(0.05)
+    apart.watcher.pause(0.05)
+    apart.watcher.pause(0.05)
     resting = apart.called()
     (timer,) = apart.loop.timers
     timer.end()
@@ -284,7 +284,7 @@ def test_a_rest(apart: Rig) -> None:
 def test_watching_can_end_during_a_rest(apart: Rig) -> None:
     """And begin, and end again: nothing is left of it."""
     fd = apart.sock.fileno()
-    apart.watcher.rest(0.05)
+    apart.watcher.pause(0.05)
     apart.watcher.ignore_errors(fd)
     apart.watcher.remove_reader(fd)
     apart.watcher.remove_writer(fd)
@@ -298,6 +298,6 @@ def test_watching_can_end_during_a_rest(apart: Rig) -> None:
 
 def test_a_rest_does_not_begin_unwatched(rig: Rig) -> None:
     """There is nothing to rest from."""
-    rig.watcher.rest(0.05)
+    rig.watcher.pause(0.05)
 
     assert rig.loop.timers == []
