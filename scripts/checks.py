@@ -220,7 +220,7 @@ def sanitizers(leg: Leg) -> None:
             "PYTHONMALLOC": "malloc",  # each object by itself, with a fence around it
         }
         names = (
-            *("receiving", "trains", "messages", "receiving_messages"),
+            *("batches", "receiving", "trains", "messages", "receiving_messages"),
             *("sending", "send_many", "segments", "send_options"),
         )
         contract = (f"contract/test_{name}.py" for name in names)

@@ -68,6 +68,8 @@ cdef class BatchingSocket(ReceivingSocket):
         cdef bytearray data = batch._data
         cdef bytearray offsets = batch._offsets
         cdef bytearray sources = batch._source_index
+        cdef list addrs = batch._sources
+        cdef dict numbers = batch._source_numbers
         if batch._runs:
             batch._write_down()
         # As much as the last time: growing copies.
@@ -112,7 +114,8 @@ cdef class BatchingSocket(ReceivingSocket):
                 self._foreseen = 0
                 for i in range(taken):
                     self._add_rows(
-                        batch, data, offsets, sources, buffers, i, &count, &size, &segment
+                        batch, data, offsets, sources, addrs, numbers, buffers, i,
+                        &count, &size, &segment,
                     )
                 if taken < wanted:
                     break
@@ -187,6 +190,8 @@ cdef class BatchingSocket(ReceivingSocket):
         bytearray data,
         bytearray offset_column,
         bytearray source_column,
+        list addrs,
+        dict numbers,
         _Buffers buffers,
         int index,
         Py_ssize_t *count,
@@ -220,8 +225,12 @@ cdef class BatchingSocket(ReceivingSocket):
             return 0
         addr = self._source(buffers.in_names[index], message.msg_hdr.msg_namelen)
         if addr is not self._numbered:
-            found = batch._source_numbers.get(addr)
-            self._number = batch._number_source(addr) if found is None else found
+            found = numbers.get(addr)
+            if found is None:
+                found = PyList_GET_SIZE(addrs)
+                addrs.append(addr)
+                numbers[addr] = found
+            self._number = found
             self._numbered = addr
         number = self._number
         if size == 0 or size >= length:
