@@ -66,6 +66,8 @@ async def recv_batch(
     elif items and items[0] is batch:
         items.popleft()
     else:
+        if len(batch):  # the overflow policy took it from the queue, as one item
+            protocol.inbox.dropped -= 1
         batch._extend(_take(items, limit))
         if not queued and not items and len(batch) < limit:
             transport.poll_batch(batch, limit - len(batch))
@@ -108,7 +110,7 @@ async def _turn(
     except BaseException:
         if items and items[0] is batch:
             items.popleft()
-            protocol.datagrams_received(batch._cut(0))
+            protocol.put_back(batch._cut(0))
         elif len(batch):  # it was in the queue when that was closed, as one item
             protocol.dropped_close += len(batch) - 1
         raise

@@ -265,10 +265,15 @@ class EndpointProtocol(asyncio.DatagramProtocol):
 
     def _take_apart(self) -> None:
         """Make datagrams of the batch in the queue: somebody wants them singly."""
-        self.detour &= ~BATCHED
+        self.detour = self.detour & ~BATCHED or False
         self.read_elsewhere = None
         batch: Any = self.items.popleft()
         self.items.extendleft(reversed(batch._cut(0)))
+
+    def put_back(self, datagrams: list[Received]) -> None:
+        """Return to the head of the queue what a receiver won't take after all."""
+        self.items.extendleft(reversed(datagrams))
+        self._wake()
 
     def _leave(self, waiter: asyncio.Future[None]) -> None:
         self._waiters.remove(waiter)

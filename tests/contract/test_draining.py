@@ -270,6 +270,29 @@ async def test_cancelled_meanwhile(
     )
 
 
+async def test_a_cancelled_batch(
+    endpoints: Endpoints, peer: socket.socket, until_blocked: UntilBlocked
+) -> None:
+    """What a cancelled recv_batch leaves is handed over, before what came later."""
+    for after in range(5):
+        endpoint = await endpoints.bind()
+        task = asyncio.create_task(endpoint.recv_batch())
+        await until_blocked(task)
+
+        send_numbers(peer, endpoint.local_addr, 0, 1, 2)
+        await turns(after)
+        send_numbers(peer, endpoint.local_addr, 3, 4)
+        remaining = endpoint.drain()
+        task.cancel()
+
+        end = await outcome(task)
+        cancelled = isinstance(end, asyncio.CancelledError)
+        taken = [] if cancelled else [int(data) for data, _ in end]
+        left = [int(data) async for data, _ in remaining]
+        assert taken + left == [0, 1, 2, 3, 4]
+        assert endpoint.stats().dropped_close == 0
+
+
 async def test_the_error_comes_first(endpoints: Endpoints, peer: socket.socket) -> None:
     """An error of the network that is pending is raised, once, as ever."""
     endpoint = await endpoints.bind()
