@@ -48,9 +48,11 @@ from .forwarding import (
     forward,
     subscribe,
 )
+from .inherited import InheritedSocket, inherited_sockets
 from .multicast import MulticastEndpoint, open_multicast
 from .server import RateLimit, Server, ServerStats, serve
 from .signals import until_signal
+from .workers import WorkersStats, run_workers
 
 __version__ = "0.1.0"
 
@@ -68,6 +70,7 @@ __all__ = [
     "ForwardStats",
     "ForwardedBatch",
     "Forwarder",
+    "InheritedSocket",
     "Interface",
     "Message",
     "MulticastEndpoint",
@@ -90,6 +93,7 @@ __all__ = [
     "TransportKind",
     "TruncatedError",
     "UDPError",
+    "WorkersStats",
     "__version__",
     "adopt",
     "bind",
@@ -97,6 +101,7 @@ __all__ = [
     "create_datagram_endpoint",
     "discover",
     "forward",
+    "inherited_sockets",
     "interfaces",
     "new_event_loop",
     "open_broadcast",
@@ -104,6 +109,7 @@ __all__ = [
     "open_multicast",
     "resolve",
     "run",
+    "run_workers",
     "serve",
     "subscribe",
     "until_signal",

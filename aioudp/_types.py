@@ -118,8 +118,16 @@ class Counts:
         for field in fields(self):  # type: ignore[arg-type]  # a dataclass each
             mine: Any = getattr(self, field.name)
             theirs: Any = getattr(other, field.name)
-            combined[field.name] = mine + theirs if sign == 1 else mine - theirs
+            if isinstance(mine, tuple):
+                pairs = zip(mine, theirs, strict=True)
+                combined[field.name] = tuple(_sum(*pair, sign) for pair in pairs)
+            else:
+                combined[field.name] = _sum(mine, theirs, sign)
         return type(self)(**combined)
+
+
+def _sum(mine: Any, theirs: Any, sign: int) -> Any:
+    return mine + theirs if sign == 1 else mine - theirs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

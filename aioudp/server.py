@@ -97,7 +97,7 @@ class _Kernel:
 @overload
 def serve(
     handler: Handler,
-    local_addr: LocalAddress,
+    local_addr: LocalAddress | Endpoint,
     *,
     concurrency: int = 100,
     when_busy: WhenBusy = "drop-newest",
@@ -143,7 +143,9 @@ def serve(
             ``packet_info``, with a :class:`~aioudp.Message`. It returns the reply, an
             iterable of replies (at most 1024), or ``None``. A coroutine function runs
             in a task.
-        local_addr: The address to listen on, as in :func:`aioudp.bind`.
+        local_addr: The address to listen on, as in :func:`aioudp.bind`. Or an open
+            endpoint, which the server then owns, as in :func:`aioudp.run_workers`: it
+            serves until the endpoint is drained or closed.
         concurrency: The maximum number of concurrent tasks of an asynchronous handler.
         when_busy: What to do with a datagram while all of these are running.
             ``"drop-newest"`` drops it. ``"drop-oldest"`` cancels the oldest task, and
@@ -233,7 +235,7 @@ def _on_stream(
 def serving_on(
     network: Network,
     handler: Handler,
-    local_addr: LocalAddress,
+    local_addr: LocalAddress | Endpoint,
     *,
     concurrency: int,
     when_busy: WhenBusy,
@@ -258,13 +260,25 @@ def serving_on(
             raise ValueError(
                 f"amplification must be at most {_LARGEST_FACTOR}, got {amplification}"
             )
-    packet_info = options.get("packet_info", False)
-    messages = packet_info or _is_every_address(local_addr)
-    asked: Options = {**options, "packet_info": True} if messages else options
-    binding = network.bind(local_addr, **asked)
+    if isinstance(local_addr, Endpoint):
+        if options:
+            raise ValueError(f"an open endpoint has decided: {', '.join(options)}")
+        given = local_addr
+        messages = packet_info = _has_messages(given)
+
+        async def opening() -> Endpoint:
+            return given
+    else:
+        packet_info = options.get("packet_info", False)
+        messages = packet_info or _is_every_address(local_addr)
+        asked: Options = {**options, "packet_info": True} if messages else options
+        binding = network.bind(local_addr, **asked)
+
+        async def opening() -> Endpoint:
+            return await binding
 
     async def open_() -> Server:
-        endpoint = await binding
+        endpoint = await opening()
         return Server(
             Service(
                 endpoint,
@@ -280,6 +294,14 @@ def serving_on(
         )
 
     return Opening(open_)
+
+
+def _has_messages(endpoint: Endpoint) -> bool:
+    try:
+        endpoint.messages()
+    except ValueError:  # opened without packet_info=True
+        return False
+    return True
 
 
 def _is_every_address(local_addr: LocalAddress) -> bool:

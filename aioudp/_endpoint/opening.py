@@ -229,11 +229,15 @@ class _Candidate(NamedTuple):
 async def _bind(local_addr: LocalAddress, settings: Settings) -> Endpoint:
     if addresses.is_path(local_addr):
         return await _bind_path(local_addr, settings)
+    return await _start(await bound_socket(local_addr, settings), settings)
+
+
+async def bound_socket(local_addr: LocalAddress, settings: Settings) -> socket.socket:
+    """Return the socket that :func:`bind` opens for a host and a port."""
     candidates = _every_address(local_addr, settings.family) or await _look_up(
         local_addr, settings.family
     )
-    sock = _first_that_opens(candidates, lambda one: _open(one, settings))
-    return await _start(sock, settings)
+    return _first_that_opens(candidates, lambda one: _open(one, settings))
 
 
 async def _connect(

@@ -86,6 +86,7 @@ class Service:
             try:
                 batch = await receive()
             except EndpointClosedError:
+                await self.tasks.finish()  # drained; if it was closed, they are none
                 return
             except (OSError, TruncatedError):
                 continue  # the endpoint counts them

@@ -108,6 +108,8 @@ class Tasks:
         """Wait until all work is done, except the caller's own task."""
         while others := self._others():
             await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+            # It does not wait for one that is done, whose place is not free yet.
+            await asyncio.sleep(0)
 
     def _others(self) -> set[asyncio.Task[None]]:
         return self._running.keys() - {asyncio.current_task()}

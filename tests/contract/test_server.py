@@ -541,6 +541,32 @@ async def test_drain_waits_for_handlers(serving: Serve) -> None:
         assert sorted(await recv(peer, 5)) == [b"%d" % number for number in range(5)]
 
 
+async def test_drain_as_a_handler_ends(serving: Serve) -> None:
+    """A task that has just ended is waited for without a busy loop."""
+
+    async def handler(data: bytes, addr: Any) -> None:
+        await gate.wait()
+
+    def finish(task: asyncio.Task[None]) -> None:
+        # Here the task is done, and its place is not free yet.
+        finishing.append(asyncio.get_running_loop().create_task(tasks.finish()))
+
+    gate = asyncio.Event()
+    finishing: list[asyncio.Task[None]] = []
+    async with serving(handler) as server:
+        await _offer(serving, server, 1)
+        await turns_until(lambda: server.in_hand == 1)
+        tasks = server._service.tasks
+        (task,) = tasks._running
+        task.remove_done_callback(tasks._ended)
+        task.add_done_callback(finish)
+        task.add_done_callback(tasks._ended)
+        gate.set()
+        await turns_until(lambda: bool(finishing))
+        await finishing[0]
+        assert server.in_hand == 0
+
+
 @pytest.mark.parametrize("way", ["timeout", "cancelled"])
 async def test_drain_that_takes_too_long(serving: Serve, way: str) -> None:
     """The handlers that are left are cancelled, and the server is closed."""

@@ -29,9 +29,9 @@ LAYERS: Final = (
     ("_transports",),
     ("_endpoint",),
     ("_requests", "_serving"),
-    ("broadcast", "multicast", "discovery", "signals", "client", "server"),
-    ("_forwarding",),
-    ("forwarding",),
+    ("broadcast", "multicast", "discovery", "signals", "client", "server", "inherited"),
+    ("_forwarding", "_workers"),
+    ("forwarding", "workers"),
     ("__init__",),
     ("testing",),
     ("cli", "__main__"),
@@ -239,6 +239,8 @@ def test_a_new_loop_needs_no_uvloop(
 def test_every_module_can_be_imported_first() -> None:
     """No module relies on another one having been imported before it."""
     written = modules() - COMPILED
+    if sys.platform == "win32":  # run_workers imports them where there is a fork
+        written = {name for name in written if not name.startswith("_workers.")}
     names = sorted({f"aioudp.{name}".removesuffix(".__init__") for name in written})
     # Importing a module imports the package first, and so all that the package imports.
     # For the others, one interpreter is enough: each is forgotten before the next.

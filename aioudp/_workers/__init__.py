@@ -1,0 +1,1 @@
+"""What several processes on one port are made of."""

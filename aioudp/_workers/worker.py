@@ -1,0 +1,91 @@
+"""One worker: what runs in a process of its own after the fork.
+
+It gets its socket from the parent, and has two pipes to it. On one it reports that it
+is ready, and its counters. The other one is never written to, but it ends when the
+parent does, whatever ended that; then the worker drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import traceback
+from dataclasses import asdict
+from typing import Any, Final, NoReturn
+
+from .._endpoint.dropin import run
+from .._endpoint.opening import adopt
+from .._errors import EndpointClosedError
+from .._types import Stats
+from ..signals import until_signal
+from .plan import Plan
+
+assert sys.platform != "win32"  # there is no fork
+
+REPORT_EVERY: Final = 0.5
+"""Seconds between two reports of a worker's counters."""
+
+
+def work(plan: Plan) -> NoReturn:
+    """Run the worker to its end, and exit: with 0 if ``main`` has returned."""
+    status = 1
+    try:
+        run(_work(plan))
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(status)  # what the parent has registered is not the worker's to do
+
+
+async def _work(plan: Plan) -> None:
+    async with adopt(plan.sock, **plan.options) as endpoint:
+        loop = asyncio.get_running_loop()
+        # The kernel counts for the socket, also what came before this worker.
+        before = Stats(dropped_kernel=endpoint.stats().dropped_kernel)
+        draining = False
+
+        def drain() -> None:
+            nonlocal draining
+            draining = True
+            endpoint.drain()
+
+        def orphaned() -> None:
+            loop.remove_reader(plan.lifeline)
+            drain()
+
+        def report() -> None:
+            _report(plan.reports, {"stats": asdict(endpoint.stats() - before)})
+
+        async with until_signal(signal.SIGTERM, call=drain):
+            # As soon as it is sure that SIGTERM finds its handler.
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            loop.add_reader(plan.lifeline, orphaned)
+            task = asyncio.ensure_future(plan.main(endpoint))
+            await asyncio.sleep(0)  # main runs until it waits for the first time
+            if not task.done():
+                _report(plan.reports, {"ready": True})
+            try:
+                while not task.done():
+                    report()
+                    await asyncio.wait([task], timeout=REPORT_EVERY)
+                await task
+            except EndpointClosedError:
+                if not draining:
+                    raise
+            finally:
+                loop.remove_reader(plan.lifeline)
+                report()
+
+
+def _report(pipe: int, what: dict[str, Any]) -> None:
+    # Less than PIPE_BUF, so it is written whole or not at all (pipe(7)).
+    with contextlib.suppress(OSError):
+        os.write(pipe, json.dumps(what).encode() + b"\n")
