@@ -57,7 +57,7 @@ nitpick_ignore_regex = [
         r"py:.*",
         (
             r"(asyncio|socket"
-            r"|(asyncio|collections|contextlib|os|socket|ssl|typing|types)\..+"
+            r"|(asyncio|collections|contextlib|contextvars|os|socket|ssl|typing|types)\..+"
             r"|Any|Awaitable|Callable|Coroutine|Generator|Iterable|Sequence|TracebackType"
             r"|(\w*Error|\w*Exception|\w*Warning)"
             r"|bool|bytearray|bytes|dict|float|frozenset|int|list|memoryview|object|set|str"

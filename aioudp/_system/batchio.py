@@ -1,19 +1,18 @@
 """Batch I/O: many datagrams in and out of one socket per call, in readable Python.
 
-Reading. With UDP_GRO one recvmsg gives a whole train, up to 64 KiB of datagrams from
-one sender, and a control message with the size of each. Without that message a train
-cannot be told from one long datagram, so a read whose control data was cut off is
-reported as an error and never handed over as one blob.
+Reading. With UDP_GRO, one recvmsg returns a whole train, up to 64 KiB of datagrams from
+one sender, and a control message with the segment size. Without that message, a train
+looks like one long datagram, so a read with truncated control data is reported as an
+error, and its data is never delivered.
 
-Sending. With UDP_SEGMENT one sendmsg takes a whole train. Whether that works is known
-only when it is tried: an older kernel takes fewer segments, a driver answers EIO, a
-socket without checksums EINVAL, a route with a small MTU EMSGSIZE. So a refused train
-goes out again one datagram at a time, and only if that succeeds was it the train that
-was refused. Then the next datagrams to that destination go singly; ``refusals`` says
-for how long.
+Sending. With UDP_SEGMENT, one sendmsg accepts a whole train. Only an attempt shows
+whether it works: an older kernel accepts fewer segments, a driver returns EIO, a socket
+without checksums EINVAL, a route with a small MTU EMSGSIZE. So a refused train is sent
+again one datagram at a time, and only if that succeeds was the train the problem. Then
+the next datagrams to that destination are sent singly; ``refusals`` determines for how
+long.
 
-Nothing here waits, and nothing here knows the event loop. Addresses are already in
-the form that the socket takes.
+Nothing here waits or uses the event loop. Addresses are in the socket's form.
 """
 
 from __future__ import annotations
@@ -35,26 +34,25 @@ from .segments import run_end, split_train, train_length
 from .send_options import Steered
 
 MAX_READS: Final = 64
-"""Reads of one :meth:`BatchSocket.receive`: a flood must leave the loop its turns."""
+"""Reads per :meth:`BatchSocket.receive`, so that a flood can't starve the loop."""
 
 MAX_BYTES: Final = 512 * 1024
-"""Bytes after which a :meth:`BatchSocket.receive` reads no more: they would not stay in
-the cache until they are handed over, which costs more than another turn of the loop.
+"""Bytes after which :meth:`BatchSocket.receive` stops reading: more would not stay in
+the cache until delivery, which costs more than another iteration of the loop.
 The read that reaches the limit is finished, which is up to 64 KiB more. The compiled
 twin reads several messages at a time, as many as there are bytes for if they are like
 the last ones; long ones that follow short ones can make a receive of it 2 MiB, once."""
 
 MAX_TRAINS: Final = 16
-"""Trains of one :meth:`BatchSocket.send_segments`, for the same reason: 1 MiB."""
+"""Trains per :meth:`BatchSocket.send_segments`, for the same reason: 1 MiB."""
 
 MAX_SINGLES: Final = 1024
-"""What takes the place of :data:`MAX_TRAINS` where there are no trains: datagrams."""
+"""The limit in datagrams that replaces :data:`MAX_TRAINS` if there are no trains."""
 
 _LONE_READS: Final = 8
-"""After so many single datagrams in a row, only every so-many-th receive asks whether
-there is more. The question costs as much as the read, and delays the answer that the
-peer of a request and reply waits for. What it would have found stays readable, and
-comes with the next receive."""
+"""After this many single datagrams in a row, only one receive in this many checks for
+more. The check costs as much as a read, and delays the answer to a request. Datagrams
+that it would have found stay readable, and the next receive returns them."""
 
 _MAX_READ: Final = sockets.MAX_READ
 # Room for all that sockets switches on, 208 bytes, and what somebody else may have.
@@ -68,8 +66,8 @@ _GSO_SIZE: Final = struct.Struct("=H")
 _OLD_GSO_SEGMENTS: Final = 64  # UDP_MAX_SEGMENTS before Linux 6.9
 
 # glibc returns free memory at the end of the heap to the system from 128 KiB on, and
-# batch after batch would fault it in again, at twice the cost of receiving. Once a
-# block of this size was freed, it keeps twice as much: M_MMAP_THRESHOLD and
+# each batch would fault it in again, at twice the cost of receiving. Once a block of
+# this size has been freed, glibc keeps twice as much: M_MMAP_THRESHOLD and
 # M_TRIM_THRESHOLD in mallopt(3). The block is never touched, so it costs no memory.
 bytes(4 * 1024 * 1024)
 
@@ -79,11 +77,11 @@ _make_message = partial(tuple.__new__, Message)
 
 
 Destination: TypeAlias = Steered | SocketAddress
-"""Where to send to; ``None`` is the connected peer."""
+"""A destination; ``None`` is the connected peer."""
 
 
 def check_payload(data: object) -> None:
-    """Refuse what is not a payload, with a TypeError."""
+    """Raise a TypeError if *data* isn't a payload."""
     try:  # whatever a socket would take: arrays and mmaps, too
         memoryview(data)  # type: ignore[arg-type]
     except TypeError:
@@ -143,7 +141,7 @@ def prepare_steered(
 
 
 class BatchSocket:
-    """The reading and writing of one non-blocking datagram socket.
+    """Reads and writes one non-blocking datagram socket.
 
     The socket is borrowed: whoever made it closes it. The counters are public and
     count what went through here; others who read or write the socket add to them.
@@ -192,9 +190,9 @@ class BatchSocket:
         self._lone = 0  # receives in a row that found a single datagram
         self._last_size = 0  # bytes of the last batch
         self.gso_segments = gso_segments
-        """Most datagrams of one train: 64 once the kernel has refused a longer one."""
+        """Maximum datagrams per train: 64 once the kernel has refused a longer one."""
         self.refusals = Refusals()
-        """The destinations to which datagrams go singly for a while."""
+        """The destinations to which datagrams are sent singly for a while."""
         self.pending: OSError | None = None
         """The error that a receive met after datagrams, for the next one to raise. The
         kernel has told it and the socket may never be ready again: whoever receives
@@ -479,7 +477,7 @@ class BatchSocket:
         self.received_bytes += len(data)
 
     def _read_into(self, batch: DatagramBatch) -> None:
-        """Read a datagram or a train straight into the memory of *batch*."""
+        """Read a datagram or a train directly into the memory of *batch*."""
         if self._sock.family == sockets.AF_UNIX:
             data, addr = sockets.receive_whole(self._sock)
             addr = public_address(addr) if self._unmap else addr
@@ -512,7 +510,7 @@ class BatchSocket:
     def _refuse_cut(
         self, length: int, control: list[tuple[int, int, bytes]], flags: int
     ) -> None:
-        """Raise the error for a read that lost payload, or the size of its segments."""
+        """Raise the error for a read that lost payload or its segment size."""
         if flags & _TRUNC:
             self.truncated += 1
             raise OSError(errno.EMSGSIZE, f"datagram cut off after {length} bytes")

@@ -1,7 +1,7 @@
-"""Which of the twins does the batch I/O: the compiled one, where there is one.
+"""Selects the twin for the batch I/O: the compiled one if available.
 
-``AIOUDP_SPEEDUPS=0`` in the environment selects the readable one. UNIX datagram
-sockets have no trains and no batches worth the name, so they always use it.
+``AIOUDP_SPEEDUPS=0`` in the environment selects the readable one. UNIX datagram sockets
+always use it, because they have no trains and gain nothing from batches.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Pure: cut coalesced buffers into datagrams, and find what can be sent as one train.
 
-A *train* is one buffer that the kernel takes or gives as many datagrams of equal
+A *train* is one buffer that the kernel accepts or returns as many datagrams of equal
 size, of which only the last may be shorter: UDP_SEGMENT (GSO) when sending,
 UDP_GRO when receiving (udp(7)).
 """
@@ -17,9 +17,9 @@ from .._types import Message, Received
 MAX_TRAIN_BYTES = 65536 - 14 - 40 - 8
 """Longest train, in bytes.
 
-A train with its Ethernet, IPv6 and UDP headers has to stay below the 64 KiB that a
-device takes in one piece (``gso_max_size``, ip-link(8)); above it the kernel cuts
-the train in software before the device sees it, which costs what trains save.
+A train with its Ethernet, IPv6 and UDP headers must stay below the 64 KiB that a device
+accepts in one piece (``gso_max_size``, ip-link(8)). The kernel splits longer trains in
+software, which costs as much as trains save.
 """
 
 _shape = lru_cache(maxsize=64)(Struct)
@@ -27,10 +27,12 @@ _shape = lru_cache(maxsize=64)(Struct)
 
 def split_train(train: bytes, segment_size: int) -> list[bytes]:
     """Return the datagrams of *train*, each of *segment_size* bytes but the last."""
-    whole, rest = divmod(len(train), segment_size)
+    whole, remainder = divmod(len(train), segment_size)
     # One unpack makes all the slices in C: five times faster than slicing.
     datagrams: list[Any] = list(
-        _shape(f"{segment_size}s" * whole + f"{rest}s" * (rest > 0)).unpack(train)
+        _shape(f"{segment_size}s" * whole + f"{remainder}s" * (remainder > 0)).unpack(
+            train
+        )
     )
     return datagrams
 
