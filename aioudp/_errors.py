@@ -77,7 +77,6 @@ class RequestTimeoutError(UDPError, TimeoutError):
         ignored: int,
         last_error: OSError | None = None,
     ) -> None:
-        super().__init__(addr, attempts, elapsed, ignored, last_error)
         self.addr = addr
         """Who was asked."""
         self.attempts = attempts
@@ -89,6 +88,8 @@ class RequestTimeoutError(UDPError, TimeoutError):
         request."""
         self.last_error = last_error
         """What the system said of the last transmission that it refused, if any."""
+        # One argument: of several, OSError makes its errno and strerror.
+        super().__init__(str(self))
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         # That of OSError would take some of the arguments for an error number.

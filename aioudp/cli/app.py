@@ -18,6 +18,7 @@ from .info import info
 from .listen import listen
 from .multicast import multicast
 from .relay import relay
+from .request import request
 from .send import send
 from .subscribe import subscribe
 
@@ -54,6 +55,7 @@ def _options(
 for _command in (
     listen,
     send,
+    request,
     broadcast,
     discover,
     echo,

@@ -118,7 +118,10 @@ def test_none_of_them_passes_for_an_error_of_the_system(cls: type[UDPError]) -> 
 
 def test_a_timeout_is_one() -> None:
     """``except TimeoutError`` catches a request that nobody answered."""
-    assert issubclass(RequestTimeoutError, TimeoutError)
+    error = RequestTimeoutError(("192.0.2.1", 9), 4, 15.25, 2)
+
+    assert isinstance(error, TimeoutError)
+    assert (error.errno, error.strerror) == (None, None)
 
 
 @pytest.mark.parametrize(
