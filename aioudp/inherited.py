@@ -31,8 +31,8 @@ def inherited_sockets() -> list[InheritedSocket]:
     own. The descriptors aren't inherited by children either.
 
     Returns:
-        An empty list if there are none: the program wasn't started by a socket unit, or
-        they are for another process.
+        The sockets. The list is empty if the program wasn't started by a socket unit,
+        or if they're for another process.
 
     Raises:
         OSError: If a descriptor that was promised isn't a socket.
