@@ -12,7 +12,13 @@ import pytest
 from aioudp._system import sockets
 from aioudp._system.sockets import advice_on, connect
 
-from .support import MakeSocket, _skip_without_ipv6, receive_all, with_unix_sockets
+from .support import (
+    MakeSocket,
+    _skip_without_ipv6,
+    on_linux,
+    receive_all,
+    with_unix_sockets,
+)
 
 
 @pytest.fixture
@@ -119,6 +125,17 @@ class FakeSocket:
     def recvfrom(self, size: int) -> tuple[bytes, Any]:
         self.reads += 1
         return bytes(1), self._addr
+
+
+@on_linux
+def test_a_peer_of_port_0_is_a_host(host: str, make_socket: MakeSocket) -> None:
+    """The kernel filters by host then, so what any of its ports sent before is kept."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock, early = make_socket((host, 0), family), make_socket((host, 0), family)
+    early.sendto(b"early", sock.getsockname())
+    peer = (host, 0) if family == socket.AF_INET else (host, 0, 0, 0)
+
+    assert connect(sock, peer) == ([(b"early", early.getsockname())], 0)
 
 
 def test_an_error_of_the_network_ends_the_reading(make_socket: MakeSocket) -> None:
