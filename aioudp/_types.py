@@ -181,7 +181,8 @@ class Stats(Counts):
 
     dropped_errors: int = 0
     """ICMP errors (with ``icmp_errors``) that weren't received in time, and those that
-    the system reported in an invalid form."""
+    the system reported in an invalid form. Without the option: entries of the socket's
+    error queue, which stays empty unless someone sets an option that fills it."""
 
     dropped_close: int = 0
     """Received datagrams that nobody had taken when the endpoint was closed."""

@@ -84,9 +84,7 @@ class BufferedTransport(ExactTransport):
         self._pid = os.getpid()
         self._gathering = False  # whether sendto was called in this loop iteration
         self._waiters: list[asyncio.Future[None]] = []
-        self._retry = Retry(
-            loop, self._watch_writable, self._unwatch_writable, self._on_writable
-        )
+        self._retry = Retry(loop, self)
 
     # -- closing
 

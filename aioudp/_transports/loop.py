@@ -18,6 +18,10 @@ transports in errors, empty datagrams and flow control don't matter. The limits 
 
 uvloop sets SO_REUSEADDR on every socket that it adopts (libuv's ``uv_udp_open``), which
 lets any process take the port; this class resets it at once.
+
+An error queue that someone fills would keep asyncio's transport spinning. On Linux, an
+epoll instance reports it, and it's emptied. uvloop's own transport crashes the process
+in this case (uvloop 0.23.0). A socket that was shut down makes both spin.
 """
 
 from __future__ import annotations
