@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
+from .._system.datagram_batch import DatagramBatch
 from .._transports.base import DatagramTransport
 from .._types import Address, Datagram, Message, NetworkError, Payload, Stats
 from .closing import ClosedAtTheEnd
@@ -82,6 +83,17 @@ class FanoutEndpoint(ClosedAtTheEnd):
         :meth:`Endpoint.recv_many`.
         """
         return await self._endpoint.recv_many(max_datagrams)
+
+    async def recv_batch(
+        self,
+        max_datagrams: int | None = None,
+        *,
+        into: DatagramBatch | None = None,
+    ) -> DatagramBatch:
+        """Wait for one datagram and return all available ones in columns, like
+        :meth:`Endpoint.recv_batch`.
+        """
+        return await self._endpoint.recv_batch(max_datagrams, into=into)
 
     def recv_nowait(self) -> Datagram:
         """Return the next datagram without waiting, like

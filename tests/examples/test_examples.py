@@ -100,11 +100,13 @@ def client() -> Iterator[socket.socket]:
         yield sock
 
 
-def test_every_example_is_run_here() -> None:
-    """No example is left to rot."""
+def test_every_example_is_run() -> None:
+    """No example is left to rot: it runs here, or in a test that names its file."""
     tested = set(re.findall(r'(?:run|serving)\("(\w+)"', Path(__file__).read_text()))
+    for path in Path(__file__).parents[1].rglob("test_*.py"):
+        tested |= set(re.findall(r'EXAMPLES / "(\w+)\.py"', path.read_text()))
 
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
+    assert {path.stem for path in EXAMPLES.glob("*.py")} <= tested
 
 
 def test_every_example_is_listed() -> None:
