@@ -19,6 +19,7 @@ from ._errors import EndpointClosedError
 from ._system import broadcasts
 from ._system import interfaces as system_interfaces
 from ._system.addresses import check_number
+from ._system.datagram_batch import DatagramBatch
 from ._system.group_address import Interfaces
 from ._system.interfaces import Interface
 from ._system.shared_port import open_shared
@@ -217,6 +218,24 @@ class BroadcastEndpoint(FanoutEndpoint):
             datagrams = await self._endpoint.recv_many(max_datagrams)
             if heard := [one for one in datagrams if not self._is_own(one)]:
                 return heard
+
+    async def recv_batch(
+        self,
+        max_datagrams: int | None = None,
+        *,
+        into: DatagramBatch | None = None,
+    ) -> DatagramBatch:
+        """Wait for one datagram and return all available ones in columns, like
+        :meth:`Endpoint.recv_batch`.
+
+        With ``receive_own=False``, own datagrams are removed from it.
+        """
+        while True:
+            into = await self._endpoint.recv_batch(max_datagrams, into=into)
+            if not self._receive_own:
+                into._leave_out(self._own)
+            if into:
+                return into
 
     def recv_nowait(self) -> Datagram:
         """Return the next datagram without waiting, like

@@ -391,6 +391,15 @@ class DatagramBatch(Sequence[Datagram]):
                 self._segment = size
         return rest
 
+    def _leave_out(self, addrs: frozenset[Address]) -> None:
+        """Remove the datagrams that came from *addrs*."""
+        if addrs.isdisjoint(self._sources):
+            return
+        sources = [self._sources[number] for number in self.source_index]
+        kept = [self._row(row) for row, addr in enumerate(sources) if addr not in addrs]
+        self._recycle()
+        self._extend(kept)
+
     @classmethod
     def _of(cls, datagrams: Iterable[Received]) -> Self:
         """Return a batch of copies of *datagrams*."""

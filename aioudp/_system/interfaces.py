@@ -55,6 +55,11 @@ def interfaces_beside(sock: object) -> list[Interface]:
     machine = current_machine() if sock is None else machine_of(sock)
     if machine is not None:
         return machine.interfaces()
+    return kernel_interfaces()
+
+
+def kernel_interfaces() -> list[Interface]:
+    """Return those that the kernel has."""
     names = dict(socket.if_nameindex())
     indexes = {name: index for index, name in names.items()}
     entries: dict[int, list[Entry]] = {index: [] for index in names}

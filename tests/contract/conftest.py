@@ -17,7 +17,7 @@ import pytest
 
 import aioudp
 from aioudp import testing
-from aioudp._system import machine
+from aioudp._system import interfaces, machine
 
 from .support import plain_socket
 
@@ -38,6 +38,7 @@ REAL: Final = {
     },
     "it makes a system call fail, or hides what the system has": {
         "test_a_system_that_lists_no_interface",
+        "test_an_interface_that_is_gone",
         "test_every_address_without_ipv6",
         "test_failing_system_call",
     },
@@ -64,6 +65,20 @@ FILES: Final = {
 
 _HERE: Final = Path(__file__).parent
 _REAL: Final = frozenset[str]().union(*REAL.values())
+
+
+@pytest.fixture(autouse=True)
+def _stays_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the machine have no interface but the loopback's.
+
+    So a test that names none can't broadcast, or search, on a real network.
+    """
+    found = interfaces.kernel_interfaces
+
+    def loopback() -> list[interfaces.Interface]:
+        return [link for link in found() if "loopback" in link.flags]
+
+    monkeypatch.setattr(interfaces, "kernel_interfaces", loopback)
 
 
 @pytest.fixture(params=["selector", "loop", "simulated"])

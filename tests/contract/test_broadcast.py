@@ -180,7 +180,7 @@ async def test_a_system_that_lists_no_interface(
     monkeypatch: pytest.MonkeyPatch, transport: aioudp.TransportKind
 ) -> None:
     """The system chooses, and says so if it cannot."""
-    monkeypatch.setattr(interfaces, "interfaces", list)
+    monkeypatch.setattr(interfaces, "kernel_interfaces", list)
     async with aioudp.open_broadcast(0, transport=transport) as endpoint:
         (report,) = await endpoint.send(bytes(70_000))
 
@@ -261,7 +261,7 @@ async def test_an_interface_that_is_gone(
     """It's reported, and the others are served."""
     loopback, *_ = interfaces.choose(["lo"])
     gone = aioudp.Interface("gone0", 9999, (), (), frozenset({"up", "running"}))
-    monkeypatch.setattr(interfaces, "interfaces", lambda: [loopback, gone])
+    monkeypatch.setattr(interfaces, "kernel_interfaces", lambda: [loopback, gone])
     options |= {"interfaces": ["gone0", "lo"]}
     async with aioudp.open_broadcast(0, **options) as endpoint:
         first, second = await endpoint.send(b"hello")
@@ -269,7 +269,7 @@ async def test_an_interface_that_is_gone(
         assert (first.interface, second.interface) == ("gone0", "lo")
         assert second.sent
 
-        monkeypatch.setattr(interfaces, "interfaces", lambda: [loopback])
+        monkeypatch.setattr(interfaces, "kernel_interfaces", lambda: [loopback])
         first, second = await endpoint.send(b"hello")
         assert (first.interface, second.sent) == ("gone0", True)
         assert first.addr == ("255.255.255.255", port_of(endpoint))

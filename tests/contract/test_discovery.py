@@ -299,7 +299,7 @@ async def test_nobody_could_be_asked(
 ) -> None:
     """The reason is raised at the deadline, because an interface may yet come up."""
     gone = aioudp.Interface("gone0", 9999, ("192.0.2.1",), (), frozenset())
-    monkeypatch.setattr(interfaces, "interfaces", lambda: [gone])
+    monkeypatch.setattr(interfaces, "kernel_interfaces", lambda: [gone])
     before = descriptors()
     search = aioudp.discover(
         _QUESTION, 9, timeout=_SHORT, interfaces=["gone0"], group=group

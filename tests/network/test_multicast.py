@@ -207,7 +207,9 @@ async def test_an_interface_goes_while_it_is_joined(
     present = aioudp.interfaces()
     veth = next(one for one in present if one.name == DEVICE)
     gone = replace(veth, name="gone", index=9999)
-    monkeypatch.setattr(system_interfaces, "interfaces", lambda: [*present, gone])
+    monkeypatch.setattr(
+        system_interfaces, "kernel_interfaces", lambda: [*present, gone]
+    )
     for interfaces in (["gone"], [DEVICE, "gone"]):
         with pytest.raises(OSError, match="gone") as caught:
             await aioudp.open_multicast(_GROUP[family], 0, interfaces=interfaces)
