@@ -18,7 +18,7 @@ import pytest
 
 import aioudp
 
-from .support import linux_only, plain_socket, turns, turns_until, unix_only
+from .support import AF_UNIX, linux_only, plain_socket, turns, turns_until, unix_only
 
 if TYPE_CHECKING:
     from tests.matrix import LoopFactory
@@ -72,7 +72,7 @@ def send_to(endpoint: aioudp.Endpoint, open_: Open, data: bytes) -> None:
         peer: socket.socket = open_.peer  # type: ignore[attr-defined]
         peer.sendto(data, addr)
     else:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        with socket.socket(AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.sendto(data, addr)
 
 
@@ -97,7 +97,7 @@ async def test_a_child_lets_its_parent_hear(end: str, open_: Open) -> None:
     pid = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads of the suite
-        pid = os.fork()
+        pid = getattr(os, "fork")()  # noqa: B009 - not on Windows
     if pid == 0:
         code = 1
         try:

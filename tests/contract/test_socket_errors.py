@@ -29,6 +29,8 @@ SO_TIMESTAMPING: Final = 37  # include/uapi/asm-generic/socket.h
 # include/uapi/linux/net_tstamp.h: TX_SOFTWARE, SOFTWARE and OPT_ID
 STAMPS: Final = 1 << 1 | 1 << 4 | 1 << 7
 
+POLLERR: Final = 0x8  # include/uapi/asm-generic/poll.h
+
 _PATIENCE: Final = 5  # seconds
 
 
@@ -45,9 +47,9 @@ def stamp(endpoint: aioudp.Endpoint) -> None:
 
 
 def has_error(endpoint: aioudp.Endpoint) -> bool:
-    poll = select.poll()
+    poll = getattr(select, "poll")()  # noqa: B009 - not on Windows
     poll.register(endpoint.fileno(), 0)
-    return any(events & select.POLLERR for _, events in poll.poll(0))
+    return any(events & POLLERR for _, events in poll.poll(0))
 
 
 async def until_error_is_gone(endpoint: aioudp.Endpoint) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import random
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -396,6 +397,7 @@ async def test_another_thread(opener: Opener, peer4: socket.socket) -> None:
     received: list[bytes] = []
 
     def send() -> None:
+        time.sleep(0.1)  # nothing reports that the loop sleeps by now
         for data in sent:
             transport.sendto(data, addr)
         received.extend(peer4.recv(100) for _ in sent)
