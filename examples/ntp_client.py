@@ -2,7 +2,6 @@
 
     python ntp_client.py HOST [PORT]
 
-The kernel timestamps the answer, so it doesn't matter how busy the program is.
 Datagrams that don't answer the request are ignored until the timeout.
 """
 
@@ -30,34 +29,34 @@ def seconds(timestamp: int) -> float:
     return timestamp / 2**32 - EPOCH
 
 
-async def ask(endpoint: aioudp.Endpoint) -> tuple[float, float]:
+def cookie(packet: bytes) -> int:
+    """Return the number that a request carries in one field, its answer in another."""
+    first, *_, origin, _, transmit = PACKET.unpack_from(packet)
+    return int(origin if first & 7 == SERVER else transmit)
+
+
+async def ask(client: aioudp.Client, timeout: float) -> tuple[float, float]:  # noqa: ASYNC109
     """Return the clock's offset from the server's and the round-trip delay, in
     seconds.
     """
     # A random number instead of our time: nobody else can guess it and answer.
-    cookie = secrets.randbits(64)
+    request = PACKET.pack(CLIENT, *[0] * 9, secrets.randbits(64))
     sent = time.time()
-    await endpoint.send(PACKET.pack(CLIENT, *[0] * 9, cookie))
-    async for message in endpoint.messages():
-        if len(message.data) < PACKET.size:
-            continue
-        first, stratum, *_, origin, arrived, left = PACKET.unpack_from(message.data)
-        if first & 7 != SERVER or origin != cookie:
-            continue
-        if not 0 < stratum < 16:
-            raise SystemExit("the server does not know the time")
-        received = message.timestamp or time.time()
-        there, back = seconds(arrived) - sent, seconds(left) - received
-        return (there + back) / 2, there - back
-    raise AssertionError("the iteration ends only when the endpoint is closed")
+    # A repeated request would blur the measurement, so each one is sent once.
+    answer = await client.request(request, timeout=timeout, retries=0)
+    received = time.time()
+    first, stratum, *_, arrived, left = PACKET.unpack_from(answer.data)
+    if first & 7 != SERVER or not 0 < stratum < 16:
+        raise SystemExit("the server does not know the time")
+    there, back = seconds(arrived) - sent, seconds(left) - received
+    return (there + back) / 2, there - back
 
 
 async def main(host: str, port: str = "123") -> None:
-    async with aioudp.connect((host, int(port)), packet_info=True) as endpoint:
+    async with aioudp.open_client((host, int(port)), key=cookie) as client:
         for attempt in range(3):
             try:
-                async with asyncio.timeout(1 + attempt):
-                    offset, delay = await ask(endpoint)
+                offset, delay = await ask(client, 1 + attempt)
             except OSError:  # nobody listens, or no answer came in time
                 continue
             print(f"offset {offset:+.6f} s, delay {delay:.6f} s")

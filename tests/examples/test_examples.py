@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import struct
@@ -11,80 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-import aioudp
-
 from ..output import without_slowness
-
-EXAMPLES: Final = Path(__file__).parents[2] / "examples"
-PATIENCE: Final = 15  # seconds
-ENVIRONMENT: Final = os.environ | {
-    # The package that this process tests, and not another that is installed.
-    "PYTHONPATH": str(Path(aioudp.__file__).parents[1]),
-    "PYTHONUNBUFFERED": "",  # no: flushing is up to the program
-}
-
-
-def command(name: str, *arguments: object) -> list[str]:
-    program = str(EXAMPLES / f"{name}.py")
-    return [sys.executable, "-X", "dev", "-W", "error", program, *map(str, arguments)]
-
-
-def run(name: str, *arguments: object, text: str = "") -> str:
-    """Run an example to its end and return what it prints."""
-    done = subprocess.run(
-        command(name, *arguments),
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        env=ENVIRONMENT,
-        check=False,
-    )
-    assert (done.returncode, without_slowness(done.stderr)) == (0, "")
-    return done.stdout
-
-
-class Server:
-    """A running example that listens."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.first_line = self.line()
-        self.port = int(self.first_line.rpartition(" ")[2])
-
-    def line(self) -> str:
-        """Return the next line it prints."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().rstrip("\n")
-
-
-@contextmanager
-def serving(
-    name: str, *arguments: object, argv: list[str] | None = None, **options: Any
-) -> Iterator[Server]:
-    """Start an example that listens, and end it at last."""
-    with subprocess.Popen(
-        argv or command(name, *arguments),
-        stdout=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-        **options,
-    ) as process:
-        watchdog = threading.Timer(PATIENCE, process.kill)
-        watchdog.start()
-        try:
-            yield Server(process)
-        finally:
-            process.kill()
-            watchdog.cancel()
-            watchdog.join()
-
+from .programs import ENVIRONMENT, EXAMPLES, PATIENCE, command, run, serving
 
 linux_only = pytest.mark.skipif(
     sys.platform != "linux", reason="cannot: linux: other systems report less"
@@ -355,7 +287,7 @@ def test_ntp_client(client: socket.socket) -> None:
         request, addr = client.recvfrom(100)
         right = ntp_answer(request, ahead=1000)
         wrong_cookie = right[:24] + bytes(8) + right[32:]
-        for answer in (b"", wrong_cookie, request, right[:47], right):
+        for answer in (b"", wrong_cookie, right[:47], right):
             client.sendto(answer, addr)
 
     thread = threading.Thread(target=serve)
