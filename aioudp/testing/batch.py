@@ -1,6 +1,6 @@
 """Batch I/O of a simulated socket: whole batches where a real one makes system calls.
 
-What it has in common with the readable twin it inherits; there are no trains.
+It inherits from the readable twin. There are no trains.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .._types import Datagram, Message, Payload
 from .simulated_socket import SimulatedSocket
 
 MAX_BATCH: Final = 1024
-"""Datagrams of one receive: the loop must have its turns."""
+"""Datagrams per receive, so that other callbacks of the loop run in between."""
 
 _make: Final[Any] = partial(tuple.__new__, Datagram)
 
@@ -27,7 +27,7 @@ class SimulatedBatchSocket(BatchSocket):
 
     implementation = "simulated"  # type: ignore[misc]
 
-    __slots__ = ("_maps", "_simulated", "_tells")
+    __slots__ = ("_maps", "_packet_info", "_simulated")
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class SimulatedBatchSocket(BatchSocket):
         )
         self._simulated = sock
         self._maps = unmap and sock.dual_stack
-        self._tells = packet_info
+        self._packet_info = packet_info
 
     def receive(self, max_datagrams: int, *, thorough: bool = False) -> list[Any]:
         sock = self._simulated
@@ -52,7 +52,7 @@ class SimulatedBatchSocket(BatchSocket):
         arrived, size = sock.take_all(min(max_datagrams, MAX_BATCH))
         self.received += len(arrived)
         self.received_bytes += size
-        if self._tells:
+        if self._packet_info:
             return [self._message(one) for one in arrived]
         if self._maps:
             return [_make((one[0], public_address(one[1]))) for one in arrived]

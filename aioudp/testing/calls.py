@@ -1,7 +1,7 @@
 """The opening calls of the library, on a simulated host.
 
-Same names, same arguments, same results: each is the library's own call, made where the
-host is the current machine.
+They have the same names, arguments and results: each makes the library's own call with
+the host as the current machine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ProtocolT = TypeVar("_ProtocolT", bound=asyncio.BaseProtocol)
 
 
 class OpeningCalls:
-    """What opens endpoints. Base class of a host, and of the network."""
+    """The opening calls: the base class of hosts and of the network."""
 
     __slots__ = ()
 
@@ -44,10 +44,10 @@ class OpeningCalls:
 
     @abstractmethod
     def _chance(self, purpose: str) -> Callable[[], float]:
-        """Return what draws numbers from 0 to 1 for a purpose, from the seed."""
+        """Return a function that draws numbers from 0 to 1, seeded for a purpose."""
 
     def _prepare_for(self, remote_addr: object) -> None:
-        """Get ready for a peer, whose host may not be there yet."""
+        """Prepare for a peer whose host may not exist yet."""
 
     def bind(
         self, local_addr: LocalAddress = ("", 0), **options: Unpack[Options]
@@ -91,7 +91,7 @@ class OpeningCalls:
         group: GroupAddress | None = None,
         key: Callable[[Datagram], Hashable] | None = None,
     ) -> Discovery:
-        """Ask everybody, as :func:`aioudp.discover` does."""
+        """Discover peers, as :func:`aioudp.discover` does."""
         with on_machine(self._machine_at(None)):
             return discover(
                 data,
@@ -119,7 +119,7 @@ class OpeningCalls:
     ) -> Opening[Client]:
         """Open a client, as :func:`aioudp.open_client` does.
 
-        Its waits and its ports are drawn from the seed of the network.
+        Its random waits and ports are derived from the network's seed.
         """
         return client.opening_on(
             self,
@@ -178,7 +178,7 @@ class OpeningCalls:
 
 
 def host_in(addr: object) -> str:
-    """Return the host in an address; ``""`` for none, and for every address."""
+    """Return the host in an address; ``""`` for none, and for wildcards."""
     if not isinstance(addr, tuple) or not addr or not isinstance(addr[0], str):
         return ""
     host = addr[0]

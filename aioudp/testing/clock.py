@@ -1,15 +1,14 @@
-"""An event loop whose clock jumps: nothing is ever waited for.
+"""An event loop with a virtual clock, which jumps instead of waiting.
 
-It is asyncio's own selector loop on a selector of ours. Where the real selector would
-wait for a timer, ours moves the clock to that timer and returns at once. So a minute
-with retransmissions takes milliseconds, and takes the same course every time.
+It is asyncio's selector loop with a selector of our own. Where a real selector waits
+for the next timer, this one moves the clock to that timer and returns at once. So a
+minute with retransmissions takes milliseconds, and runs the same way every time.
 
-Time stands still while callbacks run, except that a timer which is due at once moves
-the clock on by a nanosecond. Only what the loop itself schedules can happen. What comes
-from outside would have to be waited for in real time: sockets, threads, subprocesses.
-Each of those raises here, rather than hang. And when nothing is scheduled while
-somebody waits, nothing will ever happen: that is a deadlock, and the error says who
-waits where.
+Time stands still while callbacks run, except that a timer that is due at once moves the
+clock by a nanosecond. Only what the loop itself schedules can happen. Anything from
+outside takes real time: sockets, threads, subprocesses. Using one raises an error here
+rather than hang. If tasks wait and nothing is scheduled, nothing will ever happen: that
+is a deadlock, and the error lists which task waits where.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from .._system.machine import current_machine
 _T = TypeVar("_T")
 
 _RESOLUTION: Final = 1e-9
-"""Seconds: a moment, and on most systems by how much asyncio calls a timer early."""
+"""In seconds. On most systems, asyncio calls timers early by up to this much."""
 
 
 class DeadlockError(UDPError, RuntimeError):
-    """Tasks wait, and nothing is scheduled that could ever wake them."""
+    """Tasks are waiting, and nothing is scheduled that could wake them."""
 
     def __init__(self, waiting: list[str]) -> None:
         super().__init__(waiting)
         self.waiting = waiting
-        """For each task that waits, its name and where in the program it does."""
+        """The name of each waiting task, and where in the program it waits."""
 
     def __str__(self) -> str:
         if not self.waiting:
@@ -49,16 +48,16 @@ class DeadlockError(UDPError, RuntimeError):
 
 
 class VirtualClockLoop(asyncio.SelectorEventLoop):
-    """An asyncio event loop whose time passes only when nothing else is left to do.
+    """An asyncio event loop whose time passes only when there is nothing else to do.
 
-    ``time()`` begins at 0.0 and counts seconds. ``create_datagram_endpoint`` is
+    ``time()`` starts at 0.0 and counts seconds. ``create_datagram_endpoint`` is
     :func:`aioudp.create_datagram_endpoint`, so libraries that open their sockets with
     it run on a simulated host, inside ``with host:``.
 
     Raises:
-        DeadlockError: From ``run_until_complete`` and ``run_forever``, when nothing is
-            scheduled and so nothing will ever happen.
-        RuntimeError: From whatever would wait for the real world: ``add_reader``,
+        DeadlockError: From ``run_until_complete`` and ``run_forever``, if tasks are
+            waiting and nothing is scheduled.
+        RuntimeError: From methods that would wait in real time: ``add_reader``,
             ``run_in_executor``, a transport over a socket, a subprocess.
     """
 
@@ -78,8 +77,8 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         if when <= self._jumping.now:
-            # On a clock that stands still, whoever looks again "in no time" until a
-            # moment has passed would look for ever.
+            # Otherwise, code that polls with a delay of 0 until time has passed would
+            # poll forever.
             self._jumping.creeps = True
         return super().call_at(when, callback, *args, context=context)
 
@@ -139,27 +138,29 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
 
 def new_event_loop() -> VirtualClockLoop:
-    """Return a new loop with a virtual clock: a loop factory.
+    """Return a new event loop with a virtual clock.
 
-    For :class:`asyncio.Runner`, for pytest-asyncio's hook
-    ``pytest_asyncio_loop_factories``, and for anyio's ``backend_options``.
+    Use it as a loop factory for :class:`asyncio.Runner`, for pytest-asyncio's hook
+    ``pytest_asyncio_loop_factories``, or in anyio's ``backend_options``.
     """
     return VirtualClockLoop()
 
 
 def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
-    """Run *main* as :func:`asyncio.run` does, on a clock that jumps.
+    """Run *main* like :func:`asyncio.run`, on a virtual clock.
+
+    Nothing takes real time: where the loop would wait, the clock jumps.
 
     Args:
-        main: The coroutine to run; its result is returned, its exception raised.
-        debug: Whether the event loop runs in debug mode; ``None`` leaves it to the
-            environment, as asyncio does.
+        main: The coroutine to run. Its result is returned; its exception is raised.
+        debug: Whether the event loop runs in debug mode. ``None`` leaves the decision
+            to the environment, as in asyncio.
 
     Raises:
-        DeadlockError: If every task waits and nothing is scheduled.
+        DeadlockError: If every task is waiting and nothing is scheduled.
         RuntimeError: If called while an event loop runs in this thread, or if
             something waits for real sockets, threads or subprocesses.
-        ValueError: If *main* is not a coroutine.
+        ValueError: If *main* isn't a coroutine.
     """
     try:
         asyncio.get_running_loop()
@@ -179,13 +180,13 @@ def _refuse(what: str) -> NoReturn:
 
 
 class _JumpingSelector(selectors.BaseSelector):
-    """A selector that is never ready, and to which waiting is moving the clock."""
+    """A selector that is never ready, and moves the clock instead of waiting."""
 
     def __init__(self, loop: VirtualClockLoop) -> None:
         self.now = 0.0
         self.sealed = False
         self.creeps = False
-        """Whether the next turn takes a moment."""
+        """Whether the next iteration moves the clock by a nanosecond."""
         self._loop = loop
         self._keys: dict[Any, selectors.SelectorKey] = {}
 
@@ -198,8 +199,8 @@ class _JumpingSelector(selectors.BaseSelector):
         if timeout > 0:
             self.now += timeout
             if self.now + _RESOLUTION == self.now:
-                # After about three months a float cannot tell so little from nothing,
-                # and asyncio would wait for ever for the end of the very moment.
+                # After about three months, a nanosecond is too small to change a float,
+                # and asyncio would wait for the timer forever.
                 self.now = math.nextafter(self.now, math.inf)
         return []
 
@@ -225,7 +226,7 @@ class _JumpingSelector(selectors.BaseSelector):
 
 
 def _where(coroutine: Any) -> str:
-    """Return the chain of calls at whose end a suspended coroutine waits."""
+    """Return the chain of calls that a suspended coroutine is waiting in."""
     calls = []
     awaited = coroutine
     while awaited is not None:

@@ -1,8 +1,8 @@
-"""Pure: the history as a sequence diagram, an SVG to look at.
+"""Pure: the history as a sequence diagram, in SVG.
 
-One vertical line for each host, time runs down, and each datagram is an arrow from when
-it was sent to when it arrived. One that was lost ends in a cross on its way. Time is
-not to scale: what happens takes its place, and the seconds stand beside it.
+Each host is a vertical line, and time runs downwards. Each datagram is an arrow from
+the moment it was sent to the moment it arrived. The arrow of a lost one ends in a
+cross. Time isn't to scale: each event has a row of its own, with the seconds beside it.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _hosts(flights: Sequence[Flight]) -> list[str]:
 
 
 def _moments(flights: Sequence[Flight]) -> dict[tuple[int, str], int]:
-    """Return in which row each datagram is sent, and in which it arrives."""
+    """Return the rows in which each datagram is sent and arrives."""
     events = []
     for index, flight in enumerate(flights):
         if not flight.copy:
@@ -133,7 +133,7 @@ def _arrow(flight: Flight, columns: dict[str, int], start: int, end: int) -> lis
 
 
 def _beginning(data: bytes) -> str:
-    """Return how a payload begins: as text if it is any, else in hexadecimal."""
+    """Return the beginning of a payload: as text if possible, else in hexadecimal."""
     if not data:
         return "empty"
     text = data[:_SHOWN].decode("ascii", "replace")

@@ -1,13 +1,12 @@
 """Random numbers that are the same on every machine, Python version and run.
 
-A stream is seeded by text, which :class:`random.Random` hashes with SHA-512, so
-neither hash order nor the platform's word size can leak in. Each direction of each
-link has streams of its own: what happens on one link does not move the draws of
-another.
+A stream is seeded with text, which :class:`random.Random` hashes with SHA-512. So
+neither hash order nor the platform's word size matters. Each direction of each link has
+its own streams: what happens on one link doesn't affect the draws of another.
 
-The C library's ``log`` and ``exp`` differ in the last bit between systems. So what is
-drawn is made of comparisons, sums and square roots alone, which IEEE 754 defines to
-the last bit.
+The C library's ``log`` and ``exp`` differ in the last bit between systems. So the
+distributions use only comparisons, basic arithmetic and square roots, which IEEE 754
+defines to the last bit.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ Distribution: TypeAlias = Literal["uniform", "normal", "exponential", "pareto"]
 
 ``"uniform"`` lies between 0 and ``jitter``. ``"normal"`` has the mean ``jitter`` and a
 standard deviation of a quarter of it, and is never negative. ``"exponential"`` has the
-mean ``jitter``. ``"pareto"`` has it too, and a heavy tail: one in a hundred is five
-times as long (shape 2).
+mean ``jitter``. So does ``"pareto"``, with a heavy tail: one in a hundred is five times
+as long (shape 2).
 """
 
 DISTRIBUTIONS: Final = get_args(Distribution)
@@ -32,7 +31,7 @@ Draw: TypeAlias = Callable[[], float]
 
 
 def stream(*names: object) -> Random:
-    """Return a generator that depends on *names* and on nothing else."""
+    """Return a generator that depends on *names* only."""
     return Random(">".join(map(str, names)))
 
 
@@ -41,7 +40,7 @@ def jitter(distribution: Distribution, scale: float, uniform: Draw) -> float:
     if distribution == "uniform":
         return scale * uniform()
     if distribution == "normal":
-        # The sum of twelve: variance 1, and no tail beyond 6 standard deviations.
+        # The sum of twelve has variance 1, and no tail beyond 6 standard deviations.
         deviation = sum(uniform() for _ in range(12)) - 6.0
         return max(0.0, scale * (1.0 + deviation / 4.0))
     if distribution == "exponential":
@@ -50,7 +49,7 @@ def jitter(distribution: Distribution, scale: float, uniform: Draw) -> float:
 
 
 def _exponential(uniform: Draw) -> float:
-    """Draw from the exponential distribution of mean 1, by comparisons alone.
+    """Draw from the exponential distribution with mean 1, by comparisons only.
 
     J. von Neumann, "Various techniques used in connection with random digits", 1951.
     """

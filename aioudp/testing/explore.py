@@ -1,10 +1,10 @@
 """Search: run a program under many seeds, and shrink a failure to its cause.
 
-A run is decided by its seed, so a seed that fails, fails again. It is then run again
-and again with some of its faults vetoed: the draws stay the same, and what is vetoed
-does not take effect. What is left in the end are faults of which none can be missed
-(ddmin; A. Zeller and R. Hildebrandt, "Simplifying and Isolating Failure-Inducing
-Input", 2002). Their history is short enough to read.
+A run is determined by its seed, so a seed that fails once fails again. To shrink the
+failure, the seed is run repeatedly with some of its faults vetoed: the draws stay the
+same, but a vetoed fault doesn't take effect. In the end, every remaining fault is
+necessary (ddmin; A. Zeller and R. Hildebrandt, "Simplifying and Isolating
+Failure-Inducing Input", 2002), and the history is short enough to read.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from .lane import Happening
 from .network import SimulatedNetwork
 
 Main: TypeAlias = Callable[[SimulatedNetwork], Coroutine[Any, Any, Any]]
-"""What is explored: a coroutine function of a network. It fails by raising."""
+"""A coroutine function that takes a network. It fails by raising."""
 
 TIME_LIMIT: Final = 3600.0
-"""Seconds of the virtual clock after which a run has failed."""
+"""In seconds of the virtual clock; a run that takes longer has failed."""
 
 MAX_RUNS: Final = 1000
-"""Runs to shrink one failure with, at most."""
+"""Maximum runs to shrink one failure."""
 
 _WORTH_A_PROCESS: Final = 16
-"""Seeds below which starting processes takes longer than running them. A guess."""
+"""With fewer seeds per process, starting it takes longer than the runs. A guess."""
 
 
 @dataclass(slots=True)
 class Failure:
-    """A seed under which a program fails, and what it takes to make it fail."""
+    """A seed that makes a program fail, and the faults that cause the failure."""
 
     seed: int | str
     """The seed."""
@@ -50,24 +50,24 @@ class Failure:
     """What was raised."""
 
     faults: list[Happening]
-    """What chance did to the datagrams; once it is shrunk, what cannot be missed."""
+    """The faults that happened; after shrinking, only the necessary ones."""
 
     history: History
-    """What became of every datagram."""
+    """What happened to every datagram."""
 
     happened: int = 0
-    """How many faults there were before shrinking."""
+    """The number of faults before shrinking."""
 
     runs: int = 1
-    """How often the program was run with this seed."""
+    """How many times the program was run with this seed."""
 
     notes: list[str] = field(default_factory=list)
 
     def report(self, last: int | None = None) -> str:
-        """Return what to know of it: the error, the faults, and the datagrams.
+        """Return a report with the error, the faults and the datagrams.
 
         Args:
-            last: Only so many datagrams, the newest.
+            last: Show only the newest datagrams: at most this many.
         """
         error = "".join(traceback.format_exception_only(self.error)).strip()
         lines = [f"seed {self.seed!r} fails: {error}"]
@@ -104,30 +104,30 @@ def explore(
         failure = testing.explore(transfer, seeds=1000, loss=0.2, duplicate=0.1)
         print(failure or "no failure")
 
-    The result does not depend on *processes*: of several seeds that fail, the first is
-    reported. Python's own random numbers are seeded too, for the time of a run.
+    The result doesn't depend on *processes*: if several seeds fail, the first is
+    reported. During a run, Python's ``random`` module is seeded, too.
 
     Args:
         main: A coroutine function that is called with a new
-            :class:`SimulatedNetwork`. To run in processes it must be defined at the
-            top of a module, and a script must guard what it does with
-            ``if __name__ == "__main__":``; another one runs in this process.
-        seeds: How many, from 0 on, or which.
-        processes: How many to run at once; default: one for each core, if there are
-            enough seeds to be worth it. 1 is this process.
-        progress: Whether to show a bar on standard error; default: if that is a
+            :class:`SimulatedNetwork`. Other processes can run it only if it's defined
+            at the top level of a module, and a script needs the guard
+            ``if __name__ == "__main__":``. Otherwise, it runs in this process.
+        seeds: The number of seeds, starting at 0, or the seeds themselves.
+        processes: How many processes run seeds at once. 1 is this process alone.
+            Default: one per core, if there are enough seeds to be worth it.
+        progress: Whether to show a progress bar on standard error. Default: if it's a
             terminal.
-        time_limit: Seconds of the virtual clock after which a run has failed, with a
+        time_limit: In seconds of the virtual clock. A run that takes longer fails with
             :class:`TimeoutError`.
-        faults: Of every network, as for :class:`SimulatedNetwork`.
+        faults: The settings of every network, as for :class:`SimulatedNetwork`.
 
     Returns:
-        The failure, or ``None`` if there is none.
+        The failure, or ``None`` if no seed fails.
 
     Raises:
         RuntimeError: If called while an event loop runs in this thread.
-        TypeError: If *main* is no coroutine function of one argument, or a setting is
-            unknown.
+        TypeError: If *main* isn't a coroutine function with one argument, or a setting
+            is unknown.
         ValueError: If a number is out of range.
     """
     if not callable(main):
@@ -166,7 +166,7 @@ def try_seed(
     *,
     time_limit: float = TIME_LIMIT,
 ) -> Failure | None:
-    """Run *main* once. With *only*, of the faults of chance none but those happen."""
+    """Run *main* once. With *only*, no other random faults take effect."""
     network = SimulatedNetwork(seed, **faults)
     happened: list[Happening] = []
 
@@ -204,9 +204,9 @@ def shrink(
     time_limit: float = TIME_LIMIT,
     max_runs: int = MAX_RUNS,
 ) -> Failure:
-    """Return the failure with the fewest faults that still show an error of its type.
+    """Return the failure with few faults that still raises an error of its type.
 
-    Without any one of them it does not, unless *max_runs* has ended the search.
+    Every fault left is necessary, unless *max_runs* ended the search.
     """
     before = failure.happened
     best, runs = failure, failure.runs
@@ -222,7 +222,7 @@ def shrink(
         best = found
         return True
 
-    # Whole kinds first: most failures need no jitter, and that is most of the faults.
+    # Whole kinds first: most faults are jitter, and most failures don't need it.
     for kind in ("jitter", "corrupt", "reorder", "duplicate", "loss"):
         rest = [one for one in best.faults if one.kind != kind]
         if len(rest) < len(best.faults):
@@ -284,7 +284,7 @@ def _first_in_processes(
 ) -> int | None:
     size = max(1, len(seeds) // (8 * processes))
     chunks = [seeds[start : start + size] for start in range(0, len(seeds), size)]
-    # Not a fork: what runs in other threads of this process would be cut off.
+    # Not fork, which would stop the other threads of this process in the child.
     executor = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
     try:
         futures = [

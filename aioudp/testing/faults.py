@@ -1,6 +1,6 @@
-"""What a link may do to a datagram: the settings, checked, and the verdicts of rules.
+"""What a link may do to a datagram: checked settings, and the verdicts of rules.
 
-Values only. ``lane`` carries datagrams by them.
+These are values only; ``lane`` applies them.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from .draws import DISTRIBUTIONS, Distribution
 from .flight import Flight
 
 MIN_MTU: Final = 68
-"""Bytes that every IPv4 link takes in one piece (RFC 791)."""
+"""In bytes: every IPv4 link carries packets of this size whole (RFC 791)."""
 
 MAX_MTU: Final = 65535
-"""Bytes of the longest IPv4 packet, header included (RFC 791)."""
+"""In bytes: the longest IPv4 packet, header included (RFC 791)."""
 
 
 @dataclass(frozen=True, slots=True)
 class GilbertElliott:
-    """Loss in bursts: a link is in a good or in a bad state, and each has its loss.
+    """Loss in bursts: a link is in a good or a bad state, each with its own loss.
 
-    Before each datagram the state may change. Bursts last ``1 / recover`` datagrams on
-    average, and the share of time in the bad state is
-    ``enter / (enter + recover)``. (E. N. Gilbert, 1960; E. O. Elliott, 1963.)
+    Before each datagram, the state may change. Bursts last ``1 / recover`` datagrams on
+    average, and a share of ``enter / (enter + recover)`` of all datagrams is sent in
+    the bad state. (E. N. Gilbert, 1960; E. O. Elliott, 1963.)
 
     Raises:
         ValueError: If a probability is not from 0 to 1.
@@ -50,18 +50,18 @@ class GilbertElliott:
 
 
 class FaultOptions(TypedDict, total=False):
-    """What can be set for a network, or for one link. Whatever is left out stays."""
+    """The settings of a network, or of one link. Those left out don't change."""
 
     loss: float | GilbertElliott
-    """The probability that a datagram is lost, or :class:`GilbertElliott` bursts. Of a
-    datagram that travels in fragments each may be lost, and then all of it is."""
+    """The probability that a datagram is lost, or :class:`GilbertElliott` bursts. If a
+    datagram is fragmented, each fragment may be lost, and the datagram with it."""
 
     delay: float
-    """Seconds from one host to the other."""
+    """The time from one host to the other, in seconds."""
 
     jitter: float
-    """Seconds of random delay on top, of the given *distribution*. Datagrams whose
-    delays differ by more than their distance overtake each other."""
+    """Random delay that is added, in seconds; *distribution* is its shape. A datagram
+    with less of it may overtake earlier ones."""
 
     distribution: Distribution
     """The shape of the jitter. Default ``"uniform"``."""
@@ -70,23 +70,23 @@ class FaultOptions(TypedDict, total=False):
     """The probability that a datagram arrives twice, each copy with its own jitter."""
 
     reorder: float
-    """The probability that a datagram is held back until the next one on its way has
-    been delivered, at most for one second."""
+    """The probability that a datagram is held back until the next one on its link has
+    been delivered, for at most one second."""
 
     corrupt: float
-    """The probability that bits of a datagram are flipped. The receiver's checksum
-    finds out, so it is dropped there (RFC 768)."""
+    """The probability that bits of a datagram are flipped. The receiver detects it by
+    the checksum, and drops the datagram (RFC 768)."""
 
     mtu: int
-    """Bytes of the longest packet, IP header included. A longer datagram travels in
-    fragments or, with ``dont_fragment``, not at all."""
+    """The longest packet in bytes, IP header included. A longer datagram is fragmented
+    or, with ``dont_fragment``, not sent at all."""
 
     rate: float | None
-    """Bytes a second, headers included, that the link carries each way; ``None`` is
-    without limit."""
+    """Bytes per second that the link carries in each direction, headers included;
+    ``None`` sets no limit."""
 
     queue: int
-    """Datagrams that may wait for a link with a rate; more are dropped."""
+    """How many datagrams may wait for a link with a rate; more are dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class Faults:
     """All settings of a link, checked; see :class:`FaultOptions`.
 
     Raises:
-        TypeError: If a value is of a wrong type.
+        TypeError: If a value has the wrong type.
         ValueError: If a value is out of range; the message names it.
     """
 
@@ -135,13 +135,13 @@ class Faults:
 
 
 class Verdict:
-    """What a rule says of a datagram."""
+    """A rule's decision about a datagram."""
 
     __slots__ = ()
 
 
 class Pass(Verdict):
-    """The datagram goes the way of the others, faults included."""
+    """The datagram is treated like any other; faults apply."""
 
     __slots__ = ()
 
@@ -154,7 +154,7 @@ class Drop(Verdict):
 
 @dataclass(frozen=True, slots=True)
 class Deliver(Verdict):
-    """The datagram arrives after *delay* seconds, whatever else is set.
+    """The datagram arrives after *delay* seconds; no faults apply.
 
     Raises:
         ValueError: If *delay* is negative or not finite.
@@ -171,7 +171,7 @@ Rule: TypeAlias = Callable[[Flight], "type[Pass | Drop] | Verdict | None"]
 
 
 def check_names(options: Any) -> None:
-    """Refuse a setting that there is not, with a TypeError."""
+    """Raise a TypeError if a setting doesn't exist."""
     for name in options:
         if name not in FaultOptions.__annotations__:
             known = ", ".join(FaultOptions.__annotations__)
@@ -179,7 +179,7 @@ def check_names(options: Any) -> None:
 
 
 def check_probability(name: str, value: object) -> None:
-    """Refuse what is no number from 0 to 1."""
+    """Raise if *value* isn't a number from 0 to 1."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} must be a probability, got {value!r}")
     if not 0 <= value <= 1:
@@ -187,7 +187,7 @@ def check_probability(name: str, value: object) -> None:
 
 
 def check_seconds(name: str, value: object) -> None:
-    """Refuse what is no finite number from 0 up."""
+    """Raise if *value* isn't a finite number from 0 up."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not 0 <= value < math.inf:

@@ -1,4 +1,4 @@
-"""One datagram on its way: the record that the history keeps of it."""
+"""The history's record of one datagram."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 from .._system.addresses import format_address
 
 EPOCH_NS: Final = 946_684_800_000_000_000
-"""When the clock of the event loop shows 0: 2000-01-01, in nanoseconds."""
+"""The time at which the event loop's clock starts: 2000-01-01, in nanoseconds."""
 
 Fate: TypeAlias = Literal[
     "in flight",
@@ -24,20 +24,20 @@ Fate: TypeAlias = Literal[
     "host down",
     "no mapping",
 ]
-"""What became of a datagram.
+"""What happened to a datagram.
 
-``"in flight"``: nothing yet. ``"delivered"``: it is in the receiver's socket.
-``"lost"``: by the ``loss`` of its link. ``"corrupted"``: dropped because of its
-checksum. ``"cut off"``: by a partition. ``"dropped"``: by a rule. ``"too large"``: for
-the MTU of the link, and not to be fragmented. ``"queue full"``: of a link with a
-``rate``. ``"buffer full"``: of the receiver's socket. ``"refused"``: nobody listens on
-the port. ``"nobody there"``: no host has the address, or nobody hears the broadcast or
-the group. ``"host down"``: the host has crashed, or the program had closed its socket
-by crashing. ``"no mapping"``: a NAT let it not in.
+``"in flight"``: nothing yet. ``"delivered"``: it reached the receiver's socket.
+``"lost"``: by the ``loss`` of its link. ``"corrupted"``: dropped because of a wrong
+checksum. ``"cut off"``: by a partition. ``"dropped"``: by a rule. ``"too large"``:
+longer than the MTU of the link, with fragmentation disabled. ``"queue full"``: dropped
+by a link with a ``rate``. ``"buffer full"``: dropped by the receiver's socket.
+``"refused"``: no socket has the port. ``"nobody there"``: no host has the address, or
+no socket receives the broadcast or the group. ``"host down"``: the host has crashed.
+``"no mapping"``: a NAT didn't let it in.
 """
 
 HopAddress: TypeAlias = tuple[str, int]
-"""Host and port; a link-local host with its interface after a ``%``."""
+"""Host and port; for a link-local host, ``%`` and its interface follow the address."""
 
 
 class Flight:
@@ -67,24 +67,24 @@ class Flight:
         path: Any,
     ) -> None:
         self.number = number
-        """Counts the datagrams of the network, from 0. Copies have the same number."""
+        """Its number in the network, from 0. Copies have the same number."""
         self.sent_at = sent_at
-        """Seconds, by the clock of the event loop."""
+        """When it was sent, in seconds of the event loop's clock."""
         self.source = source
-        """Where it comes from as the network sees it, outside of a NAT."""
+        """The sender's address as the network sees it: outside of a NAT."""
         self.destination = destination
-        """Where it goes; what a NAT has let in, inside."""
+        """The destination; once a NAT has let it in, the address inside."""
         self.data = data
         """The payload."""
         self.copy = 0
-        """0, and 1 for what the network has duplicated."""
+        """0, or 1 for a copy that the network made."""
         self.arrived_at: float | None = None
-        """When it arrived, or would have if somebody had been there; ``None`` for what
-        was lost on the way."""
+        """When it arrived, even if no socket received it; ``None`` if it was lost on
+        the way."""
         self.fate: Fate = "in flight"
-        """What became of it."""
+        """What happened to it."""
         self.cause = ""
-        """What else is known, as a rule's name, or which faults delayed it."""
+        """Details: for example, a rule's name, or the faults that delayed it."""
         self._path = path
         self._due = 0
 

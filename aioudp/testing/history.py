@@ -1,7 +1,7 @@
-"""What became of every datagram: one record for each, in the order of sending.
+"""What happened to every datagram: one record each, in the order of sending.
 
-A record is made when a datagram is sent, and completed when its fate is known. The
-history is bounded, in records and in bytes: the oldest are forgotten, and counted.
+A record is created when a datagram is sent, and completed when its fate is known. The
+history is bounded in records and in bytes: the oldest are discarded, and counted.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from .flight import EPOCH_NS, Fate, Flight
 from .pcap import capture
 
 FORGET_RECORDS: Final = 1_000_000
-"""Records that a history keeps."""
+"""Maximum records in a history."""
 
 FORGET_BYTES: Final = 256 * 1024 * 1024
-"""Bytes of payload that a history keeps."""
+"""Maximum bytes of payload in a history."""
 
 
 class History(Sequence[Flight]):
@@ -29,10 +29,10 @@ class History(Sequence[Flight]):
         self._flights: deque[Flight] = deque()
         self._bytes = 0
         self.forgotten = 0
-        """How many records there were that are not here any more."""
+        """How many records were discarded."""
 
     def append(self, flight: Flight) -> None:
-        """Add a record; forget the oldest if there are too many."""
+        """Add a record; discard the oldest if there are too many."""
         flights = self._flights
         flights.append(flight)
         self._bytes += len(flight.data)
@@ -56,7 +56,7 @@ class History(Sequence[Flight]):
         return iter(self._flights)
 
     def clear(self) -> None:
-        """Forget everything, uncounted."""
+        """Discard all records, uncounted."""
         self._flights.clear()
         self._bytes = self.forgotten = 0
 
@@ -67,12 +67,12 @@ class History(Sequence[Flight]):
     def table(self, last: int | None = None) -> str:
         """Return a table as text, one line for each datagram.
 
-        Its columns: number (``+`` marks a copy), when sent and when arrived in seconds,
-        from where to where, size in bytes, fate with its cause, and the beginning of
-        the payload.
+        Its columns: number (``+`` marks a copy), times of sending and arrival in
+        seconds, source and destination, size in bytes, fate with its cause, and the
+        beginning of the payload.
 
         Args:
-            last: Only so many, the newest.
+            last: Show only the newest: at most this many.
 
         Raises:
             ValueError: If *last* is negative.
@@ -92,20 +92,20 @@ class History(Sequence[Flight]):
         """Return a sequence diagram as SVG: hosts from left to right, time downwards.
 
         Args:
-            last: Only so many datagrams, the newest.
+            last: Show only the newest datagrams: at most this many.
         """
         flights = list(self._flights)
         return diagram(flights if last is None else flights[-last:] if last else [])
 
     def pcap(self, *, arrived: bool = False) -> bytes:
-        """Return a capture file, which tshark and Wireshark read.
+        """Return a capture file for tshark and Wireshark.
 
-        Its packets are in one piece each, with the addresses that the network sees. The
-        clock of the event loop begins at 2000-01-01.
+        Packets aren't fragmented, and have the addresses that the network sees. The
+        event loop's clock starts at 2000-01-01.
 
         Args:
-            arrived: What the receivers have seen: the datagrams that arrived, when
-                they did. Default: what the senders have: all that left, when it did.
+            arrived: Capture at the receivers: the datagrams that arrived, with the
+                times of their arrival. Default: capture at the senders.
         """
         return capture(self._flights, epoch_ns=EPOCH_NS, arrived=arrived)
 
@@ -118,7 +118,7 @@ class History(Sequence[Flight]):
     def digest(self) -> str:
         """Return a SHA-256 over all records: equal digests mean equal histories.
 
-        Of a history that has forgotten something, over what is left.
+        Discarded records aren't included.
         """
         found = hashlib.sha256()
         for flight in self._flights:

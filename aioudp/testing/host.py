@@ -1,4 +1,4 @@
-"""A simulated host, as a test holds it in its hand."""
+"""The simulated host that a test uses."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .lifting import Lifting
 
 
 class Host(Kernel, OpeningCalls):
-    """A host of a :class:`SimulatedNetwork`; made by its method ``host``.
+    """A host of a :class:`SimulatedNetwork`, returned by its method ``host``.
 
-    It has the opening calls of the library. In ``with host:`` the library's own calls
-    open on this host, and so do those of every task that is started there: so a program
-    that knows nothing of the simulation runs on it.
+    It has the library's opening calls as methods. Inside ``with host:``, the library's
+    own calls open on this host, in tasks that are started there, too. So a program that
+    knows nothing about the simulation can run on it.
     """
 
     def __init__(self, fabric: Fabric, realm: Any, name: str) -> None:
@@ -49,14 +49,14 @@ class Host(Kernel, OpeningCalls):
         machine._current.reset(self._tokens.pop())
 
     def crash(self) -> Lifting:
-        """Have the host crash: its sockets are gone, and so is what they held.
+        """Crash the host: its sockets and the datagrams in them are gone.
 
-        Endpoints on it are closed, as :meth:`aioudp.Endpoint.close` closes them.
-        Nothing reaches it and nothing is refused until it is lifted: then it is up
-        again, and its programs have to open anew.
+        Endpoints on it are closed, as by :meth:`aioudp.Endpoint.close`. While it's
+        down, datagrams to it disappear: they cause no ICMP errors. After it's back,
+        programs must open their endpoints again.
 
         Returns:
-            A context manager; its end, or its ``lift()``, brings the host back.
+            A context manager. Leaving it, or its ``lift()``, brings the host back.
         """
         self.down = True
         for sock in self.sockets():

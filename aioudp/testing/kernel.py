@@ -1,7 +1,10 @@
-"""A host: its interfaces, its ports, and which socket gets what.
+"""A host: its interfaces, its ports, and which socket gets a datagram.
 
-The rules are those of Linux (udp(7), ip(7)); ``docs/explanation/simulation.md`` lists
-what is and what is not modelled.
+The rules are those of Linux (udp(7), ip(7)). ``docs/explanation/simulation.md`` lists
+what is simulated and what isn't.
+
+The file is long because the rules depend on each other: which local address, interface
+and socket a datagram gets follows from the same tables.
 """
 
 from __future__ import annotations
@@ -62,7 +65,7 @@ class Nic:
         return ""
 
     def broadcasts(self) -> list[str]:
-        """Return the addresses that reach everybody on its networks."""
+        """Return the broadcast addresses of its networks."""
         return [
             str(one.network.broadcast_address)
             for one in self.addresses
@@ -70,7 +73,7 @@ class Nic:
         ]
 
     def described(self) -> Interface:
-        """Return what the library knows of an interface."""
+        """Return the interface as the library describes it."""
         loopback = self.index == _LOOPBACK_INDEX
         kind = ("loopback",) if loopback else ("broadcast", "multicast")
         return Interface(
@@ -83,7 +86,7 @@ class Nic:
 
 
 def _key(one: Any, prefixlen: int) -> tuple[int, int, int]:
-    """Return what identifies the network of an address."""
+    """Return a key for the network of an address."""
     host_bits = max(0, one.max_prefixlen - prefixlen)
     return one.version, prefixlen, int(one) >> host_bits
 
@@ -95,7 +98,7 @@ def _text(one: AnyInterface, index: int) -> str:
 
 
 class Fabric(Protocol):
-    """What a host asks of the network that it is on."""
+    """What a host needs from its network."""
 
     version: int
 
@@ -115,7 +118,7 @@ class Fabric(Protocol):
 
 
 class Kernel:
-    """The part of a host that its sockets and the network talk to."""
+    """The part of a host that its sockets and the network use."""
 
     def __init__(self, fabric: Fabric, realm: Any, name: str) -> None:
         self.name = name
@@ -161,7 +164,7 @@ class Kernel:
         return tuple(str(one.ip) for nic in self.nics[1:] for one in nic.addresses)
 
     def is_own(self, ip: str) -> bool:
-        """Tell whether an address is one of this host."""
+        """Return whether an address belongs to this host."""
         return ip in self._addresses or ip.startswith("127.")
 
     def interfaces(self) -> list[Interface]:
@@ -178,7 +181,7 @@ class Kernel:
                 return nic
         return None
 
-    # -- what sockets ask
+    # -- called by sockets
 
     def new_socket(self, family: int, proto: int = 0) -> SimulatedSocket:
         """Return a datagram socket on this host.
@@ -267,7 +270,7 @@ class Kernel:
         return known or self._fabric.path_mtu(self.local_ip(sock, ip), "")
 
     def path(self, sock: SimulatedSocket, addr: Any, control: Any) -> Path:
-        """Look up where what *sock* sends to *addr* goes.
+        """Look up the path from *sock* to *addr*.
 
         Raises:
             OSError: As Linux does: EACCES, EINVAL, ENETUNREACH, EADDRNOTAVAIL, ENODEV.
@@ -333,8 +336,8 @@ class Kernel:
         path.group = True
         far = group and path.hop_limit > 1 and not _stays_on_the_link(ip)
         heard = self._fabric.everybody(self, nic, path, far=far)
-        # What everybody on the link gets comes back to this host too, unless a group's
-        # sender does not want that; the loopback interface has nobody else.
+        # Broadcasts and groups loop back to this host, unless the sender of a group
+        # disabled that. On the loopback interface, there is no other host.
         loops = options[so.MULTICAST_LOOP6 if v6 else so.MULTICAST_LOOP]
         if group and not loops and nic.index != _LOOPBACK_INDEX:
             heard = [one for one in heard if one.target is not self]
@@ -342,7 +345,7 @@ class Kernel:
         return path
 
     def is_on(self, network: AnyInterface) -> bool:
-        """Tell whether one of its interfaces is on the network of an address."""
+        """Return whether one of its interfaces is on the network of an address."""
         return _key(network, network.network.prefixlen) in self._by_network
 
     def _nic_near(self, ip: str) -> Nic | None:
@@ -356,7 +359,7 @@ class Kernel:
         return None
 
     def _nic_towards(self, ip: str, index: int, local: str = "") -> Nic:
-        """Return the interface to leave by."""
+        """Return the outgoing interface."""
         v6 = ":" in ip
         if index:
             nic = self.nic(index)
@@ -382,14 +385,14 @@ class Kernel:
             raise refusal(errno.ENETUNREACH)
         raise refusal(errno.ENETUNREACH)
 
-    # -- what arrives
+    # -- arrivals
 
     def listens(self, port: int) -> bool:
-        """Tell whether any socket has a port."""
+        """Return whether any socket has a port."""
         return port in self._ports
 
     def receive(self, flight: Flight, interface: int) -> None:
-        """Give a datagram that has arrived to the sockets that it is for."""
+        """Deliver a datagram to the sockets it is for."""
         if self.down:
             flight.ended("host down")
             return
@@ -438,20 +441,20 @@ class Kernel:
     def _hears(
         self, sock: SimulatedSocket, group: str, source: str, interface: int
     ) -> bool:
-        """Tell whether a socket gets what is sent to a group."""
+        """Return whether a socket receives what is sent to a group."""
         key = group.partition("%")[0], interface
         if key in sock.memberships:
             sources = sock.memberships[key]
             return sources is None or source in sources
         v6 = ":" in group
         if any(joined == key[0] for joined, _ in sock.memberships):
-            return False  # it is in this group, but not here
+            return False  # it joined this group, but on another interface
         if not sock.options[so.MULTICAST_ALL6 if v6 else so.MULTICAST_ALL]:
             return False
         return self.is_member(key[0], interface)
 
     def is_member(self, group: str, interface: int) -> bool:
-        """Tell whether any socket here has joined a group on an interface."""
+        """Return whether any socket here has joined a group on an interface."""
         key = group.partition("%")[0], interface
         return any(key in sock.memberships for sock in self.sockets())
 
@@ -467,7 +470,7 @@ class Kernel:
         flight.ended("refused")
 
     def learn_mtu(self, ip: str, mtu: int) -> None:
-        """Note what ICMP says of the path to an address."""
+        """Note the path MTU to an address, from an ICMP error."""
         self._known_mtu[ip] = mtu
         self._fabric.changed()
 
@@ -500,14 +503,14 @@ def _is_group(ip: str) -> bool:
 
 
 def _stays_on_the_link(group: str) -> bool:
-    """Tell whether no router forwards a group (RFC 4291 2.7, RFC 5771 4)."""
+    """Return whether routers don't forward a group (RFC 4291 2.7, RFC 5771 4)."""
     if ":" in group:
         return group[3:4] in "0123"
     return group.startswith("224.0.0.")
 
 
 def _conflicts(sock: SimulatedSocket, ip: str, other: SimulatedSocket) -> bool:
-    """Tell whether two sockets cannot have the same port."""
+    """Return whether two sockets can't have the same port."""
     for option in (so.REUSEADDR, so.REUSEPORT):
         if sock.options[option] and other.options[option]:
             return False
@@ -528,9 +531,9 @@ def _serves(sock: SimulatedSocket, ip: str) -> set[int]:
 def _score(
     sock: SimulatedSocket, ip: str, source: HopAddress, *, shared: bool = False
 ) -> int:
-    """Return how well a socket fits a datagram; -1 if it does not.
+    """Return how well a socket matches a datagram; -1 if it doesn't.
 
-    compute_score() in net/ipv4/udp.c: the more exactly, the better.
+    Like compute_score() in net/ipv4/udp.c: a more specific match scores higher.
     """
     score = 0
     bound = sock.bound_ip
@@ -556,9 +559,10 @@ def _score(
 def _choose(
     candidates: list[SimulatedSocket], ip: str, source: HopAddress
 ) -> SimulatedSocket | None:
-    """Return the socket that gets a datagram: of equal ones the newest, or one by hash.
+    """Return the socket that gets a datagram: the best match.
 
-    With SO_REUSEPORT the sender decides, by a hash of its address.
+    Of equal ones, the newest; with SO_REUSEPORT, one chosen by a hash of the sender's
+    address.
     """
     best: list[SimulatedSocket] = []
     highest = 0

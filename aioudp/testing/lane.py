@@ -1,12 +1,12 @@
 """One direction of a link: what happens to a datagram between two addresses.
 
-A lane decides when a datagram is sent, all at once: lost or not, and when it arrives.
-So it needs no timers, but for a datagram that is held back. It has random streams of
-its own, and draws only for the faults that are set.
+When a datagram is sent, its lane decides everything at once: whether it is lost, and
+when it arrives. So only a datagram that is held back needs a timer. A lane has its own
+random streams, and draws only for the faults that are set.
 
-Each fault that chance brings about is a :class:`Happening`. It can be vetoed, which is
-how ``explore`` finds the fewest that still show a failure: the draws stay the same, and
-what was vetoed does not take effect.
+Each random fault is a :class:`Happening`. ``explore`` vetoes some of them to find the
+fewest that still cause a failure: the draws stay the same, but a vetoed fault doesn't
+take effect.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ from .faults import MAX_MTU, Faults, GilbertElliott
 from .flight import Flight
 
 HOLD_LIMIT: Final = 1.0
-"""Seconds after which a datagram that is held back arrives, if no other has passed."""
+"""A datagram that is held back arrives after these seconds, if no other passes it."""
 
 IPV4_HEADERS: Final = 28  # bytes, IPv4 and UDP (RFC 791, RFC 768)
 IPV6_HEADERS: Final = 48  # bytes, IPv6 and UDP (RFC 8200, RFC 768)
 
 
 class Happening(NamedTuple):
-    """A fault that happened by chance."""
+    """A random fault that took effect."""
 
     lane: str
-    """From where to where, as in ``"10.0.0.1>10.0.0.2"``."""
+    """The direction, as in ``"10.0.0.1>10.0.0.2"``."""
 
     number: int
-    """Which datagram of the lane, from 0."""
+    """The datagram's number in this direction, from 0."""
 
     kind: str
     """``"loss"``, ``"corrupt"``, ``"duplicate"``, ``"reorder"`` or ``"jitter"``."""
 
 
 class Air(Protocol):
-    """What a lane asks of the network."""
+    """What a lane needs from the network."""
 
     judge: Callable[[Happening], bool] | None
-    """Asked, if there is one, whether a fault that was drawn takes effect."""
+    """If set, decides whether a fault that was drawn takes effect."""
 
     def note(self, flight: Flight) -> None:
         """Add a datagram to the history."""
 
     def arrive(self, flight: Flight, at: float) -> None:
-        """Have *flight* arrive at the time *at*; at once if that is now."""
+        """Deliver *flight* at the time *at*; at once if that is now."""
 
 
 class Lane:
-    """The way from one address to another."""
+    """One direction of the link between two addresses."""
 
     __slots__ = (
         "_air",
@@ -86,16 +86,16 @@ class Lane:
         self.set_faults(Faults())
 
     def set_faults(self, faults: Faults) -> None:
-        """Change what happens here from now on."""
+        """Change the settings from now on."""
         self.faults = faults
         self._narrow = faults.mtu < MAX_MTU
 
     def carry(self, flight: Flight) -> None:
-        """Take a datagram, and decide what becomes of it."""
+        """Accept a datagram, and decide what happens to it."""
         faults, air, uniform = self.faults, self._air, self._uniform
         number, self._number = self._number, self._number + 1
-        # Everything is drawn before anything is decided, so that what is vetoed does
-        # not move the draws of what comes later.
+        # Everything is drawn before anything is decided, so that a veto doesn't affect
+        # later draws.
         pieces = self.fragments(len(flight.data)) if self._narrow else 1
         lost = bool(faults.loss) and self._draw_loss(pieces)
         corrupt = bool(faults.corrupt) and uniform() < faults.corrupt
@@ -135,17 +135,17 @@ class Lane:
                 self._release(arrival)
 
     def _release(self, arrival: float) -> None:
-        """Let what was held back arrive just behind a datagram that has passed it."""
+        """Deliver what was held back right after the datagram that passed it."""
         held, self._held = self._held, None
         if held is not None and held.fate == "in flight":
             self._air.arrive(held, arrival)
 
     def fragments(self, size: int) -> int:
-        """Return in how many pieces a payload of *size* bytes travels."""
+        """Return how many fragments a payload of *size* bytes needs."""
         header = self.headers - 8
         if size + self.headers <= self.faults.mtu:
             return 1
-        # Fragments carry a multiple of 8 bytes (RFC 791); in IPv6 a header of 8 more.
+        # Fragments carry a multiple of 8 bytes (RFC 791); IPv6 adds a header of 8.
         room = (self.faults.mtu - header - (8 if header == 40 else 0)) // 8 * 8
         return -(-(size + 8) // max(8, room))
 

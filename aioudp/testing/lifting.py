@@ -1,4 +1,4 @@
-"""Undoing what was done to a network."""
+"""Reverting a change to a network."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Self
 
 
 class Lifting:
-    """Something that was done to a network, until it is lifted.
+    """A change to a network that can be reverted.
 
-    A context manager: the end of the block lifts it. Without one it holds until
-    :meth:`lift` is called, or for good.
+    It's a context manager: the end of the block reverts the change. Without one, the
+    change stays until :meth:`lift` is called.
     """
 
     __slots__ = ("_lift",)
@@ -21,11 +21,11 @@ class Lifting:
 
     @property
     def lifted(self) -> bool:
-        """Whether it was undone."""
+        """Whether the change was reverted."""
         return self._lift is None
 
     def lift(self) -> None:
-        """Undo it. Idempotent."""
+        """Revert the change. Idempotent."""
         lift, self._lift = self._lift, None
         if lift is not None:
             lift()

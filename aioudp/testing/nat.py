@@ -1,8 +1,8 @@
-"""A NAT: hosts behind it share its one address.
+"""A NAT: the hosts behind it share its address.
 
-The behaviours are those of RFC 4787: which mapping a datagram gets on its way out, and
-whom the mapping lets in. Ports are kept where they are free. A mapping that nothing was
-sent through for a while is forgotten.
+It behaves as RFC 4787 describes: which mapping an outgoing datagram gets, and which
+incoming datagrams a mapping lets in. Ports are preserved if they are free. A mapping
+expires when nothing is sent through it for a while.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from .path import Target
 NatKind: TypeAlias = Literal[
     "full-cone", "address-restricted", "port-restricted", "symmetric"
 ]
-"""Whom a NAT lets in: everybody, hosts that were sent to, addresses that were sent to;
-or, symmetric, addresses that were sent to, each through a mapping of its own."""
+"""Which senders a NAT lets in.
+
+Full-cone: all. Address-restricted: hosts that were sent to. Port-restricted: addresses
+that were sent to. Symmetric: the same, and each destination has a mapping of its own.
+"""
 
 NAT_KINDS: Final = get_args(NatKind)
 
@@ -27,18 +30,18 @@ _FIRST_PORT: Final = 49152
 
 @dataclass(slots=True)
 class Mapping:
-    """A port of the outside that stands for an address inside."""
+    """A public port that stands for an address inside."""
 
     key: tuple[HopAddress, HopAddress | None]
     inside: HopAddress
     port: int
     used_at: float
     peers: set[HopAddress] = field(default_factory=set)
-    """Where something was sent to."""
+    """The destinations that were sent to."""
 
 
 class Nat:
-    """What is between a private realm and the rest; see ``SimulatedNetwork.nat``."""
+    """The NAT between a private and an outer realm; see ``SimulatedNetwork.nat``."""
 
     def __init__(
         self,
@@ -49,12 +52,12 @@ class Nat:
         inner: Callable[[str], tuple[Target, int] | None],
     ) -> None:
         self.address = address
-        """Its address on the outside."""
+        """Its public address."""
         self.kind: NatKind = kind
         self.timeout = timeout
-        """Seconds after which a mapping that is not used is forgotten."""
+        """Seconds after which an unused mapping expires."""
         self.outer: Any = None
-        """The realm that it has its address in."""
+        """The realm of its public address."""
         self._now = now
         self._inner = inner
         self._by_inside: dict[tuple[HopAddress, HopAddress | None], Mapping] = {}
@@ -62,7 +65,7 @@ class Nat:
         self._next_port = _FIRST_PORT
 
     def outbound(self, source: HopAddress, destination: HopAddress) -> HopAddress:
-        """Return what the source of a datagram is outside."""
+        """Return the public source address of an outgoing datagram."""
         now = self._now()
         key = source, destination if self.kind == "symmetric" else None
         mapping = self._by_inside.get(key)
@@ -76,7 +79,7 @@ class Nat:
         return self.address, mapping.port
 
     def receive(self, flight: Flight, interface: int) -> None:
-        """Pass a datagram on to whom it is for, or drop it."""
+        """Pass an incoming datagram to the host inside, or drop it."""
         outside = f"{self.address}:{flight.destination[1]}"
         mapping = self._by_port.get(flight.destination[1])
         if mapping is None or self._is_old(mapping):
@@ -109,9 +112,9 @@ class Nat:
         del self._by_port[mapping.port]
 
     def _free_port(self, wanted: int) -> int:
-        """Return the port inside, if it is free outside; else the next free one.
+        """Return the port itself if it is free on the outside, else the next free one.
 
-        If none is, the oldest mapping makes room.
+        If none is free, the oldest mapping is removed.
         """
         port = wanted
         for _ in range(0xFFFF):

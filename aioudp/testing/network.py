@@ -1,8 +1,11 @@
-"""The network: who is where, what is in the air, and what the test does to it.
+"""The network: hosts, links, datagrams in flight, and the faults a test sets.
 
-It asks the event loop for the time and for one timer, the next arrival; so it is the
-same on a virtual clock and on a real one. Arrivals have an order of their own, by time
-and then by when they were decided, which no event loop can change.
+It uses only the event loop's clock and one timer, for the next arrival. So it behaves
+the same on a virtual clock and on a real one. Arrivals are ordered by time, then by
+when they were decided; no event loop can change that order.
+
+The file is long because it is mostly public methods with their documentation. Hosts
+(``kernel``), links (``lane``) and NATs (``nat``) have files of their own.
 """
 
 from __future__ import annotations
@@ -56,32 +59,32 @@ class Realm:
         self.nat = nat
         self.hosts: list[Host] = []
         self.places: dict[str, tuple[Target, int]] = {}
-        """Who has an address, and on which interface."""
+        """The owner of each address, and the index of its interface."""
 
     @property
     def name(self) -> str:
-        """What tells its addresses from the same ones elsewhere."""
+        """A prefix that distinguishes its addresses from equal ones in other realms."""
         return "" if self.nat is None else f"{self.nat.address}/"
 
 
 class SimulatedNetwork(OpeningCalls):
-    """A network in memory: hosts, links and what goes wrong on them.
+    """A network in memory: hosts, the links between them, and their faults.
 
-    A host exists as soon as somebody binds to one of its addresses. Calls that name no
-    address open on a host ``"localhost"``, which is on every network of this one. Each
-    pair of addresses has a link of its own, a host with itself too; they all do what is
-    set here, until :meth:`link` changes one.
+    Binding to an address creates its host. Calls without an address open on the host
+    ``"localhost"``, which is attached to every subnet. Each pair of addresses has its
+    own link, including a host with itself. All links have the settings given here,
+    until :meth:`link` changes one.
 
-    Everything that chance decides comes from *seed*. The same program with the same
-    seed has the same history, on every machine and every Python.
+    All random decisions are derived from *seed*. The same program with the same seed
+    has the same history, on every machine and every Python version.
 
     Args:
         seed: Any int or str.
-        loss, delay, jitter, duplicate, reorder, mtu, rate, queue: And whatever else
-            :class:`aioudp.testing.FaultOptions` has.
+        loss, delay, jitter, duplicate, reorder, mtu, rate, queue: See
+            :class:`aioudp.testing.FaultOptions`, which has more.
 
     Raises:
-        TypeError: If a setting is unknown or of a wrong type.
+        TypeError: If a setting is unknown or has the wrong type.
         ValueError: If a value is out of range; the message names it.
     """
 
@@ -103,9 +106,9 @@ class SimulatedNetwork(OpeningCalls):
             raise TypeError(f"seed must be an int or a str, got {seed!r}")
         check_names(more)
         self.seed = seed
-        """What the random decisions depend on."""
+        """The seed of all random decisions."""
         self.history = History()
-        """What became of every datagram."""
+        """What happened to every datagram."""
         self.version = 0
         self.judge: Callable[[Happening], bool] | None = None
         self._faults = Faults(
@@ -134,7 +137,7 @@ class SimulatedNetwork(OpeningCalls):
         self._numbers = 0  # datagrams so far
         self._armed: asyncio.TimerHandle | None = None
         self._armed_at = math.inf
-        # What arrives belongs to nobody's task.
+        # Arrivals run in a context of their own, not in that of a task.
         self._context = Context()
         self._landing = False
         self._ready: list[Callable[[], None]] = []
@@ -149,20 +152,20 @@ class SimulatedNetwork(OpeningCalls):
     # -- hosts
 
     def host(self, *addresses: str, name: str | None = None) -> Host:
-        """Return the host with an address; make it, if there is none.
+        """Return the host with an address; create it if it doesn't exist.
 
-        Each address makes an interface on its network, and addresses of one network
-        share it; an IPv4 and an IPv6 address share one too.
+        The host has one interface per subnet. An IPv4 and an IPv6 address share an
+        interface.
 
         Args:
-            addresses: The first says which host; the others are added to it. Each may
-                have a prefix length, as in ``"10.0.0.1/16"``; default: 24 for IPv4 and
+            addresses: The first identifies the host; the others are added to it. Each
+                may have a prefix length, as in ``"10.0.0.1/16"``. Default: 24 for IPv4,
                 64 for IPv6.
-            name: What to call it. On a virtual clock, programs can look it up.
+            name: The host's name. On a virtual clock, programs can look it up.
 
         Raises:
-            ValueError: If there is no address, if one is not numeric, or if one is
-                another host's.
+            ValueError: If no address is given, one isn't numeric, or one belongs to
+                another host.
         """
         return self._host(self._public, addresses, name)
 
@@ -176,11 +179,11 @@ class SimulatedNetwork(OpeningCalls):
         """Return a network of private addresses behind a NAT.
 
         Args:
-            address: The address of the NAT on the outside.
-            kind: Whom it lets in: ``"full-cone"``, ``"address-restricted"``,
+            address: The NAT's public address.
+            kind: Which senders it lets in: ``"full-cone"``, ``"address-restricted"``,
                 ``"port-restricted"`` or ``"symmetric"``.
-            timeout: Seconds after which a mapping is forgotten that nobody inside has
-                sent through.
+            timeout: Seconds after which a mapping expires, if no host behind the NAT
+                sends through it.
 
         Raises:
             ValueError: If *kind* is unknown, or if a host has *address*.
@@ -227,7 +230,7 @@ class SimulatedNetwork(OpeningCalls):
             self._observe(one)
 
     def _observe(self, one: AnyInterface) -> None:
-        """Give the host without a name an address where *one* is."""
+        """Give ``"localhost"`` an address on the network of *one*."""
         network = one.network
         if self._observer.is_on(one) or network.num_addresses < 8:
             return
@@ -271,7 +274,7 @@ class SimulatedNetwork(OpeningCalls):
         return named
 
     def chance(self, purpose: str) -> Callable[[], float]:
-        """Return what draws numbers for a purpose, each time the same one."""
+        """Return the random stream for a purpose: the same one each time."""
         if purpose not in self._chances:
             self._chances[purpose] = draws.stream(purpose, self.seed).random
         return self._chances[purpose]
@@ -286,13 +289,13 @@ class SimulatedNetwork(OpeningCalls):
             return ["127.0.0.1", "::1"]
         return [] if host is None else list(host.addresses)
 
-    # -- what goes wrong
+    # -- faults
 
     def faults(self, **faults: Unpack[FaultOptions]) -> Lifting:
-        """Change what happens on every link, from now on.
+        """Change the settings of every link, from now on.
 
         Returns:
-            A context manager; its end, or its ``lift()``, takes it back.
+            A context manager. Leaving it, or its ``lift()``, reverts the change.
         """
         return self._set(None, None, True, faults)
 
@@ -304,22 +307,22 @@ class SimulatedNetwork(OpeningCalls):
         one_way: bool = False,
         **faults: Unpack[FaultOptions],
     ) -> Lifting:
-        """Change what happens between two ends, from now on.
+        """Change the settings of the links between two places, from now on.
 
-        What is not named stays as it is. Where several settings meet, the latest wins.
-        What is in the air already is not touched.
+        Settings that aren't given don't change. If several calls set the same one for a
+        link, the latest wins. Datagrams in flight aren't affected.
 
         Args:
-            a, b: An address, a host or its name, a NAT; ``None`` is everybody.
-            one_way: Only from *a* to *b*; else in both directions.
+            a, b: An address, a host or its name, a NAT, or ``None`` for all.
+            one_way: Whether to change only the direction from *a* to *b*.
             faults: See :class:`aioudp.testing.FaultOptions`.
 
         Returns:
-            A context manager; its end, or its ``lift()``, takes it back.
+            A context manager. Leaving it, or its ``lift()``, reverts the change.
 
         Raises:
-            TypeError: If a setting is unknown or of a wrong type.
-            ValueError: If a value is out of range, or an end is unknown.
+            TypeError: If a setting is unknown or has the wrong type.
+            ValueError: If a value is out of range, or a place is unknown.
         """
         return self._set(self._end(a), self._end(b), one_way, faults)
 
@@ -336,20 +339,20 @@ class SimulatedNetwork(OpeningCalls):
         return Lifting(lift)
 
     def partition(self, *groups: Iterable[Place] | Place) -> Lifting:
-        """Cut the network into parts that do not reach each other.
+        """Split the network into parts that can't reach each other.
 
-        What is in the air between them is lost too.
+        Datagrams in flight between them are lost, too.
 
         Args:
-            groups: Each a host or several; an address, a host or its name, a NAT. With
-                one group, the other part is everybody else. With several, those that
-                are in none still reach everybody.
+            groups: The parts: each is one or several of an address, a host or its name,
+                a NAT. A single group is cut off from all other hosts. With several,
+                hosts that are in none of them still reach all.
 
         Returns:
-            A context manager; its end, or its ``lift()``, heals it.
+            A context manager. Leaving it, or its ``lift()``, heals the partition.
 
         Raises:
-            ValueError: If there is no group, or an end is unknown.
+            ValueError: If no group is given, or a place is unknown.
         """
         if not groups:
             raise ValueError("a partition has at least one group")
@@ -368,17 +371,17 @@ class SimulatedNetwork(OpeningCalls):
         return Lifting(lift)
 
     def rule(self, rule: Rule) -> Lifting:
-        """Have *rule* decide over each datagram, when it is sent.
+        """Call *rule* for each datagram that is sent, to decide what happens to it.
 
-        It is called with the :class:`Flight` and returns :class:`Pass` or ``None``,
-        :class:`Drop`, or :class:`Deliver`. The first rule that does not pass decides.
-        What it raises, the send raises.
+        The rule gets the :class:`Flight` and returns :class:`Pass` or ``None``,
+        :class:`Drop`, or :class:`Deliver`. The first rule that returns something other
+        than ``Pass`` or ``None`` decides. If it raises, the send raises its exception.
 
         Returns:
-            A context manager; its end, or its ``lift()``, takes it back.
+            A context manager. Leaving it, or its ``lift()``, removes the rule.
 
         Raises:
-            TypeError: If *rule* cannot be called.
+            TypeError: If *rule* isn't callable.
         """
         if not callable(rule):
             raise TypeError(f"a rule must be callable, got {rule!r}")
@@ -425,7 +428,7 @@ class SimulatedNetwork(OpeningCalls):
     # -- what hosts ask
 
     def attach(self) -> None:
-        """Take the running event loop for the one whose time it is."""
+        """Use the clock of the running event loop."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -448,7 +451,7 @@ class SimulatedNetwork(OpeningCalls):
         return self._time()
 
     def changed(self) -> None:
-        """Have every path be looked up anew."""
+        """Invalidate all paths, so that they are looked up again."""
         self.version += 1
 
     def path_mtu(self, source: str, destination: str) -> int:
@@ -458,7 +461,7 @@ class SimulatedNetwork(OpeningCalls):
         return 65535 if source.startswith("127.") else self._faults.mtu
 
     def route(self, host: Kernel, path: Path) -> None:
-        """Find out who has the destination of a path, and what is on the way."""
+        """Find the target of a path, and the link and NAT on the way."""
         ip = path.destination[0]
         source = path.source[0]
         realm: Realm = host.realm
@@ -557,7 +560,7 @@ class SimulatedNetwork(OpeningCalls):
             flight.ended("nobody there")
 
     def _carry(self, flight: Flight, path: Path) -> None:
-        """Send along a path on which something may be in the way."""
+        """Send along a path that may have rules, partitions or a NAT."""
         lane = path.lane
         assert lane is not None
         if self._partitions and self._is_cut(path.sock.machine, path.target):
@@ -618,7 +621,7 @@ class SimulatedNetwork(OpeningCalls):
         self._armed_at = at
 
     def _on_timer(self) -> None:
-        # A loop may call a little early, as exactly as its clock is.
+        # A loop may call early, by up to the resolution of its clock.
         now = max(self._time(), self._armed_at)
         self._armed = None
         self._armed_at = math.inf
@@ -642,12 +645,12 @@ class SimulatedNetwork(OpeningCalls):
             self._landing = False
             if flying and flying[0][0] < self._armed_at:
                 self._arm(flying[0][0])
-        # Whoever has got something reads it now, as if the loop had polled its socket.
+        # Sockets that received something are read now, as if the loop had polled them.
         while ready:
             self._call(ready.pop(0))
 
     def soon(self, ready: Callable[[], None]) -> None:
-        """Call *ready* once what arrives at this instant is there."""
+        """Call *ready* after everything that arrives at this instant is delivered."""
         if self._landing:
             self._ready.append(ready)
         else:
@@ -674,9 +677,9 @@ class SimulatedNetwork(OpeningCalls):
         path.target.receive(flight, path.interface)
 
     def echo(self, flight: Flight, icmp: IcmpError) -> None:
-        """Have the sender of a datagram hear what ICMP says of it, unless it is lost.
+        """Send an ICMP error about a datagram back to its sender.
 
-        Its way back has the delay and the loss of the link in that direction.
+        It has the delay and the loss of the link in that direction.
         """
         sock: SimulatedSocket = flight._path.sock
         if not sock.hears_icmp():
@@ -712,7 +715,7 @@ class PrivateNetwork:
 
     @property
     def address(self) -> str:
-        """The address of the NAT on the outside."""
+        """The NAT's public address."""
         return self.nat_device.address
 
     def host(self, *addresses: str, name: str | None = None) -> Host:
@@ -726,7 +729,7 @@ class PrivateNetwork:
         kind: NatKind = "port-restricted",
         timeout: float = 30.0,
     ) -> PrivateNetwork:
-        """Return a network behind another NAT, which is behind this one."""
+        """Return a network behind another NAT, which is itself behind this one."""
         return self._network._nat(self._realm, address, kind, timeout)
 
 

@@ -1,4 +1,4 @@
-"""Where what a socket sends to one destination goes: looked up once, used often."""
+"""The path from a socket to one destination: looked up once, used often."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .lane import Lane
 
 
 class Target(Protocol):
-    """Who takes a datagram that arrives: a host or a NAT."""
+    """What receives a datagram: a host or a NAT."""
 
     def receive(self, flight: Flight, interface: int) -> None:
-        """Take a datagram that came by an interface, and note its fate."""
+        """Receive a datagram on an interface, and note its fate."""
 
 
 class Path:
@@ -58,7 +58,7 @@ class Path:
         self.longest = longest
         """Bytes of the longest payload that the socket may send this way."""
         self.version = version
-        """Of the network, when this was looked up; a change outdates it."""
+        """The network's version at the lookup; a newer one invalidates the path."""
         self.tos = tos
         self.hop_limit = hop_limit
         self.whole = whole
@@ -66,10 +66,10 @@ class Path:
         self.lane: Lane | None = None
         self.target: Target | None = None
         self.interface = 0
-        """The index of the interface that the target takes it by."""
+        """The index of the target's interface."""
         self.nat: Any = None
-        """What translates the source on the way out."""
+        """The NAT that translates the source."""
         self.group = False
-        """Whether it goes to everybody who listens, and nobody complains."""
+        """Whether it's a broadcast or a group, which causes no ICMP errors."""
         self.branches: Sequence[Path] = ()
-        """Of a broadcast or a group, the paths to those who hear it."""
+        """For a broadcast or a group: the path to each receiver."""

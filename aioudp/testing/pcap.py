@@ -2,7 +2,7 @@
 
 The format is pcap with raw IP packets (``LINKTYPE_RAW``), which
 https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-05.html describes. The IP and UDP
-headers are made here, with right checksums, from what the history knows.
+headers are created here from the history, with correct checksums.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _IPV6: Final = struct.Struct("!IHBB16s16s")
 _UDP: Final = struct.Struct("!HHHH")
 _PROTOCOL: Final = 17
 
-# What never was on the network.
+# These were never on the network.
 _UNSENT: Final[frozenset[Fate]] = frozenset({"too large", "queue full"})
 
 
@@ -33,8 +33,8 @@ def capture(flights: Iterable[Flight], *, epoch_ns: int, arrived: bool) -> bytes
     Args:
         flights: What to put into it.
         epoch_ns: When the clock of the event loop showed 0, in nanoseconds since 1970.
-        arrived: As the receivers have seen it: only what arrived, when it did. Else as
-            the senders have: all that left, when it was sent.
+        arrived: Whether to capture at the receivers: only datagrams that arrived, with
+            the times of their arrival. Otherwise, capture at the senders.
     """
     parts = [_FILE_HEADER.pack(_MAGIC, 2, 4, 0, 0, 0x40000, _RAW)]
     for time, flight in _in_order(flights, arrived=arrived):

@@ -1,7 +1,7 @@
 """A pytest plugin: ``net``, seeds, and the history of what failed.
 
-Switch it on with ``pytest_plugins = ["aioudp.testing.plugin"]`` in a conftest, or with
-``-p aioudp.testing.plugin``. It needs pytest and nothing else.
+Enable it with ``pytest_plugins = ["aioudp.testing.plugin"]`` in a conftest, or with
+``-p aioudp.testing.plugin``. It needs only pytest.
 
 A coroutine test with the marker ``network`` runs on a virtual clock, and its argument
 ``net`` is a :class:`~aioudp.testing.SimulatedNetwork`::
@@ -10,9 +10,9 @@ A coroutine test with the marker ``network`` runs on a virtual clock, and its ar
     async def test_transfer(net):
         ...
 
-It runs once for each seed, and stops at the first that fails. The failure is shrunk to
-the fewest faults that still show it, and the report says the seed, these faults and the
-last datagrams. ``--network-seed=N`` runs one seed alone. Without ``seeds`` there is one
+The test runs once per seed, and stops at the first that fails. The failure is shrunk to
+the faults that cause it. The report contains the seed, these faults and the last
+datagrams. ``--network-seed=N`` runs a single seed. Without ``seeds``, there is one
 seed, 0.
 """
 
@@ -55,10 +55,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def net(request: pytest.FixtureRequest) -> SimulatedNetwork:
     """Return the simulated network of a test with the marker ``network``.
 
-    In other tests, one that does no harm, with ``--network-seed`` or the seed 0.
+    In other tests, a network without faults; its seed is ``--network-seed``, or 0.
     """
     if request.node.get_closest_marker("network") is not None:
-        return SimulatedNetwork()  # each run gets its own in its place
+        return SimulatedNetwork()  # each run gets its own instead
     return SimulatedNetwork(request.config.getoption("--network-seed") or 0)
 
 
@@ -68,7 +68,7 @@ def pytest_pycollect_makeitem(
 ) -> list[pytest.Item] | None:
     """Collect a coroutine test with the marker as a plain function.
 
-    Others that run coroutine tests would put it on a loop of theirs.
+    Otherwise, another plugin would run it on its own event loop.
     """
     if not inspect.iscoroutinefunction(obj) or not name.startswith("test"):
         return None

@@ -1,8 +1,8 @@
-"""Telling a transport that its socket is ready: the watcher of a simulated socket.
+"""The watcher of a simulated socket, which calls its transport when it's ready.
 
 It has the methods of an event loop, and of ``EpollWatcher``, that a transport uses to
-watch a descriptor. Readiness is level-triggered, as there: a reader is called once in
-each turn of the loop for as long as there is something to read.
+watch a descriptor. Readiness is level-triggered, too: a reader is called in each
+iteration of the loop while there is something to read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 
 
 class Watched(Protocol):
-    """What is asked of a socket: what it is ready for."""
+    """What the watcher needs from a socket: whether it's ready."""
 
     def readable(self) -> bool: ...
     def writable(self) -> bool: ...
@@ -64,7 +64,7 @@ class Watcher:
         self._writer = None
 
     def watch_errors(self, fd: int) -> None:
-        """Have :attr:`on_error` called for an error, and nobody else."""
+        """Call only :attr:`on_error` for an error."""
         if self.on_error is not None:
             self._on_error = self._in_context(self.on_error)
         self.look()
@@ -74,7 +74,7 @@ class Watcher:
         self._on_error = None
 
     def pause(self, delay: float) -> None:
-        """Call nobody for *delay* seconds."""
+        """Make no calls for *delay* seconds."""
         if self._pausing is None:
             loop = asyncio.get_running_loop()
             self._pausing = loop.call_later(delay, self._end_pause)
@@ -84,7 +84,7 @@ class Watcher:
         self.look()
 
     def close(self) -> None:
-        """Call nobody any more."""
+        """Stop making calls."""
         self._reader = self._writer = self._on_error = self.on_error = None
         if self._pausing is not None:
             self._pausing.cancel()
@@ -92,11 +92,11 @@ class Watcher:
 
     @staticmethod
     def _in_context(callback: Callable[[], None]) -> Callable[[], None]:
-        """Return *callback*, to be called in the context that is current now."""
+        """Return a function that calls *callback* in the current context."""
         return partial(copy_context().run, callback)
 
     def look(self) -> None:
-        """Look, soon, whether the socket is ready for what is watched."""
+        """Check soon whether the socket is ready for what is watched."""
         if not self._due and self._watches():
             self._due = True
             self._soon(self._call)

@@ -1,9 +1,9 @@
-"""A relay between real programs that does to their datagrams what a network would.
+"""A relay that adds network faults between real programs.
 
-The lanes are those of the simulated network, and so are the draws; only the ends are
-real sockets. Each client that sends to the relay gets a port of its own towards the
-server, so the server tells clients apart by their ports, and answers find their way
-back. The clients that were silent longest make room for new ones.
+Its lanes and random draws are those of the simulated network; only the ends are real
+sockets. The relay uses a separate port towards the server for each client, so the
+server can distinguish clients, and replies reach the right one. If there are too many
+clients, the one that was silent longest is removed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .history import History
 from .lane import Happening, Lane
 
 MAX_CLIENTS: Final = 1000
-"""Clients to relay for at once, each with a socket of its own. A guess."""
+"""Maximum clients at once, each with a socket of its own. A guess."""
 
 
 class _Delivery:
-    """What a flight of a relay needs besides the record: the socket to leave by."""
+    """What a flight of a relay has besides its record: the socket to send from."""
 
     __slots__ = ("addr", "endpoint", "hop_limit", "tos")
 
@@ -47,19 +47,19 @@ class LossyRelay:
         async with testing.LossyRelay(("127.0.0.1", 0), server, loss=0.1) as relay:
             ...  # point the client to relay.local_addr
 
-    It takes no part in what it carries. What it decides depends on *seed*; when it
-    decides, on the programs.
+    It doesn't interpret payloads. Its decisions depend on *seed*; their timing
+    depends on the programs.
 
     Args:
-        local_addr: Where clients send to, as in :func:`aioudp.bind`.
+        local_addr: The address that clients send to, as in :func:`aioudp.bind`.
         remote_addr: The server, as in :func:`aioudp.connect`.
         seed: Any int or str.
-        faults: See :class:`aioudp.testing.FaultOptions`. They hold in each direction.
-            Links with an ``mtu`` lose more of what would be fragmented.
+        faults: See :class:`aioudp.testing.FaultOptions`. They apply in each direction.
+            With an ``mtu``, datagrams that would be fragmented are lost more often.
 
     Raises:
         OSError: On entering, if the system refuses.
-        TypeError: If a setting is unknown or of a wrong type.
+        TypeError: If a setting is unknown or has the wrong type.
         ValueError: If a value is out of range; the message names it.
     """
 
@@ -75,7 +75,7 @@ class LossyRelay:
         self._local_addr = local_addr
         self._remote_addr = remote_addr
         self.history = History()
-        """What became of every datagram."""
+        """What happened to every datagram."""
         self.judge: Callable[[Happening], bool] | None = None
         self._forth = Lane(self, seed, "client", "server")
         self._back = Lane(self, seed, "server", "client")
@@ -91,7 +91,7 @@ class LossyRelay:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        # A server that isn't there is found out now, and not by the first client.
+        # Fail now if the server's address is wrong, not when the first client sends.
         async with connect(self._remote_addr) as probe:
             assert probe.remote_addr is not None
             self._server = probe.remote_addr
@@ -118,10 +118,10 @@ class LossyRelay:
 
     @property
     def local_addr(self) -> Address:
-        """Where clients send to.
+        """The address that clients send to.
 
         Raises:
-            RuntimeError: Before the relay was entered.
+            RuntimeError: If the relay isn't open yet.
         """
         if self._front is None:
             raise RuntimeError("the relay is not open: use it with async with")
@@ -133,7 +133,7 @@ class LossyRelay:
         return len(self._clients)
 
     def change(self, **faults: Unpack[FaultOptions]) -> None:
-        """Change what happens, in both directions, from now on."""
+        """Change the settings in both directions, from now on."""
         self._faults = self._faults.changed(faults)
         for lane in (self._forth, self._back):
             lane.set_faults(self._faults)
@@ -151,7 +151,7 @@ class LossyRelay:
             if towards is None or towards.closed:
                 try:
                     towards = await connect(self._server)
-                except OSError:  # of too many files: the next one may fit again
+                except OSError:  # such as too many open files: a later one may succeed
                     continue
                 self._clients[addr] = towards
                 self._start(self._answer(front, towards, addr))
@@ -167,7 +167,7 @@ class LossyRelay:
                 data, _ = await towards.recv()
             except EndpointClosedError:
                 return
-            except OSError:  # nobody listens there, at the moment
+            except OSError:  # the server isn't listening at the moment
                 continue
             self._carry(self._back, data, self._server, addr, front, addr)
 
@@ -192,7 +192,7 @@ class LossyRelay:
         self.history.append(flight)
         lane.carry(flight)
 
-    # -- what the lanes ask
+    # -- called by the lanes
 
     def note(self, flight: Flight) -> None:
         self.history.append(flight)
@@ -213,7 +213,7 @@ class LossyRelay:
         if handle is not None:
             self._timers.discard(handle[0])
         if flight._due != due or flight.fate != "in flight":
-            return  # what was held back has been let go
+            return  # it was held back, and has been released already
         delivery: _Delivery = flight._path
         flight.arrived_at = self._loop.time()
         try:
@@ -227,7 +227,7 @@ class LossyRelay:
 
 
 def _pair(addr: Address) -> HopAddress:
-    """Return host and port; of a UNIX socket its path, and 0."""
+    """Return host and port; for a UNIX socket, its path and 0."""
     if isinstance(addr, tuple):
         return addr[0], addr[1]
     return str(addr), 0

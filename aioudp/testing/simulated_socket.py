@@ -1,9 +1,12 @@
 """A datagram socket in memory, with the interface of :class:`socket.socket`.
 
-What is above it cannot tell the difference, and so is what runs in production: opening,
-batch I/O, transport, endpoint. What is below it is a host of the simulated network.
+Everything above it runs as in production: opening, batch I/O, transport, endpoint.
+Below it is a host of the simulated network.
 
-It never blocks: a call that would raises BlockingIOError, whatever its timeout.
+It never blocks: a call that would block raises BlockingIOError, whatever the timeout.
+
+The file is long because the interface of a socket is: 60 methods, most of them short.
+The options are in ``socket_options``, the rules of a host in ``kernel``.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ MAX_IPV4: Final = 65507  # bytes of payload: 65535 - 20 - 8 (RFC 791, RFC 768)
 MAX_IPV6: Final = 65527  # 65535 - 8 (RFC 8200, RFC 768)
 
 FIRST_DESCRIPTOR: Final = 1 << 24
-"""No system has so many, so the number of a simulated socket is never a real one."""
+"""Higher than any real descriptor, so that the two are never confused."""
 
 MAX_GROUPS: Final = 20  # net.ipv4.igmp_max_memberships
 
@@ -52,7 +55,7 @@ Arrived: TypeAlias = tuple[bytes, Any, Flight, int, str]
 
 
 class IcmpError(NamedTuple):
-    """What an ICMP message says of a datagram."""
+    """An ICMP error about a datagram."""
 
     number: int
     icmp_type: int
@@ -62,7 +65,7 @@ class IcmpError(NamedTuple):
 
 
 class Kernel(Protocol):
-    """What a socket asks of its host."""
+    """What a socket needs from its host."""
 
     def bind_socket(self, sock: SimulatedSocket, ip: str, port: int) -> int: ...
     def release(self, sock: SimulatedSocket) -> None: ...
@@ -117,11 +120,11 @@ class SimulatedSocket(socket.socket):
         self.dual_stack = False
         """Whether an IPv6 socket also serves IPv4."""
         self.memberships: dict[tuple[str, int], set[str] | None] = {}
-        """Groups and interfaces; with the sources, or ``None`` for everybody."""
+        """Groups and interfaces, with the allowed sources; ``None`` allows all."""
         self.dropped = 0
         self.watcher = Watcher(self, host.soon)
         self.carrier: Any = None
-        """The transport that has it."""
+        """The transport that owns it."""
         self._queue: deque[Arrived] = deque()
         self._room = self.options[so.RCVBUF]
         self._buffered = 0  # bytes that the receive buffer is charged for
@@ -135,9 +138,9 @@ class SimulatedSocket(socket.socket):
         return f"<SimulatedSocket {state} local_addr={self._sockname()!r}>"
 
     def __del__(self) -> None:
-        """Nothing: there is no descriptor to leak."""
+        """Do nothing: there is no descriptor to leak."""
 
-    # -- what socket.socket says of itself
+    # -- the attributes of socket.socket
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -179,7 +182,7 @@ class SimulatedSocket(socket.socket):
             self._paths.clear()
 
     def crash(self) -> None:
-        """Close the socket under whoever has it."""
+        """Close the socket as if the host had crashed."""
         carrier, self.carrier = self.carrier, None
         if carrier is None:
             self.close()
@@ -242,7 +245,7 @@ class SimulatedSocket(socket.socket):
         return self._socket_form(self.bound_ip or unbound, self.port)
 
     def _socket_form(self, ip: str, port: int) -> Any:
-        """Return an address as this socket names it."""
+        """Return an address in this socket's form."""
         if self._family == socket.AF_INET:
             return ip, port
         if ":" not in ip:
@@ -251,7 +254,7 @@ class SimulatedSocket(socket.socket):
         return host, port, 0, int(scope or 0)
 
     def _plain(self, address: Any, *, bind: bool = False) -> HopAddress:
-        """Return host and port of an address in the form that this socket takes."""
+        """Return host and port of an address in this socket's form."""
         if not isinstance(address, tuple) or len(address) < 2:
             raise TypeError(f"an address is a tuple, not {address!r}")
         host, port = address[0], address[1]
@@ -443,7 +446,7 @@ class SimulatedSocket(socket.socket):
 
     def take(self, flight: Flight, interface: int, local: str) -> bool:
         """Put a datagram into the receive buffer. Return whether there was room."""
-        # As Linux: what is in the buffer counts, not what is to come.
+        # Like Linux: only what is already in the buffer counts.
         if self._buffered > self._room:
             self.dropped += 1
             return False
@@ -462,11 +465,11 @@ class SimulatedSocket(socket.socket):
         return True
 
     def hears_icmp(self) -> bool:
-        """Tell whether anybody would hear of an ICMP error."""
+        """Return whether an ICMP error could be delivered."""
         return not self._closed
 
     def hear(self, flight: Flight, icmp: IcmpError) -> None:
-        """Take an ICMP error about a datagram that this socket has sent."""
+        """Receive an ICMP error about a datagram that this socket has sent."""
         v6 = ":" in flight.destination[0]
         queued = self.options[so.RECVERR6 if v6 else so.RECVERR]
         if self._closed or (self.peer is None and not queued):
@@ -551,9 +554,9 @@ class SimulatedSocket(socket.socket):
     ) -> tuple[int, list[tuple[int, int, bytes]], int, Any]:
         (buffer,) = buffers  # as the batch I/O asks
         view = memoryview(buffer).cast("B")
-        data, control, told, addr = self.recvmsg(len(view), ancbufsize, flags)
+        data, control, msg_flags, addr = self.recvmsg(len(view), ancbufsize, flags)
         view[: len(data)] = data
-        return len(data), control, told, addr
+        return len(data), control, msg_flags, addr
 
     def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
@@ -567,18 +570,18 @@ class SimulatedSocket(socket.socket):
             arrived = self._queue[0]
         else:
             arrived = self.next_arrived()
-        told = 0
+        msg_flags = 0
         data = arrived[0]
         if len(data) > bufsize:
             data = data[:bufsize]
-            told |= _MSG_TRUNC
+            msg_flags |= _MSG_TRUNC
         control = self.control_of(arrived)
         if control and not ancbufsize:
-            control, told = [], told | _MSG_CTRUNC
-        return data, control, told, arrived[1]
+            control, msg_flags = [], msg_flags | _MSG_CTRUNC
+        return data, control, msg_flags, arrived[1]
 
     def control_of(self, arrived: Arrived) -> list[tuple[int, int, bytes]]:
-        """Return the control messages that the options ask for."""
+        """Return the control messages that the options enable."""
         _, _, flight, interface, local = arrived
         options = self.options
         found = []
@@ -613,7 +616,7 @@ class SimulatedSocket(socket.socket):
                 found.append((so.IPV6, control_data.IPV6_TCLASS, tclass))
         return found
 
-    # -- small things
+    # -- helpers
 
     def _raise_error(self) -> None:
         error, self._error = self._error, None
@@ -626,7 +629,7 @@ class SimulatedSocket(socket.socket):
 
 
 def _extended_error(icmp: IcmpError, *, v6: bool) -> tuple[int, int, bytes]:
-    """Return the control message that tells an ICMP error (ip(7), IP_RECVERR)."""
+    """Return the control message for an ICMP error (ip(7), IP_RECVERR)."""
     head = _EXTENDED_ERROR.pack(
         icmp.number, 3 if v6 else 2, icmp.icmp_type, icmp.icmp_code, icmp.mtu, 0
     )

@@ -1,7 +1,7 @@
 """The options of a simulated socket: their defaults, and what Linux refuses.
 
-The numbers are those of the system that the program runs on, because the library asks
-by these; what they do is what Linux does with them (socket(7), ip(7), ipv6(7)).
+The numbers are those of the system that the program runs on, because the library uses
+them. The behaviour is that of Linux (socket(7), ip(7), ipv6(7)).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, Final
 from .._system import control_data, groups, path_mtu, sockets
 
 RMEM_MAX: Final = 212_992
-"""Bytes that ``net.core.rmem_max`` and ``wmem_max`` allow on an untouched Linux; it
+"""The defaults of ``net.core.rmem_max`` and ``wmem_max`` on Linux, in bytes; it
 reserves twice as much."""
 
 OVERHEAD: Final = 768
-"""Bytes that the smallest datagram is charged for: the kernel's own structures."""
+"""Bytes charged for the smallest datagram: the kernel's own structures."""
 
 SOL: Final = int(socket.SOL_SOCKET)
 IP: Final = int(socket.IPPROTO_IP)
@@ -122,7 +122,7 @@ _RANGES: Final = {
 
 
 def facts(family: int) -> dict[tuple[int, int], int]:
-    """Return what a socket was made as: its type, its family, its protocol."""
+    """Return the read-only options of a socket: its type, family and protocol."""
     known = {
         "SO_TYPE": int(socket.SOCK_DGRAM),
         "SO_DOMAIN": family,
@@ -154,7 +154,7 @@ class SocketOptions:
         return self[key]
 
     def set(self, key: tuple[int, int], value: Any) -> None:
-        """Set an option that is a number, or one that is a number in bytes.
+        """Set an option to a number, or to bytes that contain one.
 
         Raises:
             OSError: ENOPROTOOPT if there is no such option, EINVAL for a value that
