@@ -112,6 +112,7 @@ def forward(
     client_library()
     settings = ForwardSettings(
         partitions=_partitions(partition, partitions),
+        ordered=partition is not None,
         batch_bytes=batch_bytes,
         linger=linger,
         buffer=buffer,
@@ -180,6 +181,7 @@ def subscribe(
     client_library()
     settings = SubscribeSettings(
         partitions=_partitions(partition, partitions),
+        ordered=partition is not None,
         prefetch=prefetch,
         ack_wait=ack_wait,
         patience=patience,

@@ -25,7 +25,7 @@ from .._endpoint.closing import ClosedAtTheEnd
 from .._errors import EndpointClosedError
 from . import names, wire
 from .batch import ForwardedBatch
-from .engine import ApiError, Engine, ask
+from .engine import ApiError, Engine, ask, client_library
 from .ranges import Ranges
 from .settings import SubscribeSettings
 from .stats import SubscribeStats
@@ -66,6 +66,8 @@ class Subscription(ClosedAtTheEnd):
         self._batches: deque[ForwardedBatch] = deque()
         self._arrived = asyncio.Condition()
         self._ready = asyncio.Event()
+        self._closing = asyncio.Lock()
+        self._inbox: Any = None  # the client's subscription
         self._places = asyncio.Event()  # there may be something to ask for
         self._tasks: list[asyncio.Task[None]] = []
         self._known: OrderedDict[tuple[int, int], Ranges] = OrderedDict()
@@ -87,7 +89,12 @@ class Subscription(ClosedAtTheEnd):
 
         What was not acknowledged comes again, to another worker.
         """
+        async with self._closing:  # who closes it meanwhile waits for it
+            await self._close()
+
+    async def _close(self) -> None:
         self.closed = True
+        self._ready.set()  # who waits to answer gets an error
         async with self._arrived:
             self._arrived.notify_all()
         tasks, self._tasks = self._tasks, []
@@ -100,9 +107,13 @@ class Subscription(ClosedAtTheEnd):
 
     async def _give_back(self) -> None:
         """Let others have now what nobody here took."""
+        # First take no more, or the engine would give them to this worker again.
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(1):
+                await self._inbox.drain()
         batches, self._batches = list(self._batches), deque()
         for batch in batches:
-            await self.answer(batch, b"-NAK")
+            await self._say(batch, b"-NAK")
         try:
             await self._engine.client.flush(timeout=1)
         except Exception as exc:
@@ -144,8 +155,11 @@ class Subscription(ClosedAtTheEnd):
                 await self._ready.wait()
         except TimeoutError:
             return False
-        if self.closed and self._engine.client is None:
+        if self.closed:
             raise EndpointClosedError
+        return await self._say(batch, word)
+
+    async def _say(self, batch: ForwardedBatch, word: bytes) -> bool:
         try:
             await self._engine.client.publish(batch.answer_to, word)
         except Exception as exc:
@@ -163,7 +177,10 @@ class Subscription(ClosedAtTheEnd):
         subject = names.reply_subject(self._stream, front)
         for part in wire.cut(columns, client.max_payload // 2):
             message = wire.pack([part], front=front, sequence=0, began_ns=0)
-            await client.publish(subject, message)
+            try:
+                await client.publish(subject, message)
+            except client_library().errors.Error as exc:
+                raise ConnectionError(f"replies were not sent: {exc}") from exc
 
     # -- what the engine calls
 
@@ -173,21 +190,23 @@ class Subscription(ClosedAtTheEnd):
             await self._make_consumer(client, consumer.name, index)
             consumer.inbox = f"{inbox}.{index}"
             consumer.asked = 0
-        await client.subscribe(f"{inbox}.*", cb=self._on_message, pending_bytes_limit=0)
+        self._inbox = await client.subscribe(
+            f"{inbox}.*", cb=self._on_message, pending_bytes_limit=0
+        )
         self._ready.set()
         self._places.set()
 
     def _disconnected(self) -> None:
-        self._ready.clear()
+        if not self.closed:
+            self._ready.clear()
 
     async def _make_consumer(self, client: Any, name: str, index: int) -> None:
         """Make the group's consumer, unless it is there already."""
-        ordered = len(self._consumers) > 1
+        one = len(self._consumers) == 1
+        ordered = self._settings.ordered
         config: dict[str, Any] = {
             "durable_name": name,
-            "filter_subject": names.input_subject(
-                self._stream, index if ordered else "*"
-            ),
+            "filter_subject": names.input_subject(self._stream, "*" if one else index),
             "ack_policy": "explicit",
             "ack_wait": int(self._settings.ack_wait * 1e9),
             "max_ack_pending": 1 if ordered else 1000,
@@ -215,7 +234,7 @@ class Subscription(ClosedAtTheEnd):
             return
         places = self._settings.prefetch - len(self._batches)
         for consumer in self._consumers:
-            ordered = len(self._consumers) > 1
+            ordered = self._settings.ordered
             wanted = min(places, 1 if ordered else places) - consumer.asked
             if wanted <= 0:
                 continue
@@ -254,7 +273,7 @@ class Subscription(ClosedAtTheEnd):
         batch = ForwardedBatch(self, packed, message.reply)
         async with self._arrived:
             self._batches.append(batch)
-            self._arrived.notify()
+            self._arrived.notify_all()  # one may be cancelled just now
 
     async def _keep_asking(self) -> None:
         """Ask for batches when there are places, and when no sign came for long."""

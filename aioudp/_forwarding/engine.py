@@ -31,6 +31,7 @@ _PING_INTERVAL: Final = 5  # seconds; the third unanswered one ends the connecti
 _PAUSE_FIRST: Final = 0.1  # seconds, doubled with every failed attempt ...
 _PAUSE_LAST: Final = 5.0  # ... up to this
 _API_TIMEOUT: Final = 5.0  # seconds
+_LOOK: Final = 0.5  # seconds; how often a connection is looked at that says nothing
 
 
 def client_library() -> Any:
@@ -66,6 +67,7 @@ class Engine:
         self._servers = [url] if isinstance(url, str) else list(url)
         if not self._servers:
             raise ValueError("url must name at least one server")
+        self._where = ", ".join(map(_without_secrets, self._servers))
         self._name = name
         self._tls = tls
         self._credentials = credentials
@@ -101,19 +103,23 @@ class Engine:
 
     async def _keep_connected(self) -> None:
         while True:
-            await self._gone.wait()
+            # The client calls nobody back if its closing fails in the middle.
+            while not (self._gone.is_set() or self.client.is_closed):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK):
+                        await self._gone.wait()
             await self._discard()
-            logger.warning("the connection to %s is gone", ", ".join(self._servers))
+            logger.warning("the connection to %s is gone", self._where)
             pause = _PAUSE_FIRST
             while self.client is None:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, _PAUSE_LAST)
                 try:
                     await self._connect()
-                except (OSError, RuntimeError, TimeoutError) as exc:
+                except Exception as exc:  # whatever it is, it may be over next time
                     logger.debug("connecting again failed: %s", exc)
             self.reconnects += 1
-            logger.warning("connected again to %s", self.client.connected_url.netloc)
+            logger.warning("connected again to %s", self._where)
 
     async def _connect(self) -> None:
         nats = client_library()
@@ -143,16 +149,14 @@ class Engine:
                     error_cb=failed,
                     **options,
                 )
-                self._check_version(client)
-                await self._connected(client)
+            self._check_version(client)
+            await self._connected(client)
         except BaseException as exc:
             await _close(client)
-            if isinstance(
-                exc, (OSError, nats.errors.Error)
-            ):  # TimeoutError is an OSError
+            # A ValueError: it answered, but not as a NATS server does.
+            if isinstance(exc, (OSError, ValueError, nats.errors.Error)):
                 reason = str(exc) or type(exc).__name__
-                where = ", ".join(map(_without_secrets, self._servers))
-                raise ConnectionError(f"connecting to {where}: {reason}") from exc
+                raise ConnectionError(f"connecting to {self._where}: {reason}") from exc
             raise
         self.client = client
 
@@ -177,6 +181,12 @@ async def _close(client: Any) -> None:
     with contextlib.suppress(Exception):
         async with asyncio.timeout(1):
             await client.close()
+    # What is left if its closing failed in the middle, or took too long.
+    for subscription in client._subs.values():
+        if (task := subscription._wait_for_msgs_task) is not None:
+            task.cancel()
+    if client._transport is not None:
+        client._transport.close()
 
 
 def _without_secrets(url: str) -> str:

@@ -9,6 +9,7 @@ their way is bounded by the ledger alone, and each of them has a deadline of our
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -37,6 +38,9 @@ _SEQUENCE_AT: Final = 16  # bytes from the beginning of a message; see ``wire``
 _DROPPED_AT: Final = 56
 _STATUS_INTERVAL: Final = 1.0  # seconds
 _RETRY_PAUSE: Final = 0.2  # seconds until the engine is asked again for room
+_HEADERS: Final = 128  # bytes for NATS' own headers, which its limit includes
+_FIXED: Final = wire.HEADER.size + 4  # bytes of a message without datagrams
+_LOOK: Final = 0.2  # seconds; how often a full front looks whether its endpoint ended
 _REPLY_LIMIT: Final = 8 * 1024 * 1024  # bytes of replies that wait to be sent
 _STREAM_EXISTS: Final = 10058  # with another configuration: then that one holds
 
@@ -56,7 +60,9 @@ class Forwarder:
         self._settings = settings
         self._front: Final = secrets.randbits(63)
         overflow = settings.overflow or endpoint._protocol.inbox.overflow
-        self._ledger = Ledger(settings.buffer, settings.unanswered, overflow)
+        self._ledger = Ledger(
+            settings.buffer, settings.unanswered, overflow, ordered=settings.ordered
+        )
         self._engine = Engine(
             url,
             name=f"aioudp front {self._front:016x}",
@@ -122,6 +128,10 @@ class Forwarder:
             for task in (receiving, *others):
                 task.cancel()
             await asyncio.gather(receiving, *others, return_exceptions=True)
+            for partition in list(self._open):
+                self._close_batch(partition)  # or its timer would, after the end
+            if self._resting is not None:
+                self._resting.cancel()
             await self._engine.aclose()
         return self.stats()
 
@@ -142,9 +152,8 @@ class Forwarder:
     async def _receive(self) -> None:
         endpoint, ledger = self._endpoint, self._ledger
         while True:
-            while ledger.pauses and ledger.full:
-                self._room.clear()
-                await self._room.wait()
+            if ledger.pauses and ledger.full and not await self._has_room():
+                return
             try:
                 batch = await endpoint.recv_batch()
             except EndpointClosedError:
@@ -156,6 +165,26 @@ class Forwarder:
                 self._received += len(batch)
                 self._take(_columns(batch))
 
+    async def _has_room(self) -> bool:
+        """Wait for room; return whether there is some before the endpoint's end.
+
+        A drained endpoint is given *drain* seconds. What it still has then stays there.
+        """
+        loop, deadline = asyncio.get_running_loop(), None
+        while self._ledger.full:
+            protocol = self._endpoint._protocol
+            if protocol.closed:
+                return False
+            if protocol._draining:
+                deadline = deadline or loop.time() + self._settings.drain
+                if loop.time() >= deadline:
+                    return False
+            self._room.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await self._room.wait()
+        return True
+
     def _take(self, columns: wire.Columns) -> None:
         partitions = self._settings.partitions
         if partitions == 1:
@@ -165,9 +194,9 @@ class Forwarder:
                 self._add(partition, part)
 
     def _add(self, partition: int, columns: wire.Columns) -> None:
-        limit = min(self._settings.batch_bytes, self._max_payload - wire.HEADER.size)
+        limit = min(self._settings.batch_bytes, self._max_payload) - _FIXED
         for part in wire.cut(columns, limit):
-            size = part.size + wire.PER_DATAGRAM * len(part)
+            size = part.packed_size
             open_ = self._open.get(partition)
             if open_ is not None and open_.size + size > limit:
                 self._close_batch(partition)
@@ -200,7 +229,7 @@ class Forwarder:
             )
         )
         if len(message) > self._max_payload:
-            # One datagram that is longer than the engine takes.
+            # One datagram that is longer than the engine takes; see ``wire.cut``.
             self._too_large += datagrams
             return
         self._ledger.add(Batch(message, datagrams, partition))
@@ -210,7 +239,7 @@ class Forwarder:
 
     async def _connected(self, client: Any) -> None:
         await self._make_stream(client)
-        self._max_payload = client.max_payload
+        self._max_payload = client.max_payload - _HEADERS
         self._inbox = client.new_inbox()
         await client.subscribe(f"{self._inbox}.*.*", cb=self._on_answer)
         await client.subscribe(
@@ -260,6 +289,12 @@ class Forwarder:
             dropped = ledger.dropped + self._too_large
             _SEQUENCE.pack_into(batch.message, _DROPPED_AT, dropped)
             identity = names.message_id(self._front, batch.partition, batch.sequence)
+            if len(batch.message) > self._max_payload:
+                # Another server than the one for which it was packed.
+                logger.warning("%r: a batch is too long for this server", self)
+                ledger.answer(batch.partition, batch.sequence, stored=False)
+                self._room.set()
+                continue
             try:
                 await client.publish(
                     names.input_subject(self._stream, batch.partition),
@@ -356,7 +391,7 @@ class Forwarder:
         except EndpointClosedError:
             self._replies_failed += count
             return
-        except (OSError, ValueError, UDPError) as exc:
+        except (OSError, ValueError, TypeError, UDPError) as exc:
             self._replies_failed += count
             logger.warning("%r: replies were not sent: %s", self, exc)
             return

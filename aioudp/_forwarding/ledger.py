@@ -12,11 +12,15 @@ knows it by its id and stores it once. So a batch is always in one of these stat
 Only what was never published is dropped, and it gets its sequence number when it is
 published first. So a gap in the numbers that somebody reads is always a loss in the
 engine, never the policy's doing.
+
+What is published again goes before what is new, the earliest first. Where the order
+matters, a partition has one batch on its way at a time: with two, the engine could take
+the second and have no room for the first.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,6 +36,8 @@ class Batch:
     partition: int = 0
     sequence: int = 0
     """Its number; 0 until it is published."""
+    place: int = 0
+    """How many batches were added before it."""
     deadline: float = field(default=0.0)
     """When to publish it again, in the loop's time."""
 
@@ -40,12 +46,15 @@ class Ledger:
     """The batches of one front, and the counts of their datagrams."""
 
     __slots__ = (
+        "_added",
+        "_again",
         "_capacity",
         "_limit",
+        "_new",
+        "_ordered",
         "_overflow",
         "_published",
         "_sequences",
-        "_waiting",
         "acknowledged",
         "dropped",
         "published",
@@ -55,13 +64,23 @@ class Ledger:
         "waiting",
     )
 
-    def __init__(self, capacity: int, unanswered: int, overflow: Overflow) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        unanswered: int,
+        overflow: Overflow,
+        *,
+        ordered: bool = False,
+    ) -> None:
         self._capacity: Final = capacity  # bytes
         self._limit: Final = unanswered  # batches
         self._overflow: Final = overflow
-        self._waiting: deque[Batch] = deque()
+        self._ordered: Final = ordered
+        self._new: OrderedDict[int, deque[Batch]] = OrderedDict()  # by partition
+        self._again: dict[tuple[int, int], Batch] = {}  # published before
         self._published: dict[tuple[int, int], Batch] = {}
         self._sequences: dict[int, int] = {}
+        self._added = 0
         self.size = 0
         """Bytes of all the messages held."""
         self.waiting = self.published = self.dropped = 0
@@ -71,7 +90,8 @@ class Ledger:
         """Batches that were published once more."""
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._published)
+        new = sum(map(len, self._new.values()))
+        return new + len(self._again) + len(self._published)
 
     @property
     def full(self) -> bool:
@@ -88,48 +108,68 @@ class Ledger:
         if self._overflow == "drop-newest" and self.full:
             self.dropped += batch.datagrams
             return
-        self._waiting.append(batch)
+        self._added += 1
+        batch.place = self._added
+        self._new.setdefault(batch.partition, deque()).append(batch)
         self.size += len(batch.message)
         self.waiting += batch.datagrams
         if self._overflow == "drop-oldest":
-            self._make_room()
+            while self.size > self._capacity:
+                oldest = min(queue[0].place for queue in self._new.values())
+                if oldest == batch.place:  # the newest is kept
+                    return
+                self._drop(oldest)
 
-    def _make_room(self) -> None:
-        kept: deque[Batch] = deque()
-        while self._waiting and self.size > self._capacity and len(self._waiting) > 1:
-            batch = self._waiting.popleft()
-            if batch.sequence:  # it may be in the engine already
-                kept.append(batch)
-                continue
-            self.size -= len(batch.message)
-            self.waiting -= batch.datagrams
-            self.dropped += batch.datagrams
-        self._waiting.extendleft(reversed(kept))
+    def _drop(self, place: int) -> None:
+        for partition, queue in self._new.items():
+            if queue[0].place == place:
+                batch = self._take_new(partition)
+                self.size -= len(batch.message)
+                self.dropped += batch.datagrams
+                return
+
+    def _take_new(self, partition: int) -> Batch:
+        queue = self._new[partition]
+        batch = queue.popleft()
+        self.waiting -= batch.datagrams
+        if queue:
+            self._new.move_to_end(partition)  # the others have their turn
+        else:
+            del self._new[partition]
+        return batch
 
     def next(self, deadline: float) -> Batch | None:
         """Return the batch to publish now, if there is one and a place for it.
 
         It counts as unanswered from now on, until *deadline* in the loop's time.
         """
-        if not self._waiting or len(self._published) >= self._limit:
+        if len(self._published) >= self._limit:
             return None
-        batch = self._waiting.popleft()
-        if batch.sequence:
+        if self._again:
+            key = min(self._again, key=lambda key: self._again[key].place)
+            batch = self._again.pop(key)
             self.republished += 1
         else:
-            batch.sequence = self._sequences.get(batch.partition, 0) + 1
-            self._sequences[batch.partition] = batch.sequence
-            self.waiting -= batch.datagrams
+            partition = self._next_partition()
+            if partition is None:
+                return None
+            batch = self._take_new(partition)
+            batch.sequence = self._sequences.get(partition, 0) + 1
+            self._sequences[partition] = batch.sequence
             self.published += batch.datagrams
         batch.deadline = deadline
         self._published[batch.partition, batch.sequence] = batch
         return batch
 
+    def _next_partition(self) -> int | None:
+        """Return a partition with a new batch that may be published."""
+        busy = {partition for partition, _ in self._published} if self._ordered else ()
+        return next((one for one in self._new if one not in busy), None)
+
     def answer(self, partition: int, sequence: int, *, stored: bool) -> bool:
         """Note the engine's answer. Returns whether it was still awaited."""
-        batch = self._published.pop((partition, sequence), None)
-        if batch is None:
-            batch = self._waiting_again(partition, sequence)
+        key = partition, sequence
+        batch = self._published.pop(key, None) or self._again.pop(key, None)
         if batch is None:
             return False
         self.size -= len(batch.message)
@@ -139,35 +179,22 @@ class Ledger:
             self.refused += batch.datagrams
         return True
 
-    def _waiting_again(self, partition: int, sequence: int) -> Batch | None:
-        """Take out a batch whose answer came late."""
-        for batch in self._waiting:
-            if (batch.partition, batch.sequence) == (partition, sequence):
-                self._waiting.remove(batch)
-                return batch
-        return None
-
     def retry(self, partition: int, sequence: int) -> None:
         """Let one batch be published again: the engine had no room for it."""
         if batch := self._published.pop((partition, sequence), None):
-            self._put_back([batch])
+            self._again[partition, sequence] = batch
 
     def expire(self, now: float) -> int:
         """Let what waited too long be published again; return how many batches."""
-        late = [batch for batch in self._published.values() if batch.deadline <= now]
-        for batch in late:
-            del self._published[batch.partition, batch.sequence]
-        self._put_back(late)
+        late = [key for key, batch in self._published.items() if batch.deadline <= now]
+        for key in late:
+            self._again[key] = self._published.pop(key)
         return len(late)
 
     def disconnect(self) -> None:
         """Let everything unanswered be published again."""
-        batches = list(self._published.values())
+        self._again.update(self._published)
         self._published.clear()
-        self._put_back(batches)
-
-    def _put_back(self, batches: list[Batch]) -> None:
-        self._waiting.extendleft(reversed(batches))
 
     @property
     def batches(self) -> int:

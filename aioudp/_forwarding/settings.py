@@ -19,6 +19,7 @@ class ForwardSettings:
     """See :func:`aioudp.forward`."""
 
     partitions: int = 1
+    ordered: bool = False
     batch_bytes: int = 256 * 1024
     linger: float = 0.02
     buffer: int = 64 * 1024 * 1024
@@ -70,6 +71,7 @@ class SubscribeSettings:
     """See :func:`aioudp.subscribe`."""
 
     partitions: int = 1
+    ordered: bool = False
     prefetch: int = 4
     ack_wait: float = 30.0
     patience: float = 10.0

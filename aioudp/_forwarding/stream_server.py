@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutine
 from typing import Any, Final
 
 from .._endpoint.closing import ClosedAtTheEnd
@@ -49,6 +49,8 @@ class StreamServer(ClosedAtTheEnd):
         self._failures = Failures()
         self._requests = self._replies = self._rejected = self._unsent = 0
         self._aborted = 0
+        self._draining = False
+        self._ended = asyncio.Event()
         self._batches: set[asyncio.Task[None]] = set()
         self._task = asyncio.create_task(self._run())
 
@@ -62,6 +64,8 @@ class StreamServer(ClosedAtTheEnd):
         """
         try:
             await asyncio.wait([self._task])
+            if self._draining:
+                await self._ended.wait()
         finally:
             await self.aclose()
         if not self._task.cancelled():
@@ -88,7 +92,7 @@ class StreamServer(ClosedAtTheEnd):
                 self._requests += 1
                 reply = self._call(one)
                 if isawaitable(reply):
-                    await self._places.acquire()
+                    await self._place_for(reply)
                     task = asyncio.ensure_future(self._finish(index, one, reply))
                     task.add_done_callback(lambda _: self._places.release())
                     running.append(task)
@@ -106,6 +110,15 @@ class StreamServer(ClosedAtTheEnd):
             raise
         finally:
             keeping.cancel()
+
+    async def _place_for(self, awaitable: Any) -> None:
+        try:
+            await self._places.acquire()
+        except BaseException:
+            self._aborted += 1
+            if iscoroutine(awaitable):
+                awaitable.close()
+            raise
 
     async def _keep(self, batch: ForwardedBatch) -> None:
         """Ask for more time, again and again."""
@@ -175,6 +188,7 @@ class StreamServer(ClosedAtTheEnd):
         Returns:
             Whether everything in hand was finished.
         """
+        self._draining = True
         self._task.cancel()
         try:
             async with asyncio.timeout(timeout):
@@ -194,8 +208,11 @@ class StreamServer(ClosedAtTheEnd):
         tasks = [self._task, *self._batches]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._subscription.aclose()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._subscription.aclose()
+        finally:
+            self._ended.set()
 
     # -- looking
 

@@ -61,6 +61,8 @@ _TIMES: Final = 1
 _LOCAL: Final = 2
 _PORT: Final = struct.Struct("<H")
 _PORT_FLOW_SCOPE: Final = struct.Struct("<HII")
+_IP_SIZE: Final = 27
+_UNIX_SIZE: Final = 3 + 110  # a name has 108 bytes at most on Linux, 104 elsewhere
 _SWAP: Final = sys.byteorder == "big"
 
 
@@ -89,6 +91,21 @@ class Columns:
     def size(self) -> int:
         """Bytes of the payloads."""
         return self.offsets[-1] - self.offsets[0]
+
+    def address_bytes(self, count: int) -> int:
+        """Return how long the addresses of *count* of the datagrams are, at most."""
+        return sum(
+            min(count, len(addrs))
+            * (_IP_SIZE if type(addrs[0]) is tuple else _UNIX_SIZE)
+            for addrs in (self.sources, self.local_addrs)
+            if addrs
+        )
+
+    @property
+    def packed_size(self) -> int:
+        """Bytes that the datagrams take in a message, at most."""
+        count = len(self)
+        return self.size + PER_DATAGRAM * count + self.address_bytes(count)
 
     def part(self, start: int, stop: int) -> Columns:
         """Return some of the datagrams, without copying a payload."""
@@ -121,15 +138,20 @@ def cut(columns: Columns, max_bytes: int) -> Iterator[Columns]:
     A single datagram that is longer is a part of its own.
     """
     start, count = 0, len(columns)
+    each = PER_DATAGRAM
+    if count and columns.packed_size > max_bytes:  # then count an address for each
+        shared = columns.address_bytes(1)
+        if len(columns.sources) > 1 or len(columns.local_addrs) > 1:
+            each += shared
+        else:
+            max_bytes -= shared
     while start < count:
         # Both terms grow with the index, so the place to cut can be searched for.
         base = columns.offsets[start]
         fits = bisect_right(
             range(start + 1, count + 1),
             max_bytes,
-            key=lambda stop: (
-                columns.offsets[stop] - base + PER_DATAGRAM * (stop - start)
-            ),
+            key=lambda stop: columns.offsets[stop] - base + each * (stop - start),
         )
         stop = start + max(1, fits)
         yield columns if stop - start == count else columns.part(start, stop)
@@ -300,6 +322,8 @@ def unpack(message: bytes) -> PackedBatch:
     n, source_count, local_count, table_size, size, partition, dropped = fields[7:]
     columns_size = (8 * n if flags & _TIMES else 0) + (4 * n if flags & _LOCAL else 0)
     columns_size += 4 * (n + 1) + 4 * n
+    if header_size < HEADER.size:
+        raise ValueError("this packed batch is damaged: its header is too short")
     if len(message) != header_size + columns_size + table_size + size:
         raise ValueError("this packed batch is damaged: its lengths do not add up")
     position = header_size
@@ -327,6 +351,7 @@ def unpack(message: bytes) -> PackedBatch:
         or not all(map(le, offsets, offsets[1:]))
         or max(source_index, default=-1) >= source_count
         or max(local_index, default=-1) >= local_count
+        or bool(local_count) > bool(flags & _LOCAL)
     ):
         raise ValueError("this packed batch is damaged: an index is out of range")
     columns = Columns(

@@ -143,3 +143,21 @@ def test_a_newer_version_is_named() -> None:
     message[4] = 2
     with pytest.raises(ValueError, match="version 2"):
         wire.unpack(bytes(message))
+
+
+def test_a_message_that_contradicts_itself() -> None:
+    """Local addresses that no datagram refers to, and a header that is too short."""
+    columns = wire.Columns(
+        b"x", [0, 1], [("127.0.0.1", 1)], [0], [1], [("127.0.0.1", 2)], [0]
+    )
+    message = bytearray(wire.pack([columns], front=1, sequence=1, began_ns=0))
+    table = wire.HEADER.size + 8 + 8 + 4
+    unflagged = message[:table] + message[table + 4 :]
+    unflagged[5] = 1
+    with pytest.raises(ValueError, match="out of range"):
+        wire.unpack(bytes(unflagged))
+
+    short = message[:20] + message[24:]
+    short[6] = 60
+    with pytest.raises(ValueError, match="header is too short"):
+        wire.unpack(bytes(short))
