@@ -384,6 +384,7 @@ async def start_transport(
             loan.take_over(
                 [name for name in adoption.OPTIONS if getattr(settings, name)]
             )
+            sock.setblocking(False)  # the duplicate has a timeout of its own
             if settings.broadcast:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         _size_buffers(sock, settings, keep=loan is not None and drop_in)
