@@ -1,10 +1,11 @@
-"""The same datagrams on other machines, through NATS JetStream.
+"""Forwarding: datagrams are handled on other machines, through NATS JetStream.
 
-A *front* owns the socket and publishes what it receives; *workers*, anywhere, take it
-and acknowledge it. In between a stream engine keeps what nobody has acknowledged yet.
-The unit is the packed batch: a message for each datagram is a hundred times slower.
+A *front* owns the socket and publishes what it receives. *Workers*, on any machine,
+consume the datagrams and acknowledge them. In between, the stream engine keeps whatever
+isn't acknowledged yet. Each message is a packed batch, because one message per datagram
+is a hundred times slower.
 
-Needs the extra ``nats``, and a NATS server from 2.10.23 on with JetStream.
+It needs the extra ``nats``, and a NATS server 2.10.23 or later with JetStream.
 """
 
 from __future__ import annotations
@@ -58,44 +59,44 @@ def forward(
     tls: ssl.SSLContext | None = None,
     credentials: str | None = None,
 ) -> Forwarder:
-    """Publish what an endpoint receives, until it ends. Await the result.
+    """Publish what an endpoint receives, until the endpoint ends. Await the result.
 
-    A batch is kept in memory until the engine says that it has stored it. One that
-    isn't answered in time, or whose connection is gone, is published again; the engine
-    knows it by its id and stores it once. A lost connection is made again, with growing
-    pauses, for as long as it takes. While the engine is away, or full, up to *buffer*
-    bytes are kept, and then the overflow policy decides.
+    Each batch is kept in memory until the engine acknowledges it. If there is no
+    answer in time, or the connection is lost, the batch is published again; the engine
+    recognizes its id and stores it once. A lost connection is replaced, however long it
+    takes, with growing pauses between attempts. While the engine is unreachable or
+    full, up to *buffer* bytes are kept; then the overflow policy applies.
 
     After :meth:`Endpoint.drain`, everything received is published and answered before
-    this returns. Cancelling stops at once: what the engine hasn't acknowledged may or
-    may not be stored.
+    this returns. Cancelling stops at once: batches that the engine hasn't acknowledged
+    may or may not be stored.
 
-    Workers' replies are sent from the endpoint; open it with ``packet_info=True`` and
-    they leave from the address that was asked.
+    Workers' replies are sent from the endpoint. If it was opened with
+    ``packet_info=True``, they're sent from the address that received the request.
 
     Args:
-        endpoint: What to receive from; nobody else should.
-        url: The server, or several of one cluster: ``"nats://host:4222"``, or
+        endpoint: The endpoint to receive from; nothing else should receive from it.
+        url: The server, or several servers of a cluster: ``"nats://host:4222"`` or
             ``"tls://..."``.
         stream: The name of the stream: letters, digits, ``-`` and ``_``.
         partition: ``"source"`` keeps the datagrams of each source in order on their way
-            to the workers, which must ask for the same.
-        partitions: Over how many subjects the sources are spread then.
-        batch_bytes: Close a batch at this size, in bytes; never more than the server
-            takes in one message.
-        linger: Close it this long after its first datagram, in seconds.
-        buffer: Bytes to keep in memory at most, published or not.
-        unanswered: Batches that may be published and not answered.
-        answer_timeout: Publish a batch again after so many seconds without an answer.
+            to the workers, which must use the same option.
+        partitions: The number of subjects that the sources are spread over then.
+        batch_bytes: Publish a batch when it reaches this size, in bytes. The server's
+            limit for messages applies, too.
+        linger: Publish a batch this long after its first datagram, in seconds.
+        buffer: Maximum bytes in memory, published or not.
+        unanswered: Maximum batches that are published and not answered yet.
+        answer_timeout: Publish a batch again after this many seconds without an answer.
         overflow: What to do when *buffer* is full, as in :class:`aioudp.Options`.
-            Default: as the endpoint does. ``"pause"`` leaves datagrams in the kernel,
-            which counts what it drops then.
+            Default: the endpoint's policy. ``"pause"`` leaves datagrams in the kernel,
+            which counts those it drops.
         drain: How long to wait for the last answers, in seconds.
-        create: Make the stream if there is none: it keeps each batch until it is
-            acknowledged, and refuses more than it has room for.
-        stream_bytes: The room of a stream made so, in bytes.
-        replicas: How many servers of the cluster hold it.
-        tls: How to check the server, and show a certificate.
+        create: Whether to create the stream if it doesn't exist. It keeps each batch
+            until a worker acknowledges it, and refuses batches when it's full.
+        stream_bytes: The maximum size of a stream created this way, in bytes.
+        replicas: How many servers of the cluster store it.
+        tls: The TLS context, to verify the server and to present a certificate.
         credentials: The path of a NATS credentials file.
 
     Returns:
@@ -103,10 +104,10 @@ def forward(
         ``stats()`` returns them at any time.
 
     Raises:
-        ConnectionError: When awaited, if no server can be reached at first.
-        ModuleNotFoundError: If the package ``nats-py`` is not installed.
+        ConnectionError: When awaited, if the first connection fails.
+        ModuleNotFoundError: If the package ``nats-py`` isn't installed.
         RuntimeError: When awaited, if the server is too old, or refuses the stream.
-        TypeError: If an argument is of a wrong type.
+        TypeError: If an argument has the wrong type.
         ValueError: If an argument is out of range.
     """
     client_library()
@@ -152,30 +153,31 @@ def subscribe(
                     ...
                 await batch.ack()
 
-    All subscriptions of a group, on any machine, share the work: each batch goes to one
-    of them. One that isn't acknowledged within *ack_wait* seconds goes to another. So
-    each batch comes at least once, and :attr:`ForwardedBatch.id` shows which one it is.
+    The subscriptions of a group, on any machine, share the batches: each batch goes to
+    one of them. If it isn't acknowledged within *ack_wait* seconds, it goes to another.
+    So each batch is delivered at least once; :attr:`ForwardedBatch.id` identifies it.
 
     Args:
         url: As in :func:`forward`.
         stream: As in :func:`forward`.
-        group: The name of the group; its place in the stream outlives its workers.
-        partition: ``"source"``: as the fronts do. Then one batch of a partition is out
-            at a time, so that the datagrams of a source are handled in order.
-        partitions: As the fronts have it.
-        prefetch: Batches to hold here, ready for the next iteration.
+        group: The name of the group. Its position in the stream outlives its workers.
+        partition: As in :func:`forward`. With ``"source"``, the engine delivers one
+            batch per partition at a time, so that the datagrams of a source are handled
+            in order.
+        partitions: As in :func:`forward`.
+        prefetch: How many batches to fetch ahead.
         ack_wait: Seconds until a batch that isn't acknowledged goes to another worker.
-            The first subscription of a group decides it.
-        patience: Seconds to wait for a stream that isn't there yet.
+            The first subscription of a group sets it.
+        patience: Seconds to wait for a stream that doesn't exist yet.
         tls: As in :func:`forward`.
         credentials: As in :func:`forward`.
 
     Raises:
         ConnectionError: If no server can be reached.
-        ModuleNotFoundError: If the package ``nats-py`` is not installed.
-        RuntimeError: If the server is too old, or refuses the group: a stream made by
-            :func:`forward` has one group.
-        TypeError: If an argument is of a wrong type.
+        ModuleNotFoundError: If the package ``nats-py`` isn't installed.
+        RuntimeError: If the server is too old, or refuses the group: a stream that
+            :func:`forward` created has one group.
+        TypeError: If an argument has the wrong type.
         ValueError: If an argument is out of range.
     """
     client_library()
@@ -201,7 +203,7 @@ def _serve(
     accept: Accept | None,
     options: Any,
 ) -> Opening[StreamServer]:
-    """Open what :func:`aioudp.serve` returns for a URL."""
+    """Open the server that :func:`aioudp.serve` returns for a URL."""
     taken = {"stream", "group", "packet_info", *_SUBSCRIBE_OPTIONS}
     if unknown := sorted(options.keys() - taken):
         raise TypeError(f"not an option of serving a stream: {', '.join(unknown)}")

@@ -1,7 +1,7 @@
-"""Several processes on one port, so that a server can use all cores.
+"""Workers: several processes on one port, so that a server can use all cores.
 
-The parent's part is in ``_workers.supervisor``, the child's in ``_workers.worker``;
-here are the arguments, and the opening of the sockets.
+This module checks the arguments and opens the sockets. ``_workers.supervisor`` is the
+parent's part, ``_workers.worker`` the child's.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from ._types import Counts, Stats
 from ._workers.plan import Main
 
 _QUEUE_SIZE: Final = 64
-"""Datagrams that a worker reads ahead: they are lost if it is killed. A guess."""
+"""How many datagrams a worker reads ahead; they're lost if it's killed. A guess."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkersStats(Counts):
     """Counters of :func:`run_workers`, as far as the workers have reported them.
 
-    They report twice a second and at their end; what a worker has counted since its
-    last report is lost if it is killed.
+    Workers report twice a second, and when they end. If a worker is killed, what it
+    counted since its last report is missing.
     """
 
     total: Stats = field(default_factory=Stats)
-    """The sum of all workers, those that have ended included."""
+    """The sum over all workers, including those that have ended."""
 
     workers: tuple[Stats, ...] = ()
-    """The counters of each worker that runs now, by its number."""
+    """The counters of each running worker, by its number."""
 
     restarts: int = 0
-    """Workers that died and were replaced."""
+    """How many workers died and were replaced."""
 
 
 def run_workers(
@@ -66,15 +66,15 @@ def run_workers(
         if __name__ == "__main__":
             aioudp.run_workers(main, ("", 9999))
 
-    Each process awaits ``main(endpoint)`` on an event loop of its own
-    (:func:`aioudp.new_event_loop`), with an endpoint of its own. The processes are
-    forked from this one, which opens the sockets before the first of them starts and
-    keeps them. So when a worker dies, what is queued in its socket waits for its
-    successor; only what the worker had read is lost with it. A worker whose *main*
-    returns or raises is replaced, too. One that was ready is back within a second; one
-    that dies before that is started again after 0.05 to 10 seconds.
+    Each process awaits ``main(endpoint)`` with its own endpoint, on its own event loop
+    (:func:`aioudp.new_event_loop`). The processes are forked from this one, which opens
+    all sockets before the first fork and keeps them open. So if a worker dies, its
+    successor receives what is in the socket's buffer; only what the worker had already
+    read is lost. A worker whose *main* returns or raises is replaced, too. A worker
+    that was ready is replaced within a second; one that dies before it's ready is
+    started again after 0.05 to 10 seconds.
 
-    A worker is ready as soon as its *main* has waited for the first time.
+    A worker is ready when its *main* waits for the first time.
 
     ======= ===================================================================
     signal  what happens
@@ -83,7 +83,7 @@ def run_workers(
             queues are empty. Those that haven't returned from *main* after
             *drain* seconds are killed. A second signal kills them at once.
     SIGINT  The same.
-    SIGHUP  The workers are replaced, one after the other. Each new one is ready
+    SIGHUP  The workers are replaced one by one. Each new one is ready
             before the old one drains.
     ======= ===================================================================
 
@@ -93,24 +93,25 @@ def run_workers(
             async with aioudp.serve(handler, endpoint) as server:
                 await server.serve_forever()
 
-    If this process dies, the workers drain and end.
+    If this process dies, the workers drain, then exit.
 
-    Call it in the main thread of a process without other threads, before there's an
-    event loop: forking such a process is safe. Linux.
+    Call it in the main thread of a process that has no other threads and no event loop
+    yet, because only such a process can be forked safely. Linux only.
 
     Args:
         main: Called with the :class:`~aioudp.Endpoint` of its process.
-        local_addr: Where to listen, as in :func:`aioudp.bind`. No path.
-        workers: How many processes. Default: the cores that this process may use.
-        steering: Which worker gets a datagram. ``"kernel"``: by a hash of both
-            addresses, so that one sender stays with one worker. ``"peer"``: by the
-            sender's address and port alone, whatever the address that it sends to.
-            ``"random"``: any, so that one heavy sender is spread over all of them.
-        drain: Seconds that workers have to finish.
+        local_addr: Where to listen, as in :func:`aioudp.bind`. It can't be a path.
+        workers: The number of processes. Default: the number of cores that this process
+            may use.
+        steering: How the worker for a datagram is chosen. ``"kernel"``: by a hash of
+            both addresses, so that a sender stays with one worker. ``"peer"``: by the
+            sender's address and port only, whatever address it sends to. ``"random"``:
+            at random, so that a heavy sender is spread over all workers.
+        drain: How long workers may take to finish, in seconds.
         on_stats: Called in this process about once a second, and at the end.
         options: See :class:`aioudp.Options`. ``reuse_port`` is always on, and
-            ``queue_size`` is 64 by default: what a worker has read ahead is lost if it
-            is killed.
+            ``queue_size`` is 64 by default, because what a worker has read ahead is
+            lost if it's killed.
 
     Returns:
         The counters at the end.
@@ -119,7 +120,7 @@ def run_workers(
         OSError: If the system refuses; the message names the address.
         RuntimeError: If this isn't the main thread, or an event loop is running.
         SystemExit: With status 1, if a worker had to be killed or failed at the end.
-        TypeError: If an argument is of a wrong type, or an option is unknown.
+        TypeError: If an argument has the wrong type, or an option is unknown.
         ValueError: If a number or an option is out of range, or this isn't Linux.
     """
     if not callable(main):
@@ -175,14 +176,14 @@ def run_workers(
 
 
 def _at(local_addr: Any, port: int) -> LocalAddress:
-    """Return the same address with the port that the first socket has got."""
+    """Return the same address with the port of the first socket."""
     host, _, *rest = local_addr
     at: Any = (host, port, *rest)
     return at  # type: ignore[no-any-return]
 
 
 def _for_adopting(options: Options) -> Options:
-    """Return the options that the sockets have not decided yet."""
+    """Return the options that opening the sockets didn't apply."""
     decided = ("family", "reuse_port")
     rest: Any = {name: options[name] for name in options if name not in decided}  # type: ignore[literal-required]
     return rest  # type: ignore[no-any-return]

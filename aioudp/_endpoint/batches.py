@@ -1,17 +1,17 @@
 """Batches at the endpoint: received into columns, and sent from them.
 
-A receiver of batches waits in line like any other. While it waits alone, what arrives
-need not become datagrams in the queue first: when the socket is readable, the transport
-reads straight into the receiver's batch. The batch then stands in the queue, where it
-stays until the very step of the task that returns it, as a datagram does. If that task
-is cancelled instead, the batch is taken apart and its datagrams stay queued.
+A task that receives a batch waits in line like any other. If it waits alone, datagrams
+needn't be queued one by one: when the socket becomes readable, the transport reads
+directly into the task's batch. Like a datagram, that batch is in the queue until the
+task's step that returns it. If the task is cancelled instead, the batch is split up,
+and its datagrams stay queued.
 
-Between two calls, while the task sends what it has received for example, one batch is
-read ahead in the same way. It stands in the queue until the next ``recv_batch``, and if
-another call comes instead, it's taken apart, and nothing is read ahead any more.
+Between two calls, one batch is read ahead in the same way, for example while the task
+sends what it received. It's in the queue until the next ``recv_batch``. If another
+receiving call comes instead, the batch is split up, and reading ahead stops.
 
-With others in line, on a transport that cannot read into a batch, and where datagrams
-are to be cut off, a batch is made of the datagrams in the queue.
+A batch is made from queued datagrams if other tasks wait in line, if the transport
+can't read into a batch, or if datagrams are to be truncated.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ async def recv_batch(
     max_datagrams: int | None,
     into: DatagramBatch | None,
 ) -> DatagramBatch:
-    """Wait for one datagram, and return all that are there; see ``Endpoint``."""
+    """Wait for a datagram, and return all that have arrived; see ``Endpoint``."""
     if max_datagrams is not None:
         check_number("max_datagrams", max_datagrams, 1, sys.maxsize)
     limit = min(_NO_LIMIT, max_datagrams or _NO_LIMIT)
@@ -87,12 +87,12 @@ async def _turn(
     batch: DatagramBatch,
     limit: int,
 ) -> None:
-    """Wait in line; what arrives while nobody else is there is in *batch* then."""
+    """Wait in line; if no other task waits, read what arrives into *batch*."""
     items: Any = protocol.items
 
     def read() -> bool:
-        """Read into the batch, if that is in order; return whether it is."""
-        if items:  # a receiver was woken, and takes these in its next step
+        """Read into the batch if possible; return whether it was."""
+        if items:  # a task was woken, and takes these in its next step
             return items[0] is batch
         if protocol.waiting() != 1 or transport.poll_batch(batch, limit) is None:
             return False
@@ -111,7 +111,7 @@ async def _turn(
         if items and items[0] is batch:
             items.popleft()
             protocol.put_back(batch._cut(0))
-        elif len(batch):  # it was in the queue when that was closed, as one item
+        elif len(batch):  # it was in the queue at close(), as one item
             protocol.dropped_close += len(batch) - 1
         raise
     finally:
@@ -124,7 +124,7 @@ def _read_ahead(
     transport: DatagramTransport,
     spare: list[DatagramBatch],
 ) -> bool:
-    """Read while nobody waits; return whether the transport should leave it at that."""
+    """Read while no task waits; return whether the transport shouldn't read itself."""
     if protocol.items or protocol.waiting():
         return False
     if not spare:
@@ -166,7 +166,7 @@ def prepare_batch(
     addrs: Sequence[Address] | None,
     options: SendOptions | None,
 ) -> PreparedBatch:
-    """Check where a batch goes: to its sources, to *addr*, or each to its own."""
+    """Check the destinations of a batch: its sources, *addr*, or one for each."""
     distinct: Iterable[Address]
     numbers: memoryview | None = None
     if addr is not None and addrs is not None:
@@ -191,10 +191,10 @@ def prepare_batch(
 async def send_batch(
     sender: Sender, transport: DatagramTransport, prepared: PreparedBatch
 ) -> None:
-    """Send a batch in order, with a turn for the event loop now and then.
+    """Send a batch in order, and let the event loop run now and then.
 
     Raises:
-        SendManyError: If the system refused some; all the others are out.
+        SendManyError: If the system refused some datagrams; all others were sent.
     """
     errors: dict[int, OSError] = {}
     for start in range(0, len(prepared), _CHUNK):

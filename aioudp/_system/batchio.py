@@ -13,6 +13,9 @@ the next datagrams to that destination are sent singly; ``refusals`` determines 
 long.
 
 Nothing here waits or uses the event loop. Addresses are in the socket's form.
+
+The file is long because it's the reference for the compiled twin: one class, both
+directions, most of it docstrings.
 """
 
 from __future__ import annotations
@@ -55,7 +58,7 @@ more. The check costs as much as a read, and delays the answer to a request. Dat
 that it would have found stay readable, and the next receive returns them."""
 
 _MAX_READ: Final = sockets.MAX_READ
-# Room for all that sockets switches on, 208 bytes, and what somebody else may have.
+# Room for what ``sockets`` enables, 208 bytes, and what others may have enabled.
 _CONTROL_SPACE: Final = 512
 # Plain ints: arithmetic on the socket module's enums takes longer than a read.
 _TRUNC: Final = int(socket.MSG_TRUNC)
@@ -91,7 +94,7 @@ def check_payload(data: object) -> None:
 
 
 def check_start(start: int, length: int) -> None:
-    """Refuse an index at which no datagram of so many can begin, with a ValueError."""
+    """Raise a ValueError unless *start* is from 0 to *length*."""
     if not 0 <= start <= length:
         raise ValueError(f"start must be from 0 to {length}, got {start}")
 
@@ -107,9 +110,9 @@ def _is_segment_size(level: int, kind: int, value: bytes) -> bool:
 def remember_last(
     steer: Callable[[object, Any], Destination],
 ) -> Callable[[object, Any], Destination]:
-    """Return *steer*, but what it is asked twice in a row it does once.
+    """Return *steer* with its last result cached.
 
-    So many datagrams with the same options share one destination, and trains.
+    So consecutive datagrams with the same options share a destination, and trains.
     """
     last_addr: object = None
     last_options: Any = None
@@ -128,10 +131,10 @@ def remember_last(
 def prepare_steered(
     item: Any, steer: Callable[[object, Any], Destination]
 ) -> tuple[bytes, Destination]:
-    """Check and copy a datagram that comes with options.
+    """Check and copy a datagram with options.
 
     Raises:
-        TypeError: If *item* is no triple, or its payload not bytes-like.
+        TypeError: If *item* isn't a triple, or its payload isn't bytes-like.
     """
     if not isinstance(item, tuple) or len(item) != 3:
         raise TypeError(f"a pair of payload and address is required, not {item!r}")
@@ -143,8 +146,8 @@ def prepare_steered(
 class BatchSocket:
     """Reads and writes one non-blocking datagram socket.
 
-    The socket is borrowed: whoever made it closes it. The counters are public and
-    count what went through here; others who read or write the socket add to them.
+    It doesn't own the socket, and never closes it. The counters are public: code that
+    reads or writes the socket elsewhere adds to them.
     """
 
     implementation: Final = "python"
@@ -187,7 +190,7 @@ class BatchSocket:
         self._recvmsg: Any = getattr(sock, "recvmsg", None)
         self._recvmsg_into: Any = getattr(sock, "recvmsg_into", None)
         self._sendmsg: Any = getattr(sock, "sendmsg", None)
-        self._lone = 0  # receives in a row that found a single datagram
+        self._lone = 0  # consecutive receives with a single datagram
         self._last_size = 0  # bytes of the last batch
         self.gso_segments = gso_segments
         """Maximum datagrams per train: 64 once the kernel has refused a longer one."""
@@ -214,18 +217,17 @@ class BatchSocket:
         self.truncated = 0
 
     def receive(self, max_datagrams: int, *, thorough: bool = False) -> list[Any]:
-        """Return the datagrams that are there, oldest first; an empty list for none.
+        """Return the datagrams in the socket, oldest first; an empty list if none.
 
-        Stops after :data:`MAX_READS` reads or with the one that reaches
-        :data:`MAX_BYTES`, or once it has *max_datagrams*; the last train is kept whole,
-        so it may return more. After a
-        series of single datagrams, unless asked to be *thorough*, it may leave some for
-        the next call; the socket stays readable then. With packet information they are
-        messages.
+        It stops after :data:`MAX_READS` reads, after :data:`MAX_BYTES` bytes, or when
+        it has *max_datagrams*. The last train isn't split, so it may return more. After
+        a series of single datagrams, it may leave some for the next call, unless
+        *thorough* is true; the socket stays readable then. With packet info, the items
+        are messages.
 
         Raises:
-            OSError: The error that the socket had for us. One that comes after
-                datagrams is kept in :attr:`pending`, and raised by the next call.
+            OSError: The socket's error. If it comes after datagrams, it's kept in
+                :attr:`pending`, and the next call raises it.
         """
         if self.pending is not None:
             error, self.pending = self.pending, None
@@ -251,16 +253,16 @@ class BatchSocket:
         return datagrams
 
     def receive_batch(self, batch: DatagramBatch, max_datagrams: int) -> int:
-        """Add the datagrams that are there to *batch*, and return how many.
+        """Add the datagrams in the socket to *batch*, and return their number.
 
-        It is always thorough; limits and errors are those of :meth:`receive`.
+        It's always thorough; limits and errors are those of :meth:`receive`.
         """
         if self.pending is not None:
             error, self.pending = self.pending, None
             raise error
         before = len(batch)
         enough = self.received_bytes + MAX_BYTES
-        batch._reserve(self._last_size + _MAX_READ)  # growing copies
+        batch._reserve(self._last_size + _MAX_READ)  # now, because growing copies
         try:
             for _ in range(MAX_READS):
                 self._read_into(batch)
@@ -286,7 +288,7 @@ class BatchSocket:
         Raises:
             BlockingIOError: If the kernel's send buffer is full.
             OSError: If the system refuses the datagram.
-            TypeError: If *data* is not bytes-like.
+            TypeError: If *data* isn't bytes-like.
         """
         sock = self._sock
         if addr is None:
@@ -309,8 +311,8 @@ class BatchSocket:
         """Send *data* as datagrams of *segment_size* bytes; the last may be shorter.
 
         Returns:
-            How many bytes the kernel took: whole datagrams, up to :data:`MAX_TRAINS`
-            trains of them.
+            How many bytes the kernel accepted: whole datagrams, in up to
+            :data:`MAX_TRAINS` trains.
 
         Raises:
             BlockingIOError: If the kernel took none because its buffer is full.
@@ -344,12 +346,12 @@ class BatchSocket:
     ) -> list[tuple[bytes, Destination]]:
         """Check and copy datagrams for :meth:`send_batch`.
 
-        *translate* makes of an address what the socket takes, *steer* of an address
-        and options.
+        *translate* converts an address to a destination; *steer* does it for an address
+        with options.
 
         Raises:
-            TypeError: If one is not a pair, or a pair and options, or if its payload is
-                not bytes-like.
+            TypeError: If an item isn't a pair, or a pair and options, or if its payload
+                isn't bytes-like.
         """
         prepared = []
         steer = remember_last(steer)
@@ -361,7 +363,7 @@ class BatchSocket:
                 continue
             if type(data) is not bytes:
                 check_payload(data)
-                data = bytes(data)  # what waits must not change
+                data = bytes(data)  # because the caller may change it while it waits
             prepared.append((data, None if addr is None else translate(addr)))
         return prepared
 
@@ -371,13 +373,14 @@ class BatchSocket:
         """Send *datagrams* from index *start* on, in order, until one is refused.
 
         Returns:
-            How many the kernel took. Like sendmmsg(2) it tells of an error only if
-            the very first datagram met it: call again from there.
+            How many datagrams the kernel accepted. Like sendmmsg(2), it raises an error
+            only for the first datagram; to get a later one's error, call it again
+            from there.
 
         Raises:
             BlockingIOError: If the kernel took none because its buffer is full.
             OSError: If the system refuses the first datagram.
-            ValueError: If there is no such index.
+            ValueError: If *start* is out of range.
         """
         check_start(start, len(datagrams))
         position = start
@@ -402,7 +405,7 @@ class BatchSocket:
     def _send_train(
         self, train: memoryview, segment_size: int, addr: Destination
     ) -> int:
-        """Send one train and return how many of its bytes the kernel took."""
+        """Send one train, and return how many of its bytes the kernel accepted."""
         length = len(train)
         if length <= segment_size:
             self._send_one(train, addr)
@@ -440,7 +443,7 @@ class BatchSocket:
         return position
 
     def _most_segments(self, addr: Destination) -> int:
-        """Return of how many datagrams a train to *addr* may be now."""
+        """Return the maximum datagrams per train to *addr* at the moment."""
         if self.refusals and self.refusals.covers(addr):
             return 1
         return self.gso_segments
@@ -448,12 +451,12 @@ class BatchSocket:
     def _reduce_gso(
         self, length: int, segment_size: int, addr: Destination, refusal: OSError
     ) -> None:
-        """Send shorter trains, or none to *addr* for a while, after one was refused.
+        """Send shorter trains, or none to *addr* for a while, after a refused train.
 
-        Its datagrams were taken singly, so it was the train that was refused.
+        The kernel accepted its datagrams singly, so the train was the problem.
         """
         if refusal.errno == errno.EMSGSIZE:
-            return  # a segment longer than this route's MTU says nothing of the next
+            return  # a segment longer than this route's MTU; the next may be shorter
         if length > segment_size * _OLD_GSO_SEGMENTS:
             self.gso_segments = _OLD_GSO_SEGMENTS
             return

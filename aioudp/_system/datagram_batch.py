@@ -1,19 +1,19 @@
 """Pure: many datagrams without an object for each.
 
-A batch keeps what arrived in columns: all payloads in one block of memory, one after
-the other, and beside them where each begins, who sent it and what the kernel knows of
-it. The columns speak the buffer protocol, so ``numpy.frombuffer``,
-``pyarrow.py_buffer`` and ``memoryview.cast`` take them as they are, and the batch makes
-a :class:`~aioudp.Datagram` of a row only when somebody looks at it.
+A batch stores datagrams in columns. One block of memory contains all payloads, one
+after the other. Other columns contain where each begins, who sent it, and its packet
+info. Columns support the buffer protocol, so ``numpy.frombuffer``,
+``pyarrow.py_buffer`` and ``memoryview.cast`` use them without a copy. The batch creates
+a :class:`~aioudp.Datagram` only when a row is accessed.
 
-Storage. Each column is a bytearray that belongs to the batch. It may be longer than
-what is in use; a column that is handed out is a read-only view of the used part. A
-bytearray cannot be resized while somebody views it, and that is how a batch that is to
-be recycled finds out: there is no flag to keep in step.
+Storage. Each column is a bytearray that belongs to the batch. It may be longer than the
+part in use, and the properties return read-only views of that part. A bytearray can't
+be resized while a view of it exists. This is how a batch detects that it can't be
+recycled; it needs no flag.
 
-Rows of one train have everything in common but the payload. The readable twin notes a
-train as one *run*, and the rows are written down when a column is asked for; the
-compiled twin writes them down at once.
+The rows of one train differ only in their payloads. The readable twin stores a train as
+one *run*, and expands it into rows when a column is accessed. The compiled twin writes
+the rows at once.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from typing import Any, Final, Literal, Self, SupportsIndex, overload
 from .._types import Address, Datagram, Message, Received
 
 MAX_BATCH_BYTES: Final = 2**31 - 1
-"""Bytes of one batch: its offsets are of 32 bits."""
+"""Maximum bytes per batch: offsets have 32 bits."""
 
-_EMPTY: Final = -1  # of the segment size: there is no datagram yet ...
+_EMPTY: Final = -1  # as segment size: there is no datagram yet ...
 _DIFFERENT: Final = -2  # ... or they are of several sizes
 _BLOCK: Final = 65536  # bytes; neither a datagram nor a train is longer
 
 
 class DatagramBatch(Sequence[Datagram]):
-    """Datagrams that arrived together, oldest first; made by ``recv_batch``.
+    """Datagrams that arrived together, oldest first, returned by ``recv_batch``.
 
-    It is a sequence of :class:`~aioudp.Datagram`, which are made when they are looked
-    at. The columns are read-only views: an array that is made of one without a copy
-    keeps the memory alive, and keeps the batch from being recycled.
+    It's a sequence of :class:`~aioudp.Datagram` objects, which are created on access.
+    The columns are read-only views. An array that uses a column without a copy keeps
+    its memory alive, and the batch can't be recycled while it exists.
     """
 
     __slots__ = (
@@ -61,7 +61,7 @@ class DatagramBatch(Sequence[Datagram]):
         "_tos",
     )
 
-    __hash__ = None  # type: ignore[assignment] # it can be recycled
+    __hash__ = None  # type: ignore[assignment] # it's mutable
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -80,7 +80,7 @@ class DatagramBatch(Sequence[Datagram]):
         self._clear()
 
     def _clear(self) -> None:
-        self._info = False  # whether there are the columns of packet information
+        self._info = False  # whether it has the columns of packet info
         self._count = self._size = 0
         self._segment = _EMPTY
         for table in (
@@ -114,20 +114,21 @@ class DatagramBatch(Sequence[Datagram]):
 
     @property
     def sources(self) -> tuple[Address, ...]:
-        """The addresses of the senders, each once."""
+        """The distinct addresses of the senders."""
         return tuple(self._sources)
 
     @property
     def source_index(self) -> memoryview:
-        """Of each datagram, the index of its sender in :attr:`sources` (``"I"``)."""
+        """The index of each datagram's sender in :attr:`sources` (``"I"``)."""
         return self._column(self._source_index, 4 * self._count, "I")
 
     @property
     def timestamps_ns(self) -> memoryview | None:
-        """When each arrived, in nanoseconds since the epoch (``"q"``); 0 if unknown.
+        """When each datagram arrived, in nanoseconds since the epoch; 0 if unknown
+        (``"q"``).
 
-        This column and those below are ``None`` on an endpoint that was opened without
-        ``packet_info=True``.
+        Like the other columns of packet info, it's ``None`` if the endpoint was opened
+        without ``packet_info=True``.
         """
         return self._information(self._stamps, 8, "q")
 
@@ -138,22 +139,25 @@ class DatagramBatch(Sequence[Datagram]):
 
     @property
     def hop_limit(self) -> memoryview | None:
-        """What was left of each one's time to live (``"B"``); 0 if unknown."""
+        """The remaining time to live or hop limit of each (``"B"``); 0 if unknown."""
         return self._information(self._hop_limits, 1, "B")
 
     @property
     def interfaces(self) -> memoryview | None:
-        """The index of the interface that each came by (``"I"``); 0 if unknown."""
+        """The index of the interface that received each (``"I"``); 0 if unknown."""
         return self._information(self._interfaces, 4, "I")
 
     @property
     def local_addrs(self) -> tuple[Address | None, ...] | None:
-        """The addresses that the datagrams were sent to; ``None`` in it if unknown."""
+        """The distinct addresses that the datagrams were sent to.
+
+        An item is ``None`` if the address is unknown.
+        """
         return tuple(addr for addr, _ in self._places) if self._info else None
 
     @property
     def local_addr_index(self) -> memoryview | None:
-        """Of each, the index of its destination in :attr:`local_addrs` (``"I"``)."""
+        """The index of each destination in :attr:`local_addrs` (``"I"``)."""
         return self._information(self._place_index, 4, "I")
 
     def _column(
@@ -212,13 +216,13 @@ class DatagramBatch(Sequence[Datagram]):
             f"{self._size} bytes, from {sources} source{'s' * (sources != 1)}>"
         )
 
-    # -- what the twins, and the endpoint, fill it with
+    # -- used by the twins and the endpoint
 
     def _recycle(self) -> None:
-        """Forget everything and keep the memory.
+        """Remove all datagrams, and keep the memory.
 
         Raises:
-            BufferError: If somebody still views a column.
+            BufferError: If a view of a column still exists.
         """
         for column in (
             self._data,
@@ -240,14 +244,14 @@ class DatagramBatch(Sequence[Datagram]):
         self._clear()
 
     def _swap(self, other: DatagramBatch) -> None:
-        """Exchange content and memory with another batch."""
+        """Swap content and memory with another batch."""
         for name in DatagramBatch.__slots__:
             mine = getattr(self, name)
             setattr(self, name, getattr(other, name))
             setattr(other, name, mine)
 
     def _trim(self) -> None:
-        """Give back what is not in use: whoever does not recycle keeps no more."""
+        """Release unused memory, for batches that won't be recycled."""
         if self._runs:
             self._write_down()
         count = self._count
@@ -262,7 +266,7 @@ class DatagramBatch(Sequence[Datagram]):
             del self._interfaces[4 * count :]
 
     def _reserve(self, size: int = _BLOCK) -> None:
-        """Have room for *size* more bytes, not yet in use."""
+        """Make room for *size* more bytes."""
         missing = self._size + size - len(self._data)
         if missing > 0 and not self._data:
             self._data = bytearray(missing)
@@ -272,7 +276,7 @@ class DatagramBatch(Sequence[Datagram]):
     def _add_run(
         self, length: int, segment_size: int, addr: Address, info: Any = None
     ) -> None:
-        """Add the datagrams of *length* bytes that stand behind those in use."""
+        """Add the datagrams in the *length* bytes after the part in use."""
         count, last = 1, length
         if 0 < segment_size < length:
             count = -(-length // segment_size)
@@ -309,7 +313,7 @@ class DatagramBatch(Sequence[Datagram]):
         return number
 
     def _write_down(self) -> None:
-        """Make rows of the runs."""
+        """Expand the runs into rows."""
         runs, self._runs = self._runs, []
         row = self._count - sum(run[0] for run in runs)
         begin = int.from_bytes(self._offsets[4 * row : 4 * row + 4], sys.byteorder)
@@ -339,7 +343,7 @@ class DatagramBatch(Sequence[Datagram]):
         self._interfaces[4 * row :] = interfaces.tobytes()
 
     def _extend(self, datagrams: Iterable[Received]) -> None:
-        """Add copies of *datagrams*, which are all messages or none of them is."""
+        """Add copies of *datagrams*: either all or none are messages."""
         for one in datagrams:
             size = len(one.data)
             self._reserve(size)
@@ -348,7 +352,7 @@ class DatagramBatch(Sequence[Datagram]):
             self._add_run(size, 0, one.addr, info)
 
     def _row(self, row: int) -> Received:
-        """Return a datagram as it would be queued: with information as a message."""
+        """Return a datagram as it would be queued: a message if it has packet info."""
         datagram = self[row]
         if not self._info:
             return datagram
@@ -362,7 +366,7 @@ class DatagramBatch(Sequence[Datagram]):
             *datagram,
             local_addr,
             interface or None,
-            self._tos[row] if hop_limit else None,  # they come together
+            self._tos[row] if hop_limit else None,  # the kernel reports both or neither
             hop_limit or None,
             stamp / 1e9 if stamp else None,
             timestamp_ns=stamp or None,
@@ -370,7 +374,7 @@ class DatagramBatch(Sequence[Datagram]):
         )
 
     def _cut(self, max_datagrams: int) -> list[Received]:
-        """Remove the datagrams from an index on, and return them."""
+        """Remove and return the datagrams from an index on."""
         if max_datagrams >= self._count:
             return []
         offsets, sources = self.offsets.tolist(), self.source_index.tolist()

@@ -71,7 +71,7 @@ class Flight:
         self.sent_at = sent_at
         """When it was sent, in seconds of the event loop's clock."""
         self.source = source
-        """The sender's address as the network sees it: outside of a NAT."""
+        """The sender's address as the network sees it, outside of a NAT."""
         self.destination = destination
         """The destination; once a NAT has let it in, the address inside."""
         self.data = data
@@ -84,7 +84,7 @@ class Flight:
         self.fate: Fate = "in flight"
         """What happened to it."""
         self.cause = ""
-        """Details: for example, a rule's name, or the faults that delayed it."""
+        """Details, such as a rule's name, or the faults that delayed it."""
         self._path = path
         self._due = 0
 
