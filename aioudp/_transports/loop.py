@@ -81,8 +81,12 @@ class LoopTransport(SocketTransport):
             self._sock.setsockopt(*option, before)
         self.can_pause = hasattr(self._inner, "pause_reading")
         if sys.platform == "linux" and self._family != sockets.AF_UNIX:
-            self._errors = EpollWatcher(self._loop, self._on_error)
-            self._errors.watch_errors(self._sock.fileno())
+            errors = EpollWatcher(self._loop, self._on_error)
+            try:
+                errors.watch_errors(self._sock.fileno())
+                self._errors = errors
+            except NotImplementedError:  # a loop without add_reader()
+                errors.close()
         self._started = True
         self._taker = self._protocol
         early, self._held_back = self._held_back, []  # received before the start
