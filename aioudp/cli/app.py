@@ -20,6 +20,7 @@ from .multicast import multicast
 from .relay import relay
 from .request import request
 from .send import send
+from .serve import serve
 from .subscribe import subscribe
 
 # Bugs print an ordinary traceback; typer's own would print payloads.
@@ -59,6 +60,7 @@ for _command in (
     broadcast,
     discover,
     echo,
+    serve,
     relay,
     forward,
     subscribe,

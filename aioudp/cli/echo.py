@@ -9,12 +9,14 @@ import aioudp
 from .._system.addresses import format_address, parse_address
 from . import console
 from .formats import summary
+from .many import WorkersOption, run_workers
 from .options import IPv4Option, IPv6Option, LocalAddress, LoopOption, address_family
 from .running import Loop, run
 
 
 def echo(
     address: LocalAddress,
+    workers: WorkersOption = None,
     ipv4: IPv4Option = False,
     ipv6: IPv6Option = False,
     loop: LoopOption = Loop.AUTO,
@@ -25,7 +27,10 @@ def echo(
     forever. Prints the address, and at the end the statistics, to standard error.
     Press Ctrl-C to stop.
     """
-    run(_echo(address, address_family(ipv4, ipv6)), loop=loop, interrupted=0)
+    family = address_family(ipv4, ipv6)
+    if workers is not None:
+        run_workers(lambda data, addr: data, address, workers, family, loop)
+    run(_echo(address, family), loop=loop, interrupted=0)
 
 
 async def _echo(address: str, family: int) -> NoReturn:

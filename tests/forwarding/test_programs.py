@@ -86,6 +86,29 @@ async def test_the_commands(engine: NatsServer) -> None:
     assert "2 received, 2 acknowledged, 0 dropped" in summary
 
 
+async def test_the_command_serve(engine: NatsServer, tmp_path: Path) -> None:
+    """A function answers what was forwarded."""
+    pytest.importorskip("typer", reason="cannot: cli: typer is not installed")
+    module = tmp_path / "shouting.py"
+    module.write_text("def shout(data, addr):\n    return data.upper()\n")
+    serve = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+        "from aioudp.__main__ import main; main()"
+    )
+    stream = ("--stream", "s", "--group", "g")
+    async with (
+        front(engine) as (receiver, _),
+        program("-c", serve, "serve", "shouting:shout", engine.url, *stream) as serving,
+        aioudp.connect(receiver.local_addr) as client,
+    ):
+        assert await line(serving) == "subscribed to s as g"
+        await client.send(b"hello")
+        async with asyncio.timeout(PATIENCE):
+            assert (await client.recv()).data == b"HELLO"
+        serving.send_signal(signal.SIGTERM)
+        assert await end(serving) == "1 requests, 1 replies, 0 dropped, 0 failed\n"
+
+
 async def test_forward_needs_two_arguments() -> None:
     """A wrong call is status 2, and says what is missing."""
     pytest.importorskip("typer", reason="cannot: cli: typer is not installed")

@@ -6,7 +6,7 @@ import re
 from socket import AF_INET, AddressFamily
 from typing import Final
 
-from ..examples.test_examples import run
+from ..examples.programs import run
 from .links import HEADERS, MTU, Path
 from .traffic import Sink
 
