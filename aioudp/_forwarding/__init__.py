@@ -1,1 +1,1 @@
-"""How datagrams travel to other machines, below ``forwarding``."""
+"""The parts of ``forwarding``, which sends datagrams to other machines."""

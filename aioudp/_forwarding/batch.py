@@ -1,4 +1,4 @@
-"""A batch that came through the engine: datagrams, and what to say about them."""
+"""A batch from the engine: datagrams, with methods to acknowledge and answer them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ _DIFFERENT: Final = -2  # the segment size of a batch whose datagrams have sever
 
 
 class Owner(Protocol):
-    """What a batch asks of its subscription."""
+    """What a batch needs from its subscription."""
 
     async def answer(self, batch: ForwardedBatch, word: bytes) -> bool: ...
     async def reply(self, front: int, columns: wire.Columns) -> None: ...
 
 
 class ForwardedBatch(DatagramBatch):
-    """A :class:`~aioudp.DatagramBatch` to be acknowledged, from a subscription.
+    """A :class:`~aioudp.DatagramBatch` from a subscription, to be acknowledged.
 
-    It comes again, to any worker of the group, unless :meth:`ack` is called in time. To
-    count nothing twice, remember :attr:`id`.
+    Unless :meth:`ack` is called in time, it's delivered again, to any worker of the
+    group. To count nothing twice, store :attr:`id`.
 
-    ``timestamps_ns`` is always there: the kernel's time where the front's endpoint has
-    ``packet_info=True``, else the time at which the front read the datagram.
+    ``timestamps_ns`` is never ``None``: it contains the kernel's time if the front's
+    endpoint has ``packet_info=True``, else the time at which the front read the
+    datagram.
     """
 
     __slots__ = (
@@ -85,40 +86,40 @@ class ForwardedBatch(DatagramBatch):
 
     @property
     def id(self) -> str:
-        """A name for this batch; the same when it comes again, and no other's."""
+        """A unique name for this batch; the same when it's delivered again."""
         return names.message_id(self.front, self.partition, self.sequence)
 
     @property
     def redelivered(self) -> bool:
-        """Whether the engine has given it to a worker before."""
+        """Whether the engine had delivered it to a worker before."""
         # $JS.ACK.[domain.account.]stream.consumer.deliveries.sequence.sequence.time...
         tokens = self.answer_to.split(".")
         return int(tokens[4 if len(tokens) == 9 else 6]) > 1
 
     async def ack(self) -> bool:
-        """Acknowledge the batch: the engine forgets it.
+        """Acknowledge the batch: the engine removes it.
 
-        While there is no connection this waits, up to ``ack_wait`` seconds.
+        While there is no connection, this waits for one, up to ``ack_wait`` seconds.
 
         Returns:
-            Whether the acknowledgement was sent. If not, the batch comes again. It can
-            also come again if the acknowledgement is lost.
+            Whether the acknowledgement was sent. If not, or if it gets lost, the batch
+            is delivered again.
         """
         return await self._subscription.answer(self, b"+ACK")
 
     async def nak(self) -> bool:
-        """Give the batch back: the engine gives it to a worker at once."""
+        """Return the batch: the engine delivers it to a worker again, at once."""
         return await self._subscription.answer(self, b"-NAK")
 
     async def in_progress(self) -> bool:
-        """Ask for another ``ack_wait`` seconds."""
+        """Request another ``ack_wait`` seconds to handle the batch."""
         return await self._subscription.answer(self, b"+WPI")
 
     async def reply(self, replies: Iterable[tuple[int, Payload]]) -> None:
-        """Answer datagrams of this batch through the front that received them.
+        """Reply to datagrams of this batch, through the front that received them.
 
-        They leave from the address that was asked, where the front knows it (option
-        ``packet_info``). Like datagrams, they may be lost on the way.
+        If the front's endpoint has ``packet_info=True``, replies are sent from the
+        address that received the request. Like any datagram, they may get lost.
 
         Args:
             replies: Pairs: the index of a datagram in this batch, and a payload for
@@ -151,7 +152,7 @@ class ForwardedBatch(DatagramBatch):
 
 
 def _block(code: str, column: Sequence[int]) -> bytearray:
-    """Return a column as the batch keeps it, in memory of its own."""
+    """Return a copy of a column, as the batch stores it."""
     if isinstance(column, array):
         return bytearray(column.tobytes())
     if isinstance(column, memoryview):

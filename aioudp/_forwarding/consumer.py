@@ -1,12 +1,12 @@
-"""A worker's side: batches come from a durable consumer, to be acknowledged.
+"""The worker's side: batches come from a durable consumer, to be acknowledged.
 
-All workers of a group share one consumer of the engine, which gives each batch to one
-of them, and to another one if it isn't acknowledged in time. Batches are pulled: a
-worker asks for as many as it has places for, so a slow one holds back nobody else.
+The workers of a group share one consumer in the engine. It delivers each batch to one
+of them, and to another if it isn't acknowledged in time. Workers pull batches: each
+requests as many as it has room for, so a slow one doesn't hold up the others.
 
-Each request ends by itself after a few seconds, and says so. What was asked for is
-therefore known even when an answer is lost: after twice that time without any sign, the
-places are asked for again.
+Each request expires after a few seconds, and the engine reports that it has. So the
+worker knows how many batches are still on request. If the report gets lost, the worker
+requests the batches again after twice that time without any answer.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ logger = logging.getLogger("aioudp")
 _EXPIRES: Final = 3.0  # seconds of one request for batches
 _STATUS_INTERVAL: Final = 1.0  # seconds
 _NO_STREAM: Final = 10059
-_MAX_FRONTS: Final = 1024  # of which it is known what came
+_MAX_FRONTS: Final = 1024  # whose batches are remembered
 _MAX_RANGES: Final = 32  # of one front, in a status
 
 
 class Subscription(ClosedAtTheEnd):
-    """An asynchronous iterator over batches. Made by :func:`aioudp.subscribe`.
+    """An asynchronous iterator over batches, opened by :func:`aioudp.subscribe`.
 
     Several tasks may iterate; each batch goes to one of them.
     """
@@ -68,7 +68,7 @@ class Subscription(ClosedAtTheEnd):
         self._ready = asyncio.Event()
         self._closing = asyncio.Lock()
         self._inbox: Any = None  # the client's subscription
-        self._places = asyncio.Event()  # there may be something to ask for
+        self._places = asyncio.Event()  # set when there may be something to request
         self._tasks: list[asyncio.Task[None]] = []
         self._known: OrderedDict[tuple[int, int], Ranges] = OrderedDict()
         self._consumed = self._repeated = self._acknowledged = self._damaged = 0
@@ -87,7 +87,7 @@ class Subscription(ClosedAtTheEnd):
     async def aclose(self) -> None:
         """Stop, and close the connection. Idempotent.
 
-        What was not acknowledged comes again, to another worker.
+        Unacknowledged batches are delivered again, to another worker.
         """
         async with self._closing:  # who closes it meanwhile waits for it
             await self._close()
@@ -106,7 +106,7 @@ class Subscription(ClosedAtTheEnd):
         await self._engine.aclose()
 
     async def _give_back(self) -> None:
-        """Let others have now what nobody here took."""
+        """Return batches that no task took, so that other workers get them now."""
         # First take no more, or the engine would give them to this worker again.
         with contextlib.suppress(Exception):
             async with asyncio.timeout(1):
@@ -123,7 +123,7 @@ class Subscription(ClosedAtTheEnd):
         return self
 
     async def __anext__(self) -> ForwardedBatch:
-        """Wait for the next batch. Cancelling is safe: it stays for the next call."""
+        """Wait for the next batch. Cancelling is safe: no batch is lost."""
         async with self._arrived:
             await self._arrived.wait_for(lambda: self._batches or self.closed)
             if self.closed:
@@ -134,7 +134,7 @@ class Subscription(ClosedAtTheEnd):
             return batch
 
     def stats(self) -> SubscribeStats:
-        """Return what happened so far."""
+        """Return the counters."""
         return SubscribeStats(
             consumed=self._consumed,
             repeated=self._repeated,
@@ -146,10 +146,10 @@ class Subscription(ClosedAtTheEnd):
     def __repr__(self) -> str:
         return f"<Subscription stream={self._stream!r} group={self._group!r}>"
 
-    # -- what a batch calls
+    # -- called by batches
 
     async def answer(self, batch: ForwardedBatch, word: bytes) -> bool:
-        """Send the engine one word about a batch; return whether that was possible."""
+        """Send the engine an answer about a batch; return whether it was sent."""
         try:
             async with asyncio.timeout(self._settings.ack_wait):
                 await self._ready.wait()
@@ -170,7 +170,7 @@ class Subscription(ClosedAtTheEnd):
         return True
 
     async def reply(self, front: int, columns: wire.Columns) -> None:
-        """Have a front send replies."""
+        """Send replies to a front, which sends them to the peers."""
         client = self._engine.client
         if client is None:
             raise ConnectionError("there is no connection to the engine: no replies")
@@ -182,7 +182,7 @@ class Subscription(ClosedAtTheEnd):
             except client_library().errors.Error as exc:
                 raise ConnectionError(f"replies were not sent: {exc}") from exc
 
-    # -- what the engine calls
+    # -- called by the engine
 
     async def _connected(self, client: Any) -> None:
         inbox = client.new_inbox()
@@ -201,7 +201,7 @@ class Subscription(ClosedAtTheEnd):
             self._ready.clear()
 
     async def _make_consumer(self, client: Any, name: str, index: int) -> None:
-        """Make the group's consumer, unless it is there already."""
+        """Create the group's consumer if it doesn't exist."""
         one = len(self._consumers) == 1
         ordered = self._settings.ordered
         config: dict[str, Any] = {
@@ -223,12 +223,12 @@ class Subscription(ClosedAtTheEnd):
             except ApiError as exc:
                 if exc.number != _NO_STREAM or loop.time() > deadline:
                     raise
-                await asyncio.sleep(0.2)  # its front is not there yet
+                await asyncio.sleep(0.2)  # its front hasn't started yet
             else:
                 return
 
     async def _pull(self) -> None:
-        """Ask for as many batches as there are places."""
+        """Request as many batches as there is room for."""
         client = self._engine.client
         if client is None or self.closed:
             return
@@ -276,7 +276,7 @@ class Subscription(ClosedAtTheEnd):
             self._arrived.notify_all()  # one may be cancelled just now
 
     async def _keep_asking(self) -> None:
-        """Ask for batches when there are places, and when no sign came for long."""
+        """Request batches when there is room, or when answers are overdue."""
         loop = asyncio.get_running_loop()
         while True:
             self._places.clear()
@@ -337,7 +337,7 @@ class Subscription(ClosedAtTheEnd):
 
 
 class _Consumer:
-    """A durable consumer, and what was asked of it."""
+    """A durable consumer, and the requests to it."""
 
     __slots__ = ("asked", "deadline", "inbox", "name")
 

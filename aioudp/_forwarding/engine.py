@@ -1,10 +1,10 @@
-"""A connection to NATS that comes back, and the few words of JetStream that we use.
+"""A connection to NATS that is replaced when lost, and the JetStream requests we use.
 
-The client library reconnects by itself, but what was on its way then stays pending for
-ever, and its buffer refuses what is published meanwhile. So its reconnecting is off:
-when a connection ends, everything of it is discarded, and a new one is made after a
-pause that grows from 0.1 to 5 seconds. Whoever uses the connection is called when it is
-there, and when it is gone, and keeps what is not yet answered (``ledger``).
+The client library can reconnect, but then unanswered messages stay pending forever, and
+its buffer refuses what is published meanwhile. So its reconnecting is disabled. When a
+connection ends, its client is discarded, and a new one is created after a pause that
+grows from 0.1 to 5 seconds. Users of the connection are called when it's established
+and when it's lost, and keep unanswered messages themselves (``ledger``).
 
 A server that stops answering without closing the connection is noticed by pings, after
 15 seconds at most.
@@ -24,7 +24,7 @@ from typing import Any, Final
 logger = logging.getLogger("aioudp")
 
 OLDEST_SERVER: Final = (2, 10, 23)
-"""The first that does not lose whole streams in a crash (Jepsen, NATS 2.12.1, 2025)."""
+"""The first that doesn't lose whole streams in a crash (Jepsen, NATS 2.12.1, 2025)."""
 
 CONNECT_TIMEOUT: Final = 5  # seconds
 _PING_INTERVAL: Final = 5  # seconds; the third unanswered one ends the connection
@@ -38,7 +38,7 @@ def client_library() -> Any:
     """Return the module ``nats``.
 
     Raises:
-        ModuleNotFoundError: If it is not installed; the message says how to install it.
+        ModuleNotFoundError: If it isn't installed; the message explains how to.
     """
     try:
         import nats
@@ -76,11 +76,11 @@ class Engine:
         self._gone = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self.client: Any = None
-        """The client while there is a connection, else ``None``."""
+        """The client if there is a connection, else ``None``."""
         self.reconnects = 0
 
     async def start(self) -> None:
-        """Connect, and keep a connection from now on.
+        """Connect, and reconnect from now on.
 
         Raises:
             ConnectionError: If no server can be reached.
@@ -90,11 +90,11 @@ class Engine:
         self._keeper = asyncio.create_task(self._keep_connected())
 
     def reconnect(self) -> None:
-        """Give up a connection on which nothing is answered, and make a new one."""
+        """Replace a connection whose server doesn't answer."""
         self._gone.set()
 
     async def aclose(self) -> None:
-        """Close the connection. What was not flushed is lost."""
+        """Close the connection. Messages that weren't flushed are lost."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.cancel()
@@ -124,7 +124,7 @@ class Engine:
     async def _connect(self) -> None:
         nats = client_library()
         client = nats.aio.client.Client()
-        # An event of its own: an earlier client may call back late.
+        # A new event, because an earlier client may call back late.
         self._gone = gone = asyncio.Event()
         options: dict[str, Any] = {} if self._tls is None else {"tls": self._tls}
         if self._credentials is not None:
@@ -190,7 +190,7 @@ async def _close(client: Any) -> None:
 
 
 def _without_secrets(url: str) -> str:
-    """Return a URL without its user and password."""
+    """Return a URL without user and password."""
     scheme, separator, rest = url.rpartition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
@@ -200,7 +200,7 @@ def _without_secrets(url: str) -> str:
 
 
 class ApiError(RuntimeError):
-    """An answer of JetStream that says no."""
+    """JetStream refused a request."""
 
     def __init__(self, what: str, error: dict[str, Any]) -> None:
         super().__init__(f"{what}: {error.get('description', error)}")
@@ -212,7 +212,7 @@ async def ask(client: Any, subject: str, request: dict[str, Any]) -> dict[str, A
 
     Raises:
         ApiError: If it refuses.
-        ConnectionError: If nobody answers.
+        ConnectionError: If there is no answer.
     """
     nats = client_library()
     asked = f"$JS.API.{subject}"

@@ -1,9 +1,9 @@
-"""The front: takes datagrams from an endpoint and publishes them in packed batches.
+"""The front: publishes the datagrams of an endpoint in packed batches.
 
-Three tasks share a ledger. One receives, and packs; one publishes, as far as there is a
-connection and a place among the unanswered; one looks at the clock. The engine's
-answers come in between. Nobody waits for a single answer, so the number of batches on
-their way is bounded by the ledger alone, and each of them has a deadline of ours.
+Three tasks share a ledger. One receives and packs datagrams. One publishes batches
+while there is a connection and not too many are unanswered. One handles timeouts. The
+engine's answers arrive in callbacks. No task waits for a single answer, so only the
+ledger bounds the number of unanswered batches, and each has its own deadline.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ _SEQUENCE: Final = struct.Struct("<Q")
 _SEQUENCE_AT: Final = 16  # bytes from the beginning of a message; see ``wire``
 _DROPPED_AT: Final = 56
 _STATUS_INTERVAL: Final = 1.0  # seconds
-_RETRY_PAUSE: Final = 0.2  # seconds until the engine is asked again for room
+_RETRY_PAUSE: Final = 0.2  # seconds until a refused batch is tried again
 _HEADERS: Final = 128  # bytes for NATS' own headers, which its limit includes
 _FIXED: Final = wire.HEADER.size + 4  # bytes of a message without datagrams
 _LOOK: Final = 0.2  # seconds; how often a full front looks whether its endpoint ended
 _REPLY_LIMIT: Final = 8 * 1024 * 1024  # bytes of replies that wait to be sent
-_STREAM_EXISTS: Final = 10058  # with another configuration: then that one holds
+_STREAM_EXISTS: Final = 10058  # with another configuration, which then applies
 
 
 class Forwarder:
-    """Publishes what an endpoint receives. Made by :func:`aioudp.forward`.
+    """Publishes what an endpoint receives. Returned by :func:`aioudp.forward`.
 
-    Await it: it ends when the endpoint has ended and the engine has answered, and
-    returns the :class:`ForwardStats`.
+    Await it to run it. It ends when the endpoint has ended and the engine has answered,
+    and returns :class:`ForwardStats`.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Forwarder:
         return f"<Forwarder {self._front:016x} stream={self._stream!r}>"
 
     def stats(self) -> ForwardStats:
-        """Return what happened so far; also after the end."""
+        """Return the counters, also after the end."""
         ledger = self._ledger
         open_ = sum(len(part) for one in self._open.values() for part in one.parts)
         return ForwardStats(
@@ -118,7 +118,7 @@ class Forwarder:
         ]
         receiving = asyncio.create_task(self._receive())
         try:
-            # None of the others ends by itself; if one fails, all of it has failed.
+            # None of the other tasks ends by itself; if one fails, the forwarder fails.
             await asyncio.wait([receiving, *others], return_when="FIRST_COMPLETED")
             for task in (receiving, *others):
                 if task.done():
@@ -136,7 +136,7 @@ class Forwarder:
         return self.stats()
 
     async def _finish(self) -> None:
-        """Wait until the engine has answered everything, but not for ever."""
+        """Wait until the engine has answered everything, for a limited time."""
         for partition in list(self._open):
             self._close_batch(partition)
         try:
@@ -213,7 +213,7 @@ class Forwarder:
                 self._close_batch(partition)
 
     def _close_batch(self, partition: int) -> None:
-        """Pack what was gathered for a partition, and give it to the ledger."""
+        """Pack the next batch of a partition, and add it to the ledger."""
         open_ = self._open.pop(partition, None)
         if open_ is None:
             return
@@ -223,7 +223,7 @@ class Forwarder:
             wire.pack(
                 open_.parts,
                 front=self._front,
-                sequence=0,  # written when it is published
+                sequence=0,  # set when it's published
                 began_ns=open_.began_ns,
                 partition=partition,
             )
@@ -254,7 +254,7 @@ class Forwarder:
         self._ledger.disconnect()
 
     async def _make_stream(self, client: Any) -> None:
-        """Make the stream, unless it is there already."""
+        """Create the stream if it doesn't exist."""
         if not self._settings.create:
             return
         config = {
@@ -302,10 +302,10 @@ class Forwarder:
                     reply=f"{self._inbox}.{batch.partition}.{batch.sequence}",
                     headers={"Nats-Msg-Id": identity},
                 )
-            except Exception as exc:  # the connection ends: the batch goes again later
+            except Exception as exc:  # connection lost: it's published again later
                 logger.debug("%r: publishing failed: %s", self, exc)
                 await asyncio.sleep(0)
-            # Publishing seldom waits by itself, and receiving needs its turns.
+            # Publishing rarely waits, and receiving must run in between.
             await asyncio.sleep(0)
 
     async def _on_answer(self, message: Any) -> None:
@@ -316,7 +316,7 @@ class Forwarder:
         error: dict[str, Any] = {"code": 503, "description": "nobody answers"}
         if message.data:  # else: no responders, while the engine is starting
             error = json.loads(message.data).get("error", {})
-        if error.get("code") == 503:  # no room, or not yet
+        if error.get("code") == 503:  # no room, or not ready yet
             logger.debug("%r: %s", self, error)
             self._ledger.retry(*key)
             if self._resting is None:
@@ -333,7 +333,7 @@ class Forwarder:
         self._wake.set()
 
     async def _watch(self) -> None:
-        """Publish again what nobody answers; give up a connection that is silent."""
+        """Publish unanswered batches again; replace a connection that is silent."""
         loop, timeout = asyncio.get_running_loop(), self._settings.answer_timeout
         while True:
             await asyncio.sleep(timeout / 4)
@@ -376,7 +376,7 @@ class Forwarder:
     # -- replies
 
     async def _on_reply(self, message: Any) -> None:
-        """Send the replies of a worker from the socket that got the question."""
+        """Send a worker's replies from the socket that received the requests."""
         try:
             columns = wire.unpack(message.data).columns
         except ValueError as exc:
@@ -398,11 +398,11 @@ class Forwarder:
         self._replies += count
 
 
-_NEARLY: Final = 2048  # bytes: a batch that lacks less than a datagram is complete
+_NEARLY: Final = 2048  # bytes: a batch with less room than a datagram needs is full
 
 
 class _Open:
-    """What is gathered for the next batch of a partition."""
+    """The next batch of a partition, while it's being filled."""
 
     __slots__ = ("began_ns", "parts", "size", "timer")
 
@@ -414,7 +414,7 @@ class _Open:
 
 
 def _columns(batch: DatagramBatch) -> wire.Columns:
-    """Return the columns of a batch; it arrived now, unless the kernel says when."""
+    """Return the columns of a batch; without timestamps, it arrived now."""
     times: Any = batch.timestamps_ns
     if times is None:
         times = array("q", [time.time_ns()]) * len(batch)
@@ -430,7 +430,7 @@ def _columns(batch: DatagramBatch) -> wire.Columns:
 
 
 def _replies(columns: wire.Columns) -> list[tuple[Any, ...]]:
-    """Return what ``send_many`` takes: each with the address to send from, if known."""
+    """Return items for ``send_many``, with the address to send from if it's known."""
     view, offsets = memoryview(columns.data), columns.offsets
     options = [
         None if not addr else SendOptions(local_addr=addr)

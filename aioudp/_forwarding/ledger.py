@@ -1,17 +1,17 @@
-"""Pure: what a front holds until the stream engine has it, in bounded memory.
+"""Pure: the batches that a front keeps until the engine has stored them.
 
-A batch waits until it is published, and is kept until it is answered. One without an
-answer, for too long or because the connection is gone, is published again: the engine
-knows it by its id and stores it once. So a batch is always in one of these states::
+A batch waits until it's published, and is kept until it's answered. If the answer takes
+too long, or the connection is lost, the batch is published again; the engine recognizes
+its id and stores it once. Memory is bounded. A batch is always in one of these states::
 
-    waiting    -> published    there is a connection, and a place among the unanswered
+    waiting    -> published    there is a connection, and not too many are unanswered
     waiting    -> dropped      the overflow policy made room
-    published  -> waiting      no answer in time, or the connection is gone
+    published  -> waiting      no answer in time, or the connection was lost
     published  -> acknowledged, refused        the engine answered
 
-Only what was never published is dropped, and it gets its sequence number when it is
-published first. So a gap in the numbers that somebody reads is always a loss in the
-engine, never the policy's doing.
+Only batches that were never published are dropped, and a batch gets its sequence number
+when it's first published. So a gap in the numbers always means a loss in the engine,
+never a drop by the policy.
 
 What is published again goes before what is new, the earliest first. Where the order
 matters, a partition has one batch on its way at a time: with two, the engine could take
@@ -29,7 +29,7 @@ from .._types import Overflow
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Datagrams that become one message."""
+    """The datagrams of one message."""
 
     message: bytearray
     datagrams: int
@@ -82,12 +82,12 @@ class Ledger:
         self._sequences: dict[int, int] = {}
         self._added = 0
         self.size = 0
-        """Bytes of all the messages held."""
+        """The size of all messages kept, in bytes."""
         self.waiting = self.published = self.dropped = 0
         self.acknowledged = self.refused = 0
-        """Datagrams, as the names say."""
+        """In datagrams."""
         self.republished = 0
-        """Batches that were published once more."""
+        """Batches that were published again."""
 
     def __len__(self) -> int:
         new = sum(map(len, self._new.values()))
@@ -95,7 +95,7 @@ class Ledger:
 
     @property
     def full(self) -> bool:
-        """Whether there is no room, so that receiving should pause."""
+        """Whether the memory is full, so that receiving should pause."""
         return self.size >= self._capacity
 
     @property
@@ -104,7 +104,7 @@ class Ledger:
         return self._overflow == "pause"
 
     def add(self, batch: Batch) -> None:
-        """Take a new batch, and drop by the policy what there is no room for."""
+        """Add a new batch; if there is no room, the overflow policy drops one."""
         if self._overflow == "drop-newest" and self.full:
             self.dropped += batch.datagrams
             return
@@ -139,7 +139,7 @@ class Ledger:
         return batch
 
     def next(self, deadline: float) -> Batch | None:
-        """Return the batch to publish now, if there is one and a place for it.
+        """Return the batch to publish now, if any.
 
         It counts as unanswered from now on, until *deadline* in the loop's time.
         """
@@ -167,7 +167,7 @@ class Ledger:
         return next((one for one in self._new if one not in busy), None)
 
     def answer(self, partition: int, sequence: int, *, stored: bool) -> bool:
-        """Note the engine's answer. Returns whether it was still awaited."""
+        """Note the engine's answer; return whether it was still awaited."""
         key = partition, sequence
         batch = self._published.pop(key, None) or self._again.pop(key, None)
         if batch is None:
@@ -180,23 +180,23 @@ class Ledger:
         return True
 
     def retry(self, partition: int, sequence: int) -> None:
-        """Let one batch be published again: the engine had no room for it."""
+        """Schedule a batch to be published again, because the engine had no room."""
         if batch := self._published.pop((partition, sequence), None):
             self._again[partition, sequence] = batch
 
     def expire(self, now: float) -> int:
-        """Let what waited too long be published again; return how many batches."""
+        """Schedule overdue batches to be published again; return their number."""
         late = [key for key, batch in self._published.items() if batch.deadline <= now]
         for key in late:
             self._again[key] = self._published.pop(key)
         return len(late)
 
     def disconnect(self) -> None:
-        """Let everything unanswered be published again."""
+        """Schedule all unanswered batches to be published again."""
         self._again.update(self._published)
         self._published.clear()
 
     @property
     def batches(self) -> int:
-        """How many different batches were published."""
+        """How many distinct batches were published."""
         return sum(self._sequences.values())

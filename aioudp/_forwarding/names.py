@@ -1,7 +1,7 @@
-"""Pure: the subjects that fronts, workers and the engine share, all below one prefix.
+"""Pure: the subjects that fronts, workers and the engine use, with a common prefix.
 
 ``aioudp.STREAM.in.P``        packed batches of partition P; the stream's only subjects
-``aioudp.STREAM.reply.ID``    replies for the front ID to send
+``aioudp.STREAM.reply.ID``    replies that the front ID will send
 ``aioudp.STREAM.status``      what fronts and workers publish about themselves
 
 Nothing that arrives in a datagram becomes part of a subject.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# What may stand between two dots of a subject, and name a stream and a consumer.
+# Allowed between two dots of a subject, and in names of streams and consumers.
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -20,8 +20,8 @@ def check_name(what: str, name: object) -> str:
     """Return the name of a stream or a group.
 
     Raises:
-        TypeError: If it is not a str.
-        ValueError: If it has other characters than letters, digits, "-" and "_".
+        TypeError: If it isn't a str.
+        ValueError: If it has characters other than letters, digits, "-" and "_".
     """
     if not isinstance(name, str):
         raise TypeError(f"{what} must be a str, got {name!r}")
@@ -33,20 +33,20 @@ def check_name(what: str, name: object) -> str:
 
 
 def input_subject(stream: str, partition: int | str) -> str:
-    """Return where packed batches are published; of all partitions for ``"*"``."""
+    """Return the subject of packed batches; ``"*"`` matches all partitions."""
     return f"aioudp.{stream}.in.{partition}"
 
 
 def reply_subject(stream: str, front: int) -> str:
-    """Return where a front listens for replies."""
+    """Return the subject of replies for a front."""
     return f"aioudp.{stream}.reply.{front:016x}"
 
 
 def status_subject(stream: str) -> str:
-    """Return where fronts and workers publish about themselves."""
+    """Return the subject of the status of fronts and workers."""
     return f"aioudp.{stream}.status"
 
 
 def message_id(front: int, partition: int, sequence: int) -> str:
-    """Return the id by which the engine knows a batch that comes twice."""
+    """Return the id by which the engine recognizes duplicates of a batch."""
     return f"{front:016x}.{partition}.{sequence}"

@@ -1,4 +1,4 @@
-"""Pure: sets of sequence numbers, kept as ranges: nearly all of them are one range."""
+"""Pure: sets of sequence numbers, stored as ranges, of which there is usually one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class Ranges:
-    """A set of positive numbers that mostly come in order."""
+    """A set of positive numbers, which are mostly added in order."""
 
     __slots__ = ("_ends", "_starts")
 
@@ -33,7 +33,7 @@ class Ranges:
         return f"Ranges({self.pairs()})"
 
     def pairs(self) -> list[tuple[int, int]]:
-        """Return the ranges, first and last number of each."""
+        """Return the first and last number of each range."""
         return list(zip(self._starts, self._ends, strict=True))
 
     def add(self, number: int) -> bool:
@@ -55,5 +55,5 @@ class Ranges:
         self._ends[first:last] = [end]
 
     def missing(self) -> int:
-        """Return how many numbers between 1 and the greatest are not there."""
+        """Return how many numbers between 1 and the greatest are missing."""
         return self._ends[-1] - len(self) if self._ends else 0

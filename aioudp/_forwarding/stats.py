@@ -1,4 +1,4 @@
-"""Pure: what is counted on the way from a front to the workers."""
+"""Pure: the counters of fronts and workers."""
 
 from __future__ import annotations
 
@@ -8,52 +8,52 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardStats:
-    """What became of the datagrams that a front took from its endpoint.
+    """What happened to the datagrams that a front received from its endpoint.
 
-    In datagrams, unless a field says otherwise. Two equations hold at every moment::
+    Fields count datagrams unless they say otherwise. Two equations always hold::
 
         received  == published + dropped + waiting
         published == acknowledged + refused + unknown
 
-    What the endpoint and the kernel dropped before is in ``endpoint.stats()``.
+    ``endpoint.stats()`` has what the endpoint and the kernel dropped before.
     """
 
     received: int = 0
-    """Taken from the endpoint."""
+    """Received from the endpoint."""
 
     waiting: int = 0
     """In memory, not yet published."""
 
     dropped: int = 0
-    """Discarded by the overflow policy, or longer than a message may be."""
+    """Dropped by the overflow policy, or too long for a message."""
 
     published: int = 0
-    """Sent to the engine, each counted once however often it was repeated."""
+    """Sent to the engine; each counts once, even if it was published again."""
 
     acknowledged: int = 0
-    """Stored by the engine, as it said."""
+    """Stored by the engine, according to its answer."""
 
     refused: int = 0
-    """Not stored by the engine, as it said."""
+    """Not stored by the engine, according to its answer."""
 
     republished: int = 0
-    """Batches that were published once more for want of an answer."""
+    """Batches that were published again because there was no answer."""
 
     reconnects: int = 0
     """Connections made after the first."""
 
     replies: int = 0
-    """Replies of workers that were sent."""
+    """Workers' replies that were sent."""
 
     replies_failed: int = 0
-    """Replies of workers that the system refused."""
+    """Workers' replies that the system refused."""
 
     buffered_bytes: int = 0
     """Bytes of the batches in memory, published or not."""
 
     @property
     def unknown(self) -> int:
-        """Published, but without an answer so far."""
+        """Published, but not answered yet."""
         return self.published - self.acknowledged - self.refused
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,19 +63,19 @@ class ForwardStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscribeStats:
-    """What a worker got. In datagrams, unless a field says otherwise."""
+    """What a worker received. Fields count datagrams unless they say otherwise."""
 
     consumed: int = 0
     """In batches that were returned, each counted once."""
 
     repeated: int = 0
-    """In batches that this worker had been given before."""
+    """In batches that this worker had received before."""
 
     acknowledged: int = 0
     """In batches that were acknowledged."""
 
     damaged: int = 0
-    """Messages that are no packed batch; they are discarded."""
+    """Messages that aren't packed batches; they're discarded."""
 
     reconnects: int = 0
     """Connections made after the first."""

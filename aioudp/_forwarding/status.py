@@ -1,8 +1,8 @@
-"""What fronts and workers publish about themselves, put together.
+"""The status that fronts and workers publish, combined into an overview.
 
-Each publishes its counts once a second. Nothing keeps them: to see them, listen for a
-while. A worker also publishes which batches it has had since it started. The union over
-all workers shows which batches of a front no worker has had.
+Each publishes its counters once a second. They aren't stored: to see them, listen for a
+while. A worker also publishes which batches it has received since it started. The union
+over all workers shows which batches of a front no worker has received.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Overview:
     workers: dict[str, Status] = field(default_factory=dict)
 
     def add(self, status: Status) -> None:
-        """Note one status, instead of an earlier one of the same process."""
+        """Add a status, which replaces an earlier one of the same process."""
         kind = self.fronts if status.get("kind") == "front" else self.workers
         kind[str(status.get("id"))] = status
 
     def had(self, front: str) -> int:
-        """Return how many batches of a front the workers of now have had, together."""
+        """Return how many batches of a front the current workers have received."""
         together: dict[str, Ranges] = {}
         for worker in self.workers.values():
             for name, pairs in worker.get("batches", {}).items():
@@ -52,7 +52,7 @@ class Overview:
 async def watch(
     url: str | Sequence[str], stream: str, *, interval: float = 1.0, **security: Any
 ) -> AsyncIterator[Overview]:
-    """Yield the overview every *interval* seconds, for as long as somebody iterates."""
+    """Yield the overview every *interval* seconds."""
     overview = Overview()
 
     async def connected(client: Any) -> None:

@@ -1,8 +1,8 @@
-"""A server whose datagrams come through the engine, and whose replies go back there.
+"""A server that receives datagrams from the engine, and replies through it.
 
-A batch is acknowledged when each of its datagrams was handled. While it is in hand, the
-engine is told so, and gives it to nobody else; if this process dies, it does. So a
-handler sees each datagram at least once.
+A batch is acknowledged when all its datagrams have been handled. Until then, the server
+keeps requesting more time, so that the engine delivers the batch to no other worker. If
+this process dies, it does. So handlers see each datagram at least once.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _IN_HAND: Final = 8  # batches; each may be a quarter of a megabyte
 
 
 class StreamServer(ClosedAtTheEnd):
-    """Answers datagrams that fronts received. Made by :func:`aioudp.serve`.
+    """Answers datagrams that fronts received. Opened by :func:`aioudp.serve`.
 
-    ``async with`` closes it at the end, at once; :meth:`drain` first finishes the
-    batches it has in hand.
+    Leaving ``async with`` closes it at once; :meth:`drain` finishes the batches in hand
+    first.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class StreamServer(ClosedAtTheEnd):
             task.add_done_callback(self._batches.discard)
             while len(self._batches) >= _IN_HAND:
                 await asyncio.wait(self._batches, return_when="FIRST_COMPLETED")
-            async with self._places:  # while none is free, take no further batch
+            async with self._places:  # while no task is free, take no further batch
                 pass
 
     async def _handle(self, batch: ForwardedBatch) -> None:
@@ -121,13 +121,13 @@ class StreamServer(ClosedAtTheEnd):
             raise
 
     async def _keep(self, batch: ForwardedBatch) -> None:
-        """Ask for more time, again and again."""
+        """Request more time, repeatedly."""
         while True:
             await asyncio.sleep(self._ack_wait / 3)
             await batch.in_progress()
 
     def _asked(self, batch: ForwardedBatch) -> Any:
-        """Return what the handler is called with, for each datagram."""
+        """Return the handler's arguments for each datagram."""
         return batch.messages() if self._packet_info else batch
 
     def _accepts(self, one: Datagram | Message) -> bool:
@@ -179,11 +179,11 @@ class StreamServer(ClosedAtTheEnd):
     async def drain(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109
         """Finish the batches in hand, then close the server.
 
-        What was fetched and not begun goes to another worker of the group.
+        Batches that were fetched but not started go to another worker of the group.
 
         Args:
-            timeout: Seconds; handlers that still run then are cancelled, and their
-                batches come again elsewhere. ``None`` sets no limit.
+            timeout: In seconds. Handlers that are still running then are cancelled, and
+                their batches go to other workers. ``None`` sets no limit.
 
         Returns:
             Whether everything in hand was finished.
@@ -203,7 +203,7 @@ class StreamServer(ClosedAtTheEnd):
     async def aclose(self) -> None:
         """Close the server at once, and return when that's done. Idempotent.
 
-        Its handlers are cancelled; their batches come again elsewhere.
+        Its handlers are cancelled; their batches go to other workers.
         """
         tasks = [self._task, *self._batches]
         for task in tasks:
@@ -223,7 +223,7 @@ class StreamServer(ClosedAtTheEnd):
 
     @property
     def in_hand(self) -> int:
-        """How many batches it has in hand."""
+        """How many batches are being handled."""
         return len(self._batches)
 
     def stats(self) -> ServerStats:

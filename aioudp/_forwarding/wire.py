@@ -1,16 +1,16 @@
-"""Pure: packed batches, many datagrams as the one message that a stream engine stores.
+"""Pure: packed batches, the format of many datagrams in one message.
 
-The format is for other languages to read as well. Version 1, little-endian; ``n``
-datagrams, ``s`` source addresses, ``l`` local addresses::
+Other languages can read it, too. This is version 1, little-endian, with ``n``
+datagrams, ``s`` source addresses and ``l`` local addresses::
 
     bytes    field
     0  - 3   "UDPB"
     4        version: 1
     5        flags: 1 = has arrival times, 2 = has local addresses
     6  - 7   size of this header: 64
-    8  - 15  front: which process received the datagrams, a random number
+    8  - 15  front: the process that received the datagrams, a random number
     16 - 23  sequence: 1, 2, 3 ... for each front and partition
-    24 - 31  when the batch was begun, in nanoseconds since the epoch
+    24 - 31  when the batch was started, in nanoseconds since the epoch
     32 - 35  n
     36 - 39  s
     40 - 43  l
@@ -26,12 +26,12 @@ datagrams, ``s`` source addresses, ``l`` local addresses::
     the address table: s sources, then l local addresses
     the payloads, without gaps
 
-An address is a byte that names its family, and then: 4: 4 bytes host, uint16 port;
-6: 16 bytes host, uint16 port, uint32 flow information, uint32 scope; 1 (a UNIX socket):
-uint16 length, and so many bytes of its name.
+The first byte of an address is its family. It's followed by, for 4: 4 bytes host,
+uint16 port; for 6: 16 bytes host, uint16 port, uint32 flow information, uint32 scope;
+for 1 (a UNIX socket): uint16 length, then that many bytes of its name.
 
-A reader skips nothing and trusts nothing: lengths that don't add up, an index out of
-range and an unknown version are a :class:`ValueError`.
+The reader checks everything: lengths that don't add up, an index out of range and an
+unknown version raise :class:`ValueError`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from .._types import Address
 VERSION: Final = 1
 HEADER: Final = struct.Struct("<4sBBHQQqIIIIIIQ")
 PER_DATAGRAM: Final = 8 + 4 + 4 + 4
-"""Bytes that a datagram takes beside its payload, at most."""
+"""Maximum overhead per datagram, in bytes."""
 
 _MAGIC: Final = b"UDPB"
 _TIMES: Final = 1
@@ -68,13 +68,13 @@ _SWAP: Final = sys.byteorder == "big"
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Datagrams as columns; the fields of a :class:`~aioudp.DatagramBatch`."""
+    """Datagrams as columns, like those of a :class:`~aioudp.DatagramBatch`."""
 
     data: Any
-    """The payloads, one after the other; speaks the buffer protocol."""
+    """The payloads, one after the other, in an object with the buffer protocol."""
 
     offsets: Sequence[int]
-    """Where each begins and the last ends; the first need not be 0."""
+    """Where each begins and the last ends; the first needn't be 0."""
 
     sources: Sequence[Address]
     source_index: Sequence[int]
@@ -133,7 +133,7 @@ class PackedBatch(NamedTuple):
 
 
 def cut(columns: Columns, max_bytes: int) -> Iterator[Columns]:
-    """Yield *columns* in parts of at most *max_bytes* each, as packed.
+    """Yield *columns* in parts whose packed size is at most *max_bytes*.
 
     A single datagram that is longer is a part of its own.
     """
@@ -159,7 +159,7 @@ def cut(columns: Columns, max_bytes: int) -> Iterator[Columns]:
 
 
 def split(columns: Columns, partitions: int) -> dict[int, Columns]:
-    """Return *columns* divided by source, so that each source has one partition."""
+    """Split *columns* by source, so that each source belongs to one partition."""
     chosen = [_partition(addr, partitions) for addr in columns.sources]
     if len(set(chosen)) == 1:
         return {chosen[0]: columns}
@@ -172,7 +172,7 @@ def split(columns: Columns, partitions: int) -> dict[int, Columns]:
 
 
 def _partition(addr: Address, partitions: int) -> int:
-    """Return the partition of a source: the same in each process, on each machine."""
+    """Return the partition of a source, the same in all processes on all machines."""
     return crc32(_pack_address(addr)) % partitions
 
 
@@ -243,7 +243,7 @@ def pack(
 
 
 def _join(parts: Sequence[Columns]) -> Columns:
-    """Return the datagrams of several batches as those of one."""
+    """Join the datagrams of several batches."""
     data = bytearray()
     offsets = array("i", [0])
     times = array("q")
@@ -265,7 +265,7 @@ def _join(parts: Sequence[Columns]) -> Columns:
 def _extend(
     index: array[int], known: dict[Any, int], addrs: Sequence[Any], more: Sequence[int]
 ) -> None:
-    """Append the indexes of a part, as indexes of all the addresses."""
+    """Append the indexes of a part, as indexes into the table of all addresses."""
     places = [known.setdefault(addr, len(known)) for addr in addrs]
     if len(places) == 1:
         index.extend(places * len(more))
@@ -276,7 +276,7 @@ def _extend(
 def _used(
     addrs: Sequence[Any], index: Sequence[int]
 ) -> tuple[Sequence[Any], Sequence[int]]:
-    """Leave out the addresses that no datagram has: they are of parts cut off."""
+    """Remove addresses that no datagram uses: they belong to other parts."""
     used = sorted(set(index))
     if len(used) == len(addrs):
         return addrs, index
@@ -308,10 +308,10 @@ def _pack_address(addr: Address | None) -> bytes:
 
 
 def unpack(message: bytes) -> PackedBatch:
-    """Read a message.
+    """Unpack a message.
 
     Raises:
-        ValueError: If it is no packed batch, of another version, or damaged.
+        ValueError: If it isn't a packed batch, has another version, or is damaged.
     """
     if len(message) < HEADER.size or message[:4] != _MAGIC:
         raise ValueError("this message is no packed batch")

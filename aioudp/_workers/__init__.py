@@ -1,1 +1,1 @@
-"""What several processes on one port are made of."""
+"""The parts of ``workers``: the parent process, and the worker processes."""

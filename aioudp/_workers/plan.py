@@ -1,4 +1,4 @@
-"""What a worker needs to know."""
+"""What a worker gets from its parent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Main: TypeAlias = Callable[[Endpoint], Coroutine[Any, Any, object]]
 
 
 class Plan:
-    """What a worker needs to know."""
+    """What a worker gets from its parent."""
 
     __slots__ = ("lifeline", "main", "options", "reports", "sock")
 

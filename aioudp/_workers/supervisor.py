@@ -1,14 +1,14 @@
-"""The parent of the workers: starts them, replaces them, and ends them.
+"""The parent of the workers: starts, replaces and ends them.
 
-It has no event loop and no threads, so that it can fork at any time. It waits in one
-``select`` for signals, for reports, and for the next time at which something is due.
+It has no event loop and no threads, so it can fork at any time. It waits for signals,
+reports and the next deadline in a single ``select``.
 
-The sockets are its own: it has them before any worker starts, and keeps them. A worker
-that dies leaves its socket where it is, with what is queued there, and its successor
-goes on reading. So the group of sockets never changes, and no peer moves to another.
+The parent owns the sockets: they exist before any worker starts, and stay open. If a
+worker dies, its socket and the datagrams in it stay, and its successor continues to
+read. So the group of sockets never changes, and no peer moves to another socket.
 
-Two processes may read one socket: in a rolling restart the new worker is ready before
-the old one is told to drain, and at no time does nobody read.
+Two processes may read the same socket: in a rolling restart, the new worker is ready
+before the old one drains, so there is always one that reads.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ logger = logging.getLogger("aioudp")
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 _SETTLED: Final = 1.0
-"""Seconds after which a worker that is ready is no longer a new one."""
+"""Seconds after which a ready worker is no longer new."""
 
 _FIRST_DELAY: Final = 0.05
 _DELAY_IF_READY: Final = 0.4
@@ -50,7 +50,7 @@ at most the third if not, since then something is wrong with ``main``. Guesses."
 
 
 class Worker:
-    """A process, as its parent sees it."""
+    """A worker process, as seen by its parent."""
 
     __slots__ = ("kill_at", "pid", "ready_at", "reports", "rest", "stats")
 
@@ -109,10 +109,10 @@ class Supervisor:
         """Workers that died and were replaced."""
 
     def run(self) -> bool:
-        """Return when all workers have ended; whether they did so by themselves.
+        """Return after all workers have ended, and whether they ended by themselves.
 
         Raises:
-            RuntimeError: If this is not the main thread.
+            RuntimeError: If this isn't the main thread.
         """
         self._selector = selectors.DefaultSelector()
         self._wakeup, waking = socket.socketpair()
@@ -161,7 +161,7 @@ class Supervisor:
                     self._read(key.data)
 
     def stats(self) -> tuple[Stats, tuple[Stats, ...], int]:
-        """Return the sum of all, that of each socket's present worker, and restarts."""
+        """Return the sum, the counters of each current worker, and the restarts."""
         total = self._past
         for slot in self._slots:
             for worker in slot.workers():
@@ -177,7 +177,7 @@ class Supervisor:
         self._signals.append(number)
 
     def _act(self) -> None:
-        """Do whatever is due now."""
+        """Do what is due now."""
         while self._signals:
             number = self._signals.popleft()
             if number == signal.SIGHUP:
@@ -232,7 +232,7 @@ class Supervisor:
         while self._rolling:
             slot = self._rolling[0]
             if slot.current is None or slot.retiring:
-                return  # it is being replaced already, or its last one is still at work
+                return  # being replaced already, or its last worker still runs
             if slot.next is None:
                 slot.next = self._start(slot)
                 return
@@ -249,7 +249,7 @@ class Supervisor:
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         os.set_blocking(writing, False)
-        # Until the child has handlers of its own, it must not take a signal for ours.
+        # Until the child has its own handlers, it mustn't use the parent's.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if pid == 0:
@@ -286,7 +286,7 @@ class Supervisor:
         )
 
     def _read(self, worker: Worker) -> bool:
-        """Read what a worker has reported; say whether there was anything."""
+        """Read a worker's reports; return whether there were any."""
         try:
             data = os.read(worker.reports, 65_536)
         except BlockingIOError:
@@ -309,7 +309,7 @@ class Supervisor:
             return
         while worker.reports in self._selector.get_map() and self._read(worker):
             pass  # its last words
-        if worker.reports in self._selector.get_map():  # a child of its own has it, too
+        if worker.reports in self._selector.get_map():  # a child of the worker has it
             self._selector.unregister(worker.reports)
         os.close(worker.reports)
         self._past += worker.stats

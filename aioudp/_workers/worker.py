@@ -1,8 +1,8 @@
-"""One worker: what runs in a process of its own after the fork.
+"""One worker: what runs in the child process after the fork.
 
-It gets its socket from the parent, and has two pipes to it. On one it reports that it
-is ready, and its counters. The other one is never written to, but it ends when the
-parent does, whatever ended that; then the worker drains.
+It inherits its socket from the parent, and has two pipes to it. On one, it reports that
+it's ready, and its counters. Nothing is ever written to the other. It's closed when the
+parent ends for whatever reason; then the worker drains.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REPORT_EVERY: Final = 0.5
 
 
 def work(plan: Plan) -> NoReturn:
-    """Run the worker to its end, and exit: with 0 if ``main`` has returned."""
+    """Run the worker to its end, then exit, with status 0 if ``main`` returned."""
     status = 1
     try:
         run(_work(plan))
@@ -42,13 +42,13 @@ def work(plan: Plan) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
-        os._exit(status)  # what the parent has registered is not the worker's to do
+        os._exit(status)  # the parent's exit handlers must not run in the worker
 
 
 async def _work(plan: Plan) -> None:
     async with adopt(plan.sock, **plan.options) as endpoint:
         loop = asyncio.get_running_loop()
-        # The kernel counts for the socket, also what came before this worker.
+        # The kernel's counters belong to the socket, and include earlier workers.
         before = Stats(dropped_kernel=endpoint.stats().dropped_kernel)
         draining = False
 
@@ -65,11 +65,11 @@ async def _work(plan: Plan) -> None:
             _report(plan.reports, {"stats": asdict(endpoint.stats() - before)})
 
         async with until_signal(signal.SIGTERM, call=drain):
-            # As soon as it is sure that SIGTERM finds its handler.
+            # Not earlier: now the handler for SIGTERM is installed.
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             loop.add_reader(plan.lifeline, orphaned)
             task = asyncio.ensure_future(plan.main(endpoint))
-            await asyncio.sleep(0)  # main runs until it waits for the first time
+            await asyncio.sleep(0)  # main runs until it first waits
             if not task.done():
                 _report(plan.reports, {"ready": True})
             try:
