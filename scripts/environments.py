@@ -175,7 +175,12 @@ def add_system_tools() -> str | None:
 
     Only on a Debian-like machine of continuous integration, where we are root.
     """
-    packages = {"ip": "iproute2", "nft": "nftables", "tc": "iproute2"}
+    packages = {
+        "ip": "iproute2",
+        "nft": "nftables",
+        "tc": "iproute2",
+        "tshark": "tshark",
+    }
     missing = sorted({packages[tool] for tool in packages if not shutil.which(tool)})
     if not missing or not _is_root() or not shutil.which("apt-get"):
         return None
@@ -215,6 +220,8 @@ def abilities() -> str:
     if _is_root() and shutil.which("ip") and _can_unshare():
         able.append("network")
         able += [tool for tool in ("nft", "tc") if shutil.which(tool)]
+    if shutil.which("tshark"):
+        able.append("tshark")
     return ",".join(able)
 
 

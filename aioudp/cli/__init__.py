@@ -7,6 +7,7 @@ the public API; ``app`` assembles them. The other files are shared:
 * ``running``: the event loop, signals, and one-line error messages;
 * ``receiving``: printing received datagrams;
 * ``formats``: datagrams as text that is safe to print (pure);
+* ``capture_files``: what ``record`` writes;
 * ``outcomes``: the results of sending on several interfaces (pure);
 * ``console``: standard output and standard error;
 * ``payloads``, ``lines``: arguments and standard input, without blocking the loop.

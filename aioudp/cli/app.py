@@ -17,7 +17,9 @@ from .forward import forward
 from .info import info
 from .listen import listen
 from .multicast import multicast
+from .record import record
 from .relay import relay
+from .replay import replay
 from .request import request
 from .send import send
 from .serve import serve
@@ -64,6 +66,8 @@ for _command in (
     relay,
     forward,
     subscribe,
+    record,
+    replay,
     bench,
     info,
 ):

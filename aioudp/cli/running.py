@@ -30,17 +30,19 @@ def run(
     *,
     loop: Loop = Loop.AUTO,
     interrupted: int = INTERRUPTED,
+    cancel: bool = True,
 ) -> NoReturn:
     """Run *command* and exit with the status it returns.
 
-    SIGINT and SIGTERM cancel it; then the status is *interrupted*. An expected error
+    SIGINT and SIGTERM cancel it; then the status is *interrupted*. With *cancel* false,
+    handling them is up to the command. An expected error
     is printed to standard error in one line; the status is 1. If the reader of the
     output has gone, the status is 1 as well, but nothing is printed.
     """
     console.prepare()
     try:
         with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-            status = runner.run(_until_signal(command))
+            status = runner.run(_until_signal(command) if cancel else command)
     except (KeyboardInterrupt, asyncio.CancelledError):
         status = interrupted
     except BrokenPipeError:

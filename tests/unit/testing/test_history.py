@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import pytest
 
 from aioudp import testing
+from aioudp._system.pcap import checksum
 from aioudp.testing import SimulatedNetwork
-from aioudp.testing.pcap import checksum
 
 
 def recorded() -> SimulatedNetwork:

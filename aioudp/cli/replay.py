@@ -1,0 +1,152 @@
+"""``aioudp replay``: send what a capture file contains."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias
+
+import typer
+
+import aioudp
+
+from .._system.addresses import parse_address
+from .._system.pcap import read_datagrams
+from . import console
+from .options import LoopOption
+from .running import FAILURE, Loop, run
+
+_READ: Final = 1024  # packets at once; the file is read in a thread
+
+_Packets: TypeAlias = Iterator[tuple[int, bytes | None]]
+
+
+def replay(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="The pcap file.", show_default=False),
+    ],
+    address: Annotated[
+        str,
+        typer.Argument(
+            metavar="ADDRESS",
+            help="The destination: HOST:PORT, [IPV6]:PORT, unix:PATH, or PORT on this "
+            "machine.",
+            show_default=False,
+        ),
+    ],
+    speed: Annotated[
+        str,
+        typer.Option(
+            "--speed",
+            metavar="FACTOR",
+            help="2 is twice as fast as recorded; max doesn't wait.",
+        ),
+    ] = "1",
+    loop: LoopOption = Loop.AUTO,
+) -> None:
+    """Send the payloads of a capture file, with the pauses that were recorded.
+
+    Reads files of aioudp record, tcpdump and Wireshark; packets that aren't complete
+    UDP datagrams are skipped. Prints what it sent to standard error.
+    """
+    run(_replay(file, address, _factor(speed)), loop=loop)
+
+
+def _factor(text: str) -> float:
+    """Return how many times as fast as recorded; infinity for "max"."""
+    if text == "max":
+        return math.inf
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = math.nan
+    if not 0 < factor < math.inf:
+        raise typer.BadParameter(f"a positive number or max is required, not {text!r}")
+    return factor
+
+
+async def _replay(path: Path, address: str, speed: float) -> int:
+    peer = parse_address(address, default_host="127.0.0.1")
+    skipped = 0
+    with path.open("rb") as file:
+        async with aioudp.connect(peer) as endpoint:
+            pace = _Pace(speed)
+            packets: _Packets = read_datagrams(file)
+            try:
+                while True:
+                    read, damage = await asyncio.to_thread(_take, packets)
+                    found = [(at, data) for at, data in read if data is not None]
+                    skipped += len(read) - len(found)
+                    await _send(endpoint, found, pace)
+                    if damage is not None:
+                        raise ValueError(f"{path}: {damage}") from None
+                    if not read:
+                        break
+            finally:
+                stats = endpoint.stats()
+                errors = stats.send_errors + stats.receive_errors
+                console.note(
+                    f"sent {stats.sent} ({stats.sent_bytes} bytes) "
+                    f"in {pace.elapsed():.3f} s, skipped {skipped}, errors {errors}"
+                )
+    return FAILURE if errors else 0
+
+
+def _take(packets: _Packets) -> tuple[list[tuple[int, bytes | None]], Any]:
+    """Return the next packets, and the error that ended them, if one did."""
+    taken: list[tuple[int, bytes | None]] = []
+    try:
+        for packet in islice(packets, _READ):
+            taken.append(packet)  # noqa: PERF402  # kept if the next one is damaged
+    except ValueError as exc:
+        return taken, exc
+    return taken, None
+
+
+async def _send(
+    endpoint: aioudp.Endpoint, datagrams: list[tuple[int, bytes]], pace: _Pace
+) -> None:
+    at = 0
+    while at < len(datagrams):
+        await pace.wait_for(datagrams[at][0])
+        end = at + 1
+        while end < len(datagrams) and pace.is_due(datagrams[end][0]):
+            end += 1
+        try:
+            await endpoint.send_many((data, None) for _, data in datagrams[at:end])
+        except aioudp.SendManyError:
+            pass  # they count as errors
+        at = end
+
+
+class _Pace:
+    """When to send what was recorded at which time."""
+
+    def __init__(self, speed: float) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._per_second = speed * 1e9  # nanoseconds of the recording
+        self._started = self._clock()
+        self._first: int | None = None
+        self._now = 0.0
+
+    def elapsed(self) -> float:
+        """Return the seconds since the first datagram."""
+        return self._clock() - self._started
+
+    async def wait_for(self, time_ns: int) -> None:
+        """Wait until a datagram of *time_ns* is due."""
+        if self._first is None:
+            self._first, self._started = time_ns, self._clock()
+        delay = (time_ns - self._first) / self._per_second - self.elapsed()
+        if delay > 0:
+            await asyncio.sleep(delay)
+        self._now = self.elapsed()
+
+    def is_due(self, time_ns: int) -> bool:
+        """Return whether a datagram of *time_ns* was due when the wait ended."""
+        assert self._first is not None
+        return (time_ns - self._first) / self._per_second <= self._now
