@@ -165,9 +165,11 @@ def subscribe(
             batch per partition at a time, so that the datagrams of a source are handled
             in order.
         partitions: As in :func:`forward`.
-        prefetch: How many batches to fetch ahead.
+        prefetch: How many batches to fetch ahead. With *partition*, it can be one per
+            partition if that is more.
         ack_wait: Seconds until a batch that isn't acknowledged goes to another worker.
-            The first subscription of a group sets it.
+            The first subscription of a group sets it for all; see
+            :attr:`Subscription.ack_wait`.
         patience: Seconds to wait for a stream that doesn't exist yet.
         tls: As in :func:`forward`.
         credentials: As in :func:`forward`.
@@ -219,7 +221,6 @@ def _serve(
             concurrency=concurrency,
             accept=accept,
             packet_info=options.get("packet_info", False),
-            ack_wait=given.get("ack_wait", 30.0),
         )
 
     return Opening(open_)

@@ -18,7 +18,7 @@ import logging
 import os
 import secrets
 import socket
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from typing import Any, Final, Self
 
 from .._endpoint.closing import ClosedAtTheEnd
@@ -35,8 +35,10 @@ logger = logging.getLogger("aioudp")
 _EXPIRES: Final = 3.0  # seconds of one request for batches
 _STATUS_INTERVAL: Final = 1.0  # seconds
 _NO_STREAM: Final = 10059
+_CONSUMER_EXISTS: Final = 10148  # with another configuration, which then holds
 _MAX_FRONTS: Final = 1024  # whose batches are remembered
 _MAX_RANGES: Final = 32  # of one front, in a status
+_MAX_KNOWN: Final = 2048  # ranges of one front; the older half is forgotten then
 
 
 class Subscription(ClosedAtTheEnd):
@@ -71,7 +73,10 @@ class Subscription(ClosedAtTheEnd):
         self._places = asyncio.Event()  # set when there may be something to request
         self._tasks: list[asyncio.Task[None]] = []
         self._known: OrderedDict[tuple[int, int], Ranges] = OrderedDict()
+        self._forgotten: Counter[tuple[int, int]] = Counter()  # numbers not in it
         self._consumed = self._repeated = self._acknowledged = self._damaged = 0
+        self.ack_wait = settings.ack_wait
+        """Seconds until a batch goes to another worker, as its group has it."""
         self.closed = False
         """Whether it was closed."""
 
@@ -212,19 +217,25 @@ class Subscription(ClosedAtTheEnd):
             "max_ack_pending": 1 if ordered else 1000,
             "max_deliver": -1,
         }
-        request = {"stream_name": self._stream, "config": config}
+        request = {"stream_name": self._stream, "config": config, "action": "create"}
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.patience
         while True:
             try:
-                await ask(
+                found = await ask(
                     client, f"CONSUMER.DURABLE.CREATE.{self._stream}.{name}", request
                 )
             except ApiError as exc:
+                if exc.number == _CONSUMER_EXISTS:
+                    about = f"CONSUMER.INFO.{self._stream}.{name}"
+                    found = await ask(client, about, {})
+                    self.ack_wait = found["config"]["ack_wait"] / 1e9
+                    return
                 if exc.number != _NO_STREAM or loop.time() > deadline:
                     raise
                 await asyncio.sleep(0.2)  # its front hasn't started yet
             else:
+                self.ack_wait = found["config"]["ack_wait"] / 1e9
                 return
 
     async def _pull(self) -> None:
@@ -295,13 +306,34 @@ class Subscription(ClosedAtTheEnd):
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _MAX_FRONTS:
-                self._known.popitem(last=False)
+                oldest, _ = self._known.popitem(last=False)
+                del self._forgotten[oldest]
             known = self._known[key] = Ranges()
         self._known.move_to_end(key)
         if known.add(batch.sequence):
             self._consumed += len(batch)
+            if known.count > _MAX_KNOWN:
+                self._forgotten[key] += known.forget(_MAX_KNOWN // 2)
         else:
             self._repeated += len(batch)
+
+    def _status(self) -> dict[str, Any]:
+        stats = self.stats()
+        return {
+            "consumed": stats.consumed,
+            "repeated": stats.repeated,
+            "acknowledged": stats.acknowledged,
+            "damaged": stats.damaged,
+            "batches": {
+                f"{front:016x}.{partition}": known.pairs()[-_MAX_RANGES:]
+                for (front, partition), known in self._known.items()
+            },
+            "had": {
+                f"{front:016x}.{partition}": len(known)
+                + self._forgotten[front, partition]
+                for (front, partition), known in self._known.items()
+            },
+        }
 
     async def _report(self) -> None:
         """Publish the counts once a second; see ``aioudp forward --status``."""
@@ -316,18 +348,7 @@ class Subscription(ClosedAtTheEnd):
             await asyncio.sleep(_STATUS_INTERVAL)
             if (client := self._engine.client) is None:
                 continue
-            stats = self.stats()
-            status = {
-                **about,
-                "consumed": stats.consumed,
-                "repeated": stats.repeated,
-                "acknowledged": stats.acknowledged,
-                "damaged": stats.damaged,
-                "batches": {
-                    f"{front:016x}.{partition}": known.pairs()[-_MAX_RANGES:]
-                    for (front, partition), known in self._known.items()
-                },
-            }
+            status = {**about, **self._status()}
             try:
                 await client.publish(
                     names.status_subject(self._stream), json.dumps(status).encode()

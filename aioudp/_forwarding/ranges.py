@@ -32,6 +32,11 @@ class Ranges:
     def __repr__(self) -> str:
         return f"Ranges({self.pairs()})"
 
+    @property
+    def count(self) -> int:
+        """How many ranges there are."""
+        return len(self._starts)
+
     def pairs(self) -> list[tuple[int, int]]:
         """Return the first and last number of each range."""
         return list(zip(self._starts, self._ends, strict=True))
@@ -53,6 +58,12 @@ class Ranges:
             end = max(end, self._ends[last - 1])
         self._starts[first:last] = [start]
         self._ends[first:last] = [end]
+
+    def forget(self, keep: int) -> int:
+        """Keep the last *keep* ranges; return how many numbers the others had."""
+        before = len(self)
+        del self._starts[:-keep], self._ends[:-keep]
+        return before - len(self)
 
     def missing(self) -> int:
         """Return how many numbers between 1 and the greatest are missing."""

@@ -33,15 +33,23 @@ class Overview:
         kind[str(status.get("id"))] = status
 
     def had(self, front: str) -> int:
-        """Return how many batches of a front the current workers have received."""
+        """Return how many batches of a front the current workers have received.
+
+        A batch that came to several workers counts once, unless that was long ago: a
+        status has only the latest ranges, and how many batches came altogether.
+        """
         together: dict[str, Ranges] = {}
+        earlier = 0
         for worker in self.workers.values():
             for name, pairs in worker.get("batches", {}).items():
                 if name.partition(".")[0] == front:
                     known = together.setdefault(name, Ranges())
-                    for start, end in pairs:
+                    own = Ranges(pairs)
+                    for start, end in own.pairs():
                         known.update(start, end)
-        return sum(map(len, together.values()))
+                    had = worker.get("had", {}).get(name, 0)
+                    earlier += max(0, had - len(own))
+        return earlier + sum(map(len, together.values()))
 
     def total(self, name: str) -> int:
         """Return the sum of one count over all fronts, or over all workers."""

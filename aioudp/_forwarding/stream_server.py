@@ -38,13 +38,11 @@ class StreamServer(ClosedAtTheEnd):
         concurrency: int,
         accept: Callable[[bytes, Any], object] | None,
         packet_info: bool,
-        ack_wait: float,
     ) -> None:
         self._subscription = subscription
         self._handler: Any = handler
         self._accept = accept
         self._packet_info = packet_info
-        self._ack_wait = ack_wait
         self._places = asyncio.Semaphore(concurrency)
         self._failures = Failures()
         self._requests = self._replies = self._rejected = self._unsent = 0
@@ -123,7 +121,7 @@ class StreamServer(ClosedAtTheEnd):
     async def _keep(self, batch: ForwardedBatch) -> None:
         """Request more time, repeatedly."""
         while True:
-            await asyncio.sleep(self._ack_wait / 3)
+            await asyncio.sleep(self._subscription.ack_wait / 3)
             await batch.in_progress()
 
     def _asked(self, batch: ForwardedBatch) -> Any:

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 import aioudp
-from aioudp._forwarding import wire
+from aioudp._forwarding import consumer, wire
 from aioudp._forwarding.batch import ForwardedBatch
 from aioudp._forwarding.consumer import Subscription
-from aioudp._forwarding.engine import Engine
+from aioudp._forwarding.engine import Engine, ask
 from aioudp._forwarding.settings import SubscribeSettings
+from aioudp._forwarding.status import Overview
 from aioudp.forwarding import forward
 
 from .conftest import NatsServer, until
@@ -343,3 +344,38 @@ async def test_a_reply_that_makes_no_sense_is_counted(engine: NatsServer) -> Non
         batch._sources[0] = "/a/path"
         await batch.reply([(0, b"y")])
         await until(lambda: forwarder.stats().replies_failed == 1)
+
+
+async def test_the_first_worker_of_a_group_decides_the_time(engine: NatsServer) -> None:
+    """A later one with another ack_wait changes nothing, and knows it."""
+    async with (
+        front(engine),
+        worker(engine, ack_wait=30.0) as first,
+        worker(engine, ack_wait=7.0) as second,
+    ):
+        found = await ask(first._engine.client, "CONSUMER.INFO.s.g", {})
+
+        assert found["config"]["ack_wait"] == 30e9
+        assert first.ack_wait == second.ack_wait == 30.0
+
+
+async def test_workers_that_share_remember_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What each has is full of gaps; still it's counted, and seen to be complete."""
+    monkeypatch.setattr(consumer, "_MAX_KNOWN", 64)
+    overview = Overview()
+    for worker_number in range(2):
+        batches = Subscription("nats://127.0.0.1:1", "s", "g", SubscribeSettings())
+        for sequence in range(1 + worker_number, 2001, 2):
+            message = wire.pack(
+                [wire.Columns(b"x", [0, 1], [("127.0.0.1", 1)], [0], [1])],
+                front=1,
+                sequence=sequence,
+                began_ns=0,
+            )
+            batches._note(ForwardedBatch(batches, wire.unpack(message), ""))
+        assert batches._known[1, 0].count <= 64
+        overview.add({"kind": "worker", "id": worker_number, **batches._status()})
+
+    assert overview.had(f"{1:016x}") == 2000
