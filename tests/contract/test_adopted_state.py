@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -34,6 +35,8 @@ from .support import (
 )
 
 pytestmark = linux_only
+if sys.platform != "linux":  # for type checkers, too: it's about Linux's options
+    pytest.skip("cannot: linux: this is about Linux alone", allow_module_level=True)
 
 # include/uapi/linux/udp.h, in.h, in6.h and include/uapi/asm-generic/socket.h
 MSG_MORE: Final = 0x8000  # include/linux/socket.h

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import sys
 from collections import Counter
@@ -92,7 +91,7 @@ class Program:
 
     async def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._process.pid, signal.SIGKILL)
+            self._process.kill()
         await self._process.wait()
 
 

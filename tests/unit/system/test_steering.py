@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aioudp._system.sockets import SO_REUSEPORT
 from aioudp._system.steering import Steering, program, steer
 
 _NET: Final = -0x100000
@@ -131,8 +132,9 @@ def test_not_on_this_system() -> None:
 @pytest.mark.parametrize("steering", ["kernel", "peer", "random"])
 def test_the_kernel_takes_the_programs(steering: Steering) -> None:
     """It checks each instruction when it is attached."""
+    assert SO_REUSEPORT is not None
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
         sock.bind(("127.0.0.1", 0))
         steer(sock, steering, 2)
 
