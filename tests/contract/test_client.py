@@ -391,7 +391,7 @@ async def test_the_schedule_is_kept(endpoints: Endpoints, clients: Clients) -> N
 
 
 async def test_a_short_wait_after_a_long_one(
-    endpoints: Endpoints, clients: Clients
+    endpoints: Endpoints, clients: Clients, until_blocked: UntilBlocked
 ) -> None:
     """Each request has its own times; the timer goes by the earliest."""
 
@@ -403,8 +403,10 @@ async def test_a_short_wait_after_a_long_one(
         clients.open(server.addr, key=number_of, retries=0) as ask,
     ):
         long = asyncio.create_task(ask(question(1), timeout=_LATER))
-        with pytest.raises(aioudp.RequestTimeoutError):
+        await until_blocked(long)
+        with pytest.raises(aioudp.RequestTimeoutError) as caught:
             await ask(question(2), timeout=_SOON)
+        assert caught.value.elapsed < _LATER / 2
         assert ask.client.in_flight == 1
 
         long.cancel()
