@@ -308,6 +308,8 @@ class SimulatedSocket(socket.socket):
         else:
             if key == so.V6ONLY and self.bound_ip:
                 raise refusal(errno.EINVAL)
+            if key == so.MULTICAST_IF and _names_an_address(value):
+                value = self._host.joinable(socket.inet_ntoa(value))
             self.options.set(key, value)
             self._room = self.options[so.RCVBUF]
             self._paths.clear()
@@ -639,3 +641,8 @@ def _extended_error(icmp: IcmpError, *, v6: bool) -> tuple[int, int, bytes]:
         return so.IPV6, sockets.IPV6_RECVERR, head + name
     name = _SOCKADDR_IN.pack(2, 0, socket.inet_aton(icmp.offender))
     return so.IP, sockets.IP_RECVERR, head + name
+
+
+def _names_an_address(value: Any) -> bool:
+    """Say whether IP_MULTICAST_IF has a ``struct in_addr`` that isn't an index."""
+    return not isinstance(value, int) and len(value) == 4 and value[0] != 0

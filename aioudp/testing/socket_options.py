@@ -171,6 +171,8 @@ class SocketOptions:
             number = int(value)
         elif len(value) >= _INT.size:
             number = _INT.unpack_from(value)[0]
+        elif value and key[0] == socket.IPPROTO_IP:  # ip(7): a byte will do
+            number = value[0]
         else:
             raise refusal(errno.EINVAL)
         if key in (RCVBUF, SNDBUF):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import aioudp
 from aioudp import testing
+from aioudp._system import machine
 
 from .test_aiocoap import port_of
 from .test_aioquic import certificate
@@ -55,6 +58,53 @@ def test_aiocoap_over_loss(monkeypatch: pytest.MonkeyPatch) -> None:
         main, seeds=5, processes=1, loss=0.05, duplicate=0.1, delay=0.05, jitter=0.05
     )
     assert failure is None, failure
+
+
+def test_zeroconf_over_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One host registers a service, another one finds it, over simulated multicast.
+
+    zeroconf makes its own sockets and measures time by the system's clock, so it gets
+    the sockets of the simulated host, and a loop without a clock that jumps.
+    """
+    pytest.importorskip("zeroconf", reason="cannot: zeroconf: not installed")
+    from zeroconf import IPVersion
+    from zeroconf._utils import net as sockets_of_zeroconf
+    from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
+
+    class SimulatedSockets:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(socket, name)
+
+        def socket(self, family: int, kind: int) -> socket.socket:
+            return machine.new_socket(family)
+
+    monkeypatch.setattr(sockets_of_zeroconf, "socket", SimulatedSockets())
+    kind = "_aioudp._udp.local."
+    net = testing.SimulatedNetwork(
+        1, loss=0.1, delay=0.01, jitter=0.01, duplicate=0.3, reorder=0.1
+    )
+
+    async def start(address: str) -> Any:
+        with net.host(address):
+            zeroconf = AsyncZeroconf(interfaces=[address], ip_version=IPVersion.V4Only)
+            await zeroconf.zeroconf.async_wait_for_start()
+        return zeroconf
+
+    async def main() -> int | None:
+        host, guest = await start("10.0.0.1"), await start("10.0.0.2")
+        info = AsyncServiceInfo(
+            kind, f"one.{kind}", port=4242, parsed_addresses=["10.0.0.1"]
+        )
+        await (await host.async_register_service(info))
+        found = await guest.async_get_service_info(kind, f"one.{kind}")
+        await host.async_close()
+        await guest.async_close()
+        return found.port if found else None
+
+    with asyncio.Runner(loop_factory=aioudp.new_event_loop) as runner:
+        assert runner.run(main()) == 4242
+    heard = {flight.source for flight in net.history if flight.fate == "delivered"}
+    assert ("10.0.0.1", 5353) in heard
 
 
 async def _transfer(net: testing.SimulatedNetwork, files: Any, payload: bytes) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import functools
 import math
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -15,6 +16,7 @@ import pytest
 
 import aioudp
 from aioudp import testing
+from aioudp._system import machine
 from aioudp.testing import SimulatedNetwork
 
 SERVER = ("10.0.0.1", 9999)
@@ -52,6 +54,30 @@ async def exchange(net: SimulatedNetwork, count: int, pause: float = 0.0) -> lis
         server.close()
         await task
     return received
+
+
+# -- options of its sockets, in the forms that Linux takes
+
+
+def test_multicast_options_in_their_short_forms() -> None:
+    """A byte for a number, and an address for an interface (ip(7))."""
+    net = SimulatedNetwork()
+    with net.host("10.0.0.1"):
+        sock = machine.new_socket(socket.AF_INET)
+    with sock:
+        for value in (b"\xff", 255):
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, value)
+            assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL) == 255
+        address = socket.inet_aton("10.0.0.1")
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, address)
+        with pytest.raises(OSError):
+            sock.setsockopt(
+                socket.IPPROTO_IP,
+                socket.IP_MULTICAST_IF,
+                socket.inet_aton("10.0.0.2"),
+            )
+        with pytest.raises(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, b"\x01")
 
 
 # -- the same each time
