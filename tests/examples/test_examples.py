@@ -382,3 +382,34 @@ def test_file_transfer() -> None:
     assert "2 of " in printed
     assert "duplicate of datagram 4 on 10.0.0.2>10.0.0.1" in printed
     assert "loss of datagram 5 on 10.0.0.2>10.0.0.1" in printed
+
+
+def test_count_statsd(client: socket.socket) -> None:
+    """Counters are summed over datagrams and lines; other lines don't count."""
+    with serving("count_statsd", "127.0.0.1", 0, 3) as server:
+        for data in (b"a:1|c\nb:2|c", b"a:10|c\nt:5|ms", b"nonsense"):
+            client.sendto(data, ("127.0.0.1", server.port))
+        assert [server.line(), server.line(), server.line()] == ["a 11", "b 2", ""]
+
+
+def test_netflow_parquet(client: socket.socket, tmp_path: Path) -> None:
+    """The records of all datagrams are in the file, in order; the rest is left out."""
+    pytest.importorskip("pyarrow", reason="cannot: pyarrow: it is not installed")
+    pytest.importorskip("numpy", reason="cannot: numpy: it is not installed")
+    from pyarrow import parquet
+
+    layout = struct.Struct("!IIIHHIIIIHHBBBBHHBBH")
+    rows = [(n, 2, 3, 4, 5, n * 100, *range(7, 21)) for n in range(5)]
+    flows = [layout.pack(*row) for row in rows]
+    path = tmp_path / "flows.parquet"
+    with serving("netflow_parquet", path, "127.0.0.1", 0, 3) as server:
+        for part in (flows[:3], [], flows[3:]):
+            header = struct.pack("!HH20x", 5 if part else 9, len(part))
+            client.sendto(header + b"".join(part), ("127.0.0.1", server.port))
+        assert server.line() == ""
+        assert server.process.wait(PATIENCE) == 0
+
+    table = parquet.read_table(path)
+    assert table["source"].to_pylist() == [0, 1, 2, 3, 4]
+    assert table["packets"].to_pylist() == [0, 100, 200, 300, 400]
+    assert table["destination_port"].to_pylist() == [11] * 5
