@@ -8,6 +8,7 @@ The layout: https://www.cisco.com/c/en/us/td/docs/net_mgmt/netflow_collection_en
 import asyncio
 import sys
 from itertools import pairwise
+from typing import Any
 
 import numpy
 import pyarrow
@@ -16,7 +17,7 @@ import pyarrow.parquet
 import aioudp
 
 HEADER = 24  # bytes
-RECORD = numpy.dtype(
+RECORD: Any = numpy.dtype(
     [
         ("source", ">u4"),
         ("destination", ">u4"),
@@ -45,7 +46,7 @@ COLUMNS = [name for name in RECORD.names or () if not name.startswith("pad")]
 
 def table(batch: aioudp.DatagramBatch) -> pyarrow.Table:
     """Return the records of a batch as columns; other datagrams are left out."""
-    parts = [numpy.empty(0, RECORD)]
+    parts: list[Any] = [numpy.empty(0, RECORD)]
     offsets = batch.offsets.tolist()
     for begin, end in pairwise(offsets):
         header = bytes(batch.data[begin : min(end, begin + 4)])
