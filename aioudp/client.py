@@ -9,6 +9,9 @@ Without a ``key``, there is no id, and nothing in a datagram distinguishes an an
 from a late answer to an earlier request. The port has to do that: after a request that
 may get another answer (it was sent twice, or given up), the next one is sent from a
 fresh port, which the late answer can't reach.
+
+The file is long because most of it is docstrings: the contract of the public class.
+The ports, the table of requests and the schedule are in ``_requests``.
 """
 
 from __future__ import annotations

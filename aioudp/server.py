@@ -2,6 +2,9 @@
 
 ``_serving`` processes the datagrams; this file has the arguments, the user's handle,
 and the end of a server.
+
+The file is long because most of it is docstrings: the contract of ``serve`` and of the
+public class.
 """
 
 from __future__ import annotations

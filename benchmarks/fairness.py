@@ -1,7 +1,8 @@
 """What a flood of one endpoint does to the rest of the program.
 
-Two floods: of single datagrams, whose drops the kernel counts exactly, and of trains,
-of which it counts a dropped one as one, and which bring the most work at once.
+There are two floods. One has single datagrams, whose drops the kernel counts exactly.
+The other has trains, which cause the most work at once; the kernel counts a dropped
+train as one drop.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _PROBE_INTERVAL: Final = 0.020  # seconds
 async def measure(
     parties: Parties, loop: str, overflow: str, *, trains: bool
 ) -> dict[str, Any]:
-    """Flood one endpoint for the time of *parties* and return what was seen."""
+    """Flood one endpoint for the time of *parties*, and return the results."""
     party = Party("subjects.flooded:endure", loop)
     patience = RESULT_PATIENCE + parties.seconds
     async with started(parties.listener(party, {"overflow": overflow})) as program:

@@ -1,11 +1,12 @@
-"""Let listener and talker meet, round after round.
+"""Run listener and talker, round after round.
 
-When both are there, the listener gets the mark and the talker the word to go. When the
-talker has told its result, the drops of the listener's socket are read, before the
-marks that end it could add to them, and the mark is sent again until the listener has
-told its own.
+When both are ready, the harness sends the mark to the listener and starts the talker.
+When the talker has reported its result, the harness reads the drops of the listener's
+socket, before more marks could add to them. Then it sends the mark until the listener
+has reported its result.
 
-The rounds are interleaved, A B C A B C: what else the machine does falls on everybody.
+Rounds are interleaved, A B C A B C, so that other load on the machine affects all
+subjects.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _MARK_INTERVAL: Final = 0.002  # seconds
 
 
 class Observation(NamedTuple):
-    """What a listener and a talker told, and what the kernel dropped in between."""
+    """The reports of a listener and a talker, and what the kernel dropped."""
 
     heard: dict[str, Any]
     told: dict[str, Any]
@@ -41,7 +42,7 @@ async def measure(parties: Parties, subject: Subject, payload: int) -> Round:
     """Run one round of *subject*.
 
     Raises:
-        MeasurementError: If a process did not do its part.
+        MeasurementError: If a process failed.
     """
     listener, talker = parties.of(subject)
     heard, told, drops = await _observe(
@@ -115,14 +116,14 @@ async def run_rounds(
     limit: float,
     done: Callable[[Subject, int, Round | MeasurementError], None],
 ) -> int:
-    """Measure each cell, a subject and a payload, once a round.
+    """Measure each cell, a subject and a payload, once per round.
 
-    No round begins that would not end within *limit* seconds, going by the longest so
-    far; the first one always does. *done* is told of each measurement. What has failed
-    once is left out from then on.
+    A round only starts if it would end within *limit* seconds, judging by the longest
+    one so far; the first always starts. *done* is called after each measurement. A cell
+    that has failed is left out from then on.
 
     Returns:
-        How many rounds there were.
+        The number of rounds.
     """
     begin = time.monotonic()
     longest = 0.0

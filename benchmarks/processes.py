@@ -1,8 +1,8 @@
-"""The processes of a measurement: start them, talk to them, end them.
+"""The processes of a measurement: starting, reading from and ending them.
 
-They speak the lines of JSON that ``worker`` describes, the C programs too. Knows
-nothing of what they measure. Imports ``machine`` for the root of the checkout.
-"""
+They write the lines of JSON that ``worker`` describes; so do the C programs. This
+module knows nothing about the measurements. It imports ``machine`` for the checkout's
+root."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LAST_WORDS: Final = 4096  # bytes of standard error that are looked at
 
 
 class MeasurementError(Exception):
-    """A process ended or fell silent before it told its result."""
+    """A process ended or hung before it reported its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,11 @@ class Child:
         self._process.stdin.write(b"go\n")
 
     def has_ended(self) -> bool:
-        """Tell whether it is no more."""
+        """Return whether it has ended."""
         return self._process.returncode is not None
 
     async def end(self) -> str:
-        """Wait until it is no more, and return why."""
+        """Wait until it has ended, and return why."""
         status = await self._process.wait()
         return self._last_words() or f"exit status {status}"
 

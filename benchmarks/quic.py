@@ -1,4 +1,4 @@
-"""What a protocol of others gains: aioquic with and without the drop-in below it.
+"""What another project gains: aioquic with and without the drop-in.
 
 Both ends are on one event loop in one process, so that nobody waits for the other; a
 fresh process for each transfer, in turn. Most of the time goes to aioquic itself.

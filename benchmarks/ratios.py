@@ -27,7 +27,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """What is divided by what, and what is aimed at, if anything.
+    """Two sides to divide, and the goal, if any.
 
     Of receive and send the rates are divided, of echo the medians of the round trips,
     of a cost what each datagram took of the CPU.
@@ -45,7 +45,7 @@ class Ratio:
         return self.is_cost or self.scenario == "echo"
 
     def is_reached(self, value: float, payload: int) -> bool:
-        """Tell whether *value* is as good as the goal."""
+        """Return whether *value* reaches the goal."""
         goal = self.goals[payload]
         return value <= goal if self.smaller_is_better else value >= goal
 

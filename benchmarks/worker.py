@@ -1,4 +1,4 @@
-"""The inside of one measured Python process: what it is told and what it answers.
+"""The inside of one measured Python process: its commands and its reports.
 
 ``python -m benchmarks.worker '{"target": "benchmarks.subjects.with_trio:send", ...}'``
 calls the target with a :class:`Job` and the options. Standard output is for lines of
@@ -67,7 +67,7 @@ class Job:
         self.seconds = seconds
 
     def listening(self, addr: Any) -> None:
-        """Tell the harness the address that the listener is bound to."""
+        """Report the listener's address to the harness."""
         say({"port": addr[1]})
 
     def wait_for_go(self) -> None:
@@ -91,7 +91,7 @@ class Job:
             yield burst
 
     def stop(self, datagrams: int, **more: float) -> None:
-        """Stop the clocks and tell the harness the result."""
+        """Stop the clocks, and report the result to the harness."""
         seconds = time.perf_counter() - self._start
         cpu_seconds = time.process_time() - self._cpu_start
         say(
@@ -138,7 +138,7 @@ def asyncio_run(main: Awaitable[None], loop: str) -> None:
 
 
 def main() -> None:
-    """Do what the JSON on the command line says."""
+    """Run the job described by the JSON on the command line."""
     spec = json.loads(sys.argv[1])
     os.environ.update(spec["environment"])
     module, _, function = spec["target"].partition(":")

@@ -152,7 +152,7 @@ def interpreter(home: Path) -> Path:
 
 
 def revision() -> str:
-    """Return a word that is another one for each commit.
+    """Return a string that differs for each commit.
 
     The commit's hash; where there is no git, a hash of the package and the tests.
     """
@@ -204,7 +204,7 @@ def add_system_tools() -> str | None:
 
 
 def can_compile(python: Path | str) -> bool:
-    """Tell whether the accelerator can be built for *python* here."""
+    """Return whether the accelerator can be built for *python* here."""
     if sys.platform != "linux" or not shutil.which(os.environ.get("CC", "cc")):
         return False
     script = "import sysconfig; print(sysconfig.get_path('include'))"

@@ -5,6 +5,8 @@ endpoint. So when a program drops its last reference to an open endpoint, the en
 is garbage collected, warns with ``ResourceWarning``, and closes. The protocol does the
 receiving, and ``sending`` the sending; this file only contains the fast path of a
 datagram when no task waits and there is no error.
+
+The file is long because most of it is docstrings: the contract of the public class.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 An opening call checks its arguments at once, and opens the endpoint when it's awaited
 or entered. If that fails or is cancelled, the socket is closed again.
+
+The file is long because each opening call has its full signature and contract here.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class DatagramBatch(Sequence[Datagram]):
 
     @property
     def local_addrs(self) -> tuple[Address | None, ...] | None:
-        """The distinct addresses that the datagrams were sent to.
+        """The destination addresses of the datagrams, for :attr:`local_addr_index`.
 
         An item is ``None`` if the address is unknown.
         """
@@ -157,7 +157,7 @@ class DatagramBatch(Sequence[Datagram]):
 
     @property
     def local_addr_index(self) -> memoryview | None:
-        """The index of each destination in :attr:`local_addrs` (``"I"``)."""
+        """The index of each datagram's destination in :attr:`local_addrs` (``"I"``)."""
         return self._information(self._place_index, 4, "I")
 
     def _column(

@@ -2,29 +2,28 @@
 # cython: freethreading_compatible=True
 """Batch I/O, compiled: the twin of ``batchio``, on recvmmsg(2) and sendmmsg(2).
 
-The same class, arguments, results and exceptions; ``batchio`` is the text to read
-first, and a change to one is a change to both. What differs is below the surface, in
-the parts that are included here, from the bottom up:
+It has the same class, arguments, results and exceptions. Read ``batchio`` first; a
+change to one is a change to both. It consists of the parts that are included here, from
+the bottom up:
 
 ``kernel``        what the C library declares, and the sizes used
-``control_data``  what the kernel says beside a datagram, read and written
-``addresses``     to and from the kernel's form, remembered
-``buffers``       what a thread reads into and sends from
+``control_data``  control messages, read and written
+``addresses``     to and from the kernel's form, cached
+``buffers``       the memory a thread reads into and sends from
 ``sending``       up to 64 messages with one sendmmsg, each a datagram or a train
 ``columns``       the same from the memory of a batch
 ``receiving``     up to 32 with one recvmmsg, cut up without running Python
 ``batches``       the same, into columns and without an object for each
 
-They are one extension, so splitting them costs nothing. The GIL is released where many
-datagrams move at once. A single send takes about as long as giving the GIL up and
-getting it back, so it keeps it.
+They're one extension, so splitting them costs nothing. The GIL is released where many
+datagrams move at once. A single send keeps it, because releasing and reacquiring it
+would take about as long as the send.
 
-On a free-threaded Python nothing switches the GIL on. What threads share is safe there:
-dictionaries lock themselves, buffers belong to one thread, and a socket that two
-threads use is locked while one of them is in a call (a critical section, which costs
-nothing where there is a GIL).
+On free-threaded Python, the extension doesn't enable the GIL. What threads share is
+safe there: dictionaries lock themselves, buffers belong to one thread, and a call locks its
+socket (with a critical section, which costs nothing where there is a GIL).
 
-For UDP sockets on Linux.
+It supports UDP sockets on Linux.
 """
 
 cimport cython

@@ -161,11 +161,14 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport):
 
     @abstractmethod
     def pause_reading(self) -> None:
-        """Leave datagrams in the kernel, if :attr:`can_pause` is true."""
+        """Stop reading, so that datagrams stay in the kernel's receive buffer.
+
+        Does nothing if :attr:`can_pause` is false.
+        """
 
     @abstractmethod
     def resume_reading(self) -> None:
-        """Undo :meth:`pause_reading`."""
+        """Start reading again after :meth:`pause_reading`."""
 
     def drain(self, done: Callable[[], object]) -> None:
         """Deliver the datagrams that have arrived, call *done*, and stop reading.
@@ -179,7 +182,7 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport):
 
     @abstractmethod
     async def wait_writable(self) -> None:
-        """Wait until another attempt to send makes sense, or until close."""
+        """Wait until sending may succeed again, or until the transport is closed."""
 
     @abstractmethod
     def poll(self, max_datagrams: int | None = None) -> list[Received]:

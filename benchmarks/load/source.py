@@ -54,7 +54,7 @@ def send_singles(job: Job) -> None:
 
 
 def trains_work() -> bool:
-    """Tell whether this system cuts trains (Linux 4.18 or later)."""
+    """Return whether this system splits trains (Linux 4.18 or later)."""
     with open_socket() as sock:
         try:
             sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1)

@@ -1,7 +1,8 @@
 """Batches: ``recv_batch``, sending them, and protocols that take them.
 
 What ``recv_batch`` shares with ``recv_many`` is tested with it: receiving, cancelling,
-closing, errors, limits, truncation and the queue.
+closing, errors, limits, truncation and the queue. The file is long because it covers
+receiving into columns, sending from them, and reading ahead.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Requests: what counts as an answer, when they are sent again, how they end."""
+"""Requests: what counts as an answer, when they are sent again, how they end.
+
+The file is long because a client has many rules for what counts as an answer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Draining: what has arrived is handed over, then everybody ends; nothing is lost."""
+"""Draining: what has arrived is received, then iteration ends; nothing is lost.
+
+The file is long because draining affects receiving, the queue, sending and closing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Servers: who is answered with what, what is dropped, how they end."""
+"""Servers: what they answer, what they drop, and how they end.
+
+The file is long because ``serve`` has many options.
+"""
 
 from __future__ import annotations
 

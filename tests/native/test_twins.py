@@ -1,4 +1,7 @@
-"""The compiled batch I/O does what the readable one does, byte for byte."""
+"""The compiled batch I/O does what the readable one does, byte for byte.
+
+The file is long because it compares the twins in all parts of the batch I/O.
+"""
 
 from __future__ import annotations
 

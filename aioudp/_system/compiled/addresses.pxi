@@ -1,18 +1,18 @@
-"""Addresses: from the kernel's form to the one that callers read, and back.
+"""Addresses: from the kernel's form to the callers' form, and back.
 
-Each crosses the border once: what the kernel reports is looked up by its bytes, what it
-is given by its tuple. The tables are bounded.
+Each address is converted once. Tables cache the results, by bytes in one direction and
+by tuple in the other. The tables are bounded.
 """
 
 cdef Py_ssize_t _max_known = 4 * MAX_KNOWN
 # Tables shared by all sockets; a full one is emptied.
-cdef dict _sources = {}      # sockaddr bytes -> address that callers read
+cdef dict _sources = {}      # sockaddr bytes -> address in the callers' form
 cdef dict _raw_sources = {}  # the same, IPv4 peers of an IPv6 socket as the kernel says
 cdef dict _packed = {}       # address -> sockaddr bytes
 
 
 cdef object _unpack(const char *name, socklen_t length, bint unmap):
-    """Return the address that callers read, from the kernel's form."""
+    """Return an address in the callers' form, from the kernel's form."""
     cdef char text[64]
     cdef sockaddr_in *v4 = <sockaddr_in *> name
     cdef sockaddr_in6 *v6 = <sockaddr_in6 *> name

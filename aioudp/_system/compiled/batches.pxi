@@ -1,9 +1,9 @@
 """Batches: many messages of one recvmmsg(2) read into the memory of one batch.
 
-Trains that are like the last ones are written by the kernel where they belong: each
-message gets as many bytes of the batch as the longest of the last call had, and what is
-longer goes on in the buffer of the thread. A message that came shorter or longer than
-foreseen leaves a gap or reaches further, so what follows it is moved.
+The kernel writes trains directly to their place in the batch if they're like the last
+ones. Each message gets as many bytes of the batch as the longest one of the last call
+had. The remainder of a longer message goes to the thread's buffer. A message that is shorter
+or longer than expected leaves a gap or needs more room, so those after it are moved.
 """
 
 cdef extern from "Python.h":
@@ -33,7 +33,7 @@ cdef class BatchingSocket(ReceivingSocket):
 
     @cython.critical_section
     def receive_batch(self, batch not None, Py_ssize_t max_datagrams):
-        """Add the datagrams that are there to *batch*; see ``batchio``."""
+        """Add the datagrams in the socket to *batch*; see ``batchio``."""
         cdef Py_ssize_t count
         cdef _Buffers buffers
         if self.pending is not None:
@@ -130,7 +130,7 @@ cdef class BatchingSocket(ReceivingSocket):
     cdef void _lay_out(
         self, _Buffers buffers, int wanted, char *place, Py_ssize_t foreseen
     ) noexcept:
-        """Have each message written to its place, and to its buffer from there on."""
+        """Set up each message to be written to its place, then to its buffer."""
         cdef int i
         cdef msghdr *message
         for i in range(wanted):
@@ -151,7 +151,7 @@ cdef class BatchingSocket(ReceivingSocket):
     cdef int _compact(
         self, _Buffers buffers, int taken, char *place, Py_ssize_t foreseen
     ) except -1:
-        """Move what was not written where it belongs, so that no gap is left."""
+        """Move messages that aren't in their place, so that no gap is left."""
         cdef Py_ssize_t length, first
         cdef char *end = place
         cdef char *begin
@@ -198,7 +198,7 @@ cdef class BatchingSocket(ReceivingSocket):
         Py_ssize_t *used,
         Py_ssize_t *segment,
     ) except -1:
-        """Write down the datagrams of one message, whose bytes stand behind those used."""
+        """Add rows for the datagrams in one message, whose bytes follow those in use."""
         cdef mmsghdr *message = &buffers.incoming[index]
         cdef Py_ssize_t length = message.msg_len
         cdef Py_ssize_t size = 0
@@ -260,7 +260,7 @@ cdef class BatchingSocket(ReceivingSocket):
     cdef int _add_information(
         self, object batch, msghdr *message, Py_ssize_t start, Py_ssize_t rows
     ) except -1:
-        """Write down what the kernel says of some rows."""
+        """Add the packet info of some rows."""
         cdef tuple info = _info(message, self._ipv4_places, self._ipv6_places)
         cdef unsigned int place = batch._number_place(info[0], info[8])
         cdef unsigned int interface = info[1] or 0

@@ -1,7 +1,7 @@
-"""Buffers: what a thread reads into and sends from.
+"""Buffers: the memory a thread reads into and sends from.
 
-They belong to the thread and not to the endpoint: 2 MiB to read into, of which what is
-never filled is never touched.
+They belong to the thread, not to the endpoint: 2 MiB to read into. Pages that are never
+filled are never touched.
 """
 
 from libc.stdlib cimport free, malloc
@@ -19,7 +19,7 @@ _thread = local()
 
 
 cdef class _Buffers:
-    """What one thread reads into and sends from."""
+    """The memory one thread reads into and sends from."""
 
     cdef mmsghdr incoming[IN_MESSAGES]
     cdef iovec in_pieces[IN_MESSAGES]
@@ -64,13 +64,13 @@ cdef class _Buffers:
             Py_CLEAR(self.scattered[i])
 
     cdef int gather_whole(self, int index) except -1:
-        """Have message *index* written to its buffer, in one piece."""
+        """Set up message *index* to be written to its buffer, in one piece."""
         self.incoming[index].msg_hdr.msg_iov = &self.in_pieces[index]
         self.incoming[index].msg_hdr.msg_iovlen = 1
         return 0
 
     cdef int scatter(self, int index, Py_ssize_t size, int pieces) except -1:
-        """Have message *index* written to bytes objects of *size*, then its buffer."""
+        """Set up message *index* to be written to bytes objects, then its buffer."""
         cdef iovec *piece = self.scattered_pieces[index]
         cdef PyObject **objects = self.scattered + index * SCATTER_PIECES
         cdef int i
@@ -105,10 +105,9 @@ cdef class _Buffers:
 
 
 cdef _Buffers _borrow():
-    """Return the thread's buffers; to be given back.
+    """Return the thread's buffers, which the caller must give back.
 
-    A signal handler or a finalizer that runs in between, and sends or receives too,
-    gets others.
+    A signal handler or a finalizer that sends or receives meanwhile gets others.
     """
     cdef _Buffers buffers
     try:

@@ -2,7 +2,7 @@
 
 
 cdef class _Columns:
-    """The columns of a ``PreparedBatch``, held while they are sent from."""
+    """The columns of a ``PreparedBatch``, locked while they're being sent."""
 
     cdef Py_buffer data, offsets, numbers
     cdef bint has_numbers
@@ -18,7 +18,7 @@ cdef class _Columns:
         self.has_numbers = prepared.numbers is not None
         if self.has_numbers:
             PyObject_GetBuffer(prepared.numbers, &self.numbers, PyBUF_SIMPLE)
-        # Nothing below looks again.
+        # Nothing below checks again.
         rows = self.offsets.len // 4 - 1
         if not 0 <= self.start <= self.stop <= rows:
             raise ValueError("there are no such rows")
@@ -38,7 +38,7 @@ cdef class _Columns:
         return offset
 
     cdef object target(self, Py_ssize_t row):
-        """Return where a row goes to."""
+        """Return the destination of a row."""
         cdef unsigned int number = self.number(row)
         if number >= <size_t> PyList_GET_SIZE(self.targets):
             raise ValueError(f"there is no destination {number}")

@@ -1,7 +1,7 @@
 """Control data: the compiled twin of ``control_data``'s reading, and the writing.
 
-Believed no further than its lengths allow: a message of another level, shorter than it
-has to be, or cut off, is not read.
+Nothing is trusted: a message of another level, one that is too short, or one that is
+truncated isn't read.
 """
 
 from libc.stdint cimport int64_t
@@ -18,9 +18,9 @@ cdef object _ipv6_place = control_data.ipv6_place
 cdef bint _next_control(
     msghdr *message, size_t *position, cmsghdr *header, const char **value
 ) noexcept:
-    """Step to the next control message; return whether there is one, and whole."""
-    # By hand, and not with CMSG_NXTHDR: glibc's takes the lengths in the data on trust
-    # up to its last check, and a kernel's bug must not become a read beyond the buffer.
+    """Step to the next control message; return whether there is a complete one."""
+    # Not with CMSG_NXTHDR: glibc's trusts the lengths in the data up to its last check,
+    # and a bug in the kernel must not become a read beyond the buffer.
     cdef size_t left = message.msg_controllen - position[0]
     cdef const char *control = <const char *> message.msg_control + position[0]
     cdef size_t space
@@ -92,7 +92,7 @@ cdef class _Places:
 
 
 cdef tuple _info(msghdr *message, _Places ipv4, _Places ipv6):
-    """Return what control data says beside the segments; see ``control_data.parse``."""
+    """Return the packet info in control data; see ``control_data.parse``."""
     cdef size_t position = 0
     cdef cmsghdr header
     cdef const char *value
@@ -149,8 +149,8 @@ def parse(bytes control not None, int flags, int port):
     """Return what control data says: the size of segments as -1, 0 or more, and the
     rest as ``control_data.parse``.
 
-    The bytes are those that recvmsg(2) would leave behind, the flags its own. Here
-    for the tests that feed it what no kernel would write.
+    The arguments are the bytes and flags that recvmsg(2) would return. Tests use it to
+    parse what no kernel would write.
     """
     cdef msghdr message
     cdef char *copy = <char *> malloc(max(1, PyBytes_GET_SIZE(control)))

@@ -1,8 +1,8 @@
 """Receiving: many messages of one recvmmsg(2), cut into datagrams.
 
-Datagrams of some length are not copied: once a train has shown of what size they come,
-the kernel is given the insides of as many new ``bytes`` objects to write to (recvmsg(2)
-scatters). Only what does not come as foreseen is put together from the pieces.
+Longer datagrams aren't copied. Once a train has shown their size, the kernel writes
+directly into new ``bytes`` objects of that size (recvmsg(2) scatters). Only a message
+with another layout than expected is assembled from the pieces.
 """
 
 cdef extern from "Python.h":
@@ -88,7 +88,7 @@ cdef int _add_scattered(
     cdef int i = 0
     while i < pieces and length >= size:
         payload = <object> objects[i]
-        Py_CLEAR(objects[i])  # it is the datagram's from now on
+        Py_CLEAR(objects[i])  # the datagram owns it from now on
         datagrams.append(_datagram(payload, addr, info))
         length -= size
         i += 1
@@ -112,8 +112,8 @@ cdef class ReceivingSocket(ColumnSocket):
     cdef object _last_source
     cdef char _last_name[NAME_SPACE]
     cdef socklen_t _last_length
-    # What the last messages were like, to guess the next ones by: bytes in the longest,
-    # and of trains how many datagrams were in one, and bytes in each.
+    # Used to predict the next messages: the longest of the last ones in bytes, and for
+    # trains, the datagrams per train and the bytes per datagram.
     cdef Py_ssize_t _longest, _train, _segment
     cdef public bint gro
     cdef readonly bint packet_info
@@ -122,10 +122,10 @@ cdef class ReceivingSocket(ColumnSocket):
 
     @cython.critical_section
     def receive(self, Py_ssize_t max_datagrams, *, bint thorough=False):
-        """Return the datagrams that are there; see ``batchio``.
+        """Return the datagrams in the socket; see ``batchio``.
 
-        It is always *thorough*: recvmmsg(2) tells without another call that there
-        are no more.
+        It's always *thorough*: recvmmsg(2) shows without another call that there are
+        no more.
         """
         cdef list datagrams = []
         cdef _Buffers buffers
@@ -159,8 +159,8 @@ cdef class ReceivingSocket(ColumnSocket):
             room = max_datagrams - PyList_GET_SIZE(datagrams)
             if self.gro:  # so many trains that only the last can be more than wanted
                 room = max(1, room // MAX_SEGMENTS)
-            # As many as there are bytes for, if they are like the last ones. Nobody
-            # knows what comes: the worst is 32 of 64 KiB after 32 that were short.
+            # As many as the byte limit allows, if they're like the last ones. The worst
+            # case is 32 of 64 KiB after 32 short ones.
             left = enough - self.received_bytes
             room = min(room, (left + self._longest - 1) // self._longest)
             room = min(room, READS - read)
@@ -208,7 +208,7 @@ cdef class ReceivingSocket(ColumnSocket):
         Py_ssize_t scattered_size,
         int pieces,
     ) except -1:
-        """Add what one message holds: a datagram, or those of a train."""
+        """Add the datagram of a message, or those of a train."""
         cdef mmsghdr *message = &buffers.incoming[index]
         cdef const char *data = buffers.in_data + <Py_ssize_t> index * MAX_READ
         cdef Py_ssize_t length = message.msg_len

@@ -19,7 +19,7 @@ cdef extern from "Python.h":
 
 
 cdef inline tuple _pair(list datagrams, Py_ssize_t index):
-    """Return a pair that is certainly one: nothing below looks again."""
+    """Return *item* as a checked pair, because nothing below checks again."""
     cdef tuple pair = <tuple?> list_item(datagrams, index)
     if PyTuple_GET_SIZE(pair) != 2 or not PyBytes_Check(pair[0]):
         raise TypeError(f"a tuple of bytes and address is required, not {pair!r}")
@@ -40,7 +40,7 @@ cdef class SendingSocket:
     cdef public long long sent, sent_bytes
 
     cdef bytes _destination(self, object addr):
-        """Return the kernel's form of an address, remembered."""
+        """Return the kernel's form of an address, cached."""
         cdef object packed
         cdef object before = self._last_addr  # kept, so that its end changes nothing here
         if addr is before:
@@ -99,7 +99,7 @@ cdef class SendingSocket:
             PyBuffer_Release(&view)
 
     cdef Py_ssize_t _most_segments(self, Py_ssize_t segment_size, object addr) except -1:
-        """Return of how many datagrams of this size a train to *addr* may be."""
+        """Return the maximum datagrams of this size per train to *addr*."""
         if self._refused and self.refusals.covers(addr):
             return 1
         return max(1, min(self.gso_segments, _max_train_bytes // segment_size))
@@ -290,8 +290,7 @@ cdef class SendingSocket:
     ) except -1:
         """Send the composed messages and return how many datagrams went out.
 
-        The first of them is for *addr*.
-        Raises if the first message was refused, and only then.
+        The first of them is for *addr*. Raises only if the first message was refused.
         """
         cdef int accepted, failure, i
         cdef Py_ssize_t datagrams = 0

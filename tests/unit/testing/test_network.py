@@ -1,4 +1,7 @@
-"""The simulated network: who gets what, and what goes wrong on the way."""
+"""The simulated network: who receives what, and the faults on the way.
+
+The file is long because a simulated host follows many rules of Linux.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The selector transport: reading, closing, and what can be seen of it."""
+"""The selector transport: reading, closing, and its public attributes.
+
+The file is long because this is the default transport.
+"""
 
 from __future__ import annotations
 
