@@ -171,13 +171,17 @@ def revision() -> str:
 
 
 def add_system_tools() -> str | None:
-    """Install what the network tests use, if that is for us to do; say what failed.
+    """Install the tools that tests run, if that is for us to do; say what failed.
 
     Only on a Debian-like machine of continuous integration, where we are root.
     """
     packages = {
+        "dig": "bind9-dnsutils",
         "ip": "iproute2",
+        "logger": "bsdutils",
+        "nc": "netcat-openbsd",
         "nft": "nftables",
+        "socat": "socat",
         "tc": "iproute2",
         "tshark": "tshark",
     }
@@ -217,6 +221,7 @@ def abilities() -> str:
     able = ["uvloop"] if sys.platform != "win32" else []
     if can_compile(sys.executable):
         able.append("speedups")
+    able += [tool for tool in ("dig", "logger", "nc", "socat") if shutil.which(tool)]
     if _is_root() and shutil.which("ip") and _can_unshare():
         able.append("network")
         able += [tool for tool in ("nft", "tc") if shutil.which(tool)]

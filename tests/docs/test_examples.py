@@ -71,6 +71,10 @@ def test_program(block: Block, shown: str | None, tmp_path: Path) -> None:
         pytest.importorskip(
             "uvloop", reason="cannot: uvloop: it is not installed", exc_type=ImportError
         )
+    if "\nfrom prometheus_client import " in block.text:
+        pytest.importorskip(
+            "prometheus_client", reason="cannot: prometheus-client: not installed"
+        )
     if "os.fork" in block.text and not hasattr(os, "fork"):
         pytest.skip("cannot: fork: this system has none")
     text = block.text

@@ -20,7 +20,7 @@ import pytest
 
 from aioudp import testing
 
-from .programs import PATIENCE, Server, run, serving
+from .programs import ENVIRONMENT, PATIENCE, Server, run, serving
 
 if sys.platform == "win32":
     pytest.skip(
@@ -240,3 +240,38 @@ async def test_reliable_transfer(tmp_path: Path) -> None:
     assert int(found[2]) > 0
     assert [path.name for path in copies.iterdir()] == [found[1]]
     assert (copies / found[1]).read_bytes() == original.read_bytes()
+
+
+# -- readiness
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="cannot: linux: a socket without a file is there"
+)
+@pytest.mark.parametrize("abstract", [False, True])
+def test_ready_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abstract: bool
+) -> None:
+    """The service manager hears when the server is ready, and when it stops."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(PATIENCE)
+        if abstract:
+            manager.bind("")  # the system chooses a name
+            name = "@" + manager.getsockname()[1:].decode()
+        else:
+            name = str(tmp_path / "notify")
+            manager.bind(name)
+        monkeypatch.setitem(ENVIRONMENT, "NOTIFY_SOCKET", name)
+        with serving("ready_server", HOST, 0) as server, udp_socket() as client:
+            assert manager.recv(100) == b"READY=1"
+            client.sendto(b"hello", (HOST, server.port))
+            assert client.recv(100) == b"HELLO"
+            end(server)
+            assert manager.recv(100) == b"STOPPING=1"
+
+
+def test_ready_server_without_a_manager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It serves all the same."""
+    monkeypatch.delitem(ENVIRONMENT, "NOTIFY_SOCKET", raising=False)
+    with serving("ready_server", HOST, 0) as server:
+        assert end(server) == []
