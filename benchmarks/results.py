@@ -32,7 +32,7 @@ class Round:
     """The others: ``sent - received``."""
     kernel_drops: int | None
     """Drops that the kernel counted on the listener's socket. A dropped GRO train
-    counts as one. ``None`` where the kernel does not tell."""
+    counts as one. ``None`` where the kernel does not report them."""
     seconds: float
     """From the begin to the end, on the clock of the measured process."""
     cpu_seconds: float

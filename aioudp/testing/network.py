@@ -763,6 +763,6 @@ def _part(groups: list[list[Place]], who: Any) -> int | None:
 
 
 def _share(nic: Nic, theirs: Nic) -> bool:
-    """Tell whether two interfaces are on one network."""
+    """Return whether two interfaces are on one network."""
     networks = {one.network for one in nic.addresses}
     return any(one.network in networks for one in theirs.addresses)

@@ -92,7 +92,7 @@ async def relay(job: Job) -> None:
 
 
 async def receive_messages(job: Job) -> None:
-    """Receive with ``recv_messages``, and all that the kernel tells."""
+    """Receive with ``recv_messages``, with packet info."""
     await _receive_many(job, "recv_messages", packet_info=True)
 
 
