@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import tracemalloc
-from collections.abc import Awaitable
 from typing import Final
 
 import pytest
 
 import aioudp
+from aioudp._serving.service import Handler
 
 from .links import Link
 from .test_slow_link import slow_down
@@ -43,12 +43,12 @@ async def async_handler(data: bytes, addr: aioudp.Address) -> bytes:
 
 @pytest.mark.parametrize("handler", [sync_handler, async_handler])
 async def test_memory_is_bounded_and_drops_are_counted(
-    link: Link, host: str, sink: Sink, family: socket.AddressFamily, handler: object
+    link: Link, host: str, sink: Sink, family: socket.AddressFamily, handler: Handler
 ) -> None:
     """Each request is answered or counted as dropped, and the loop goes on."""
     slow_down(link, "4mbit", queue=1_000_000)
-    serving: Awaitable[aioudp.Server] = aioudp.serve(
-        handler,  # type: ignore[arg-type]
+    serving = aioudp.serve(
+        handler,
         (host, 0),
         queue_size=64,
         receive_buffer=65_536,
