@@ -69,7 +69,6 @@ def run_workers(
 def _once() -> Callable[[], bool]:
     """Return a function that returns true once, in the first process that calls it."""
     reader, writer = os.pipe()
-    os.set_blocking(reader, False)
     os.write(writer, b"1")
     os.close(writer)
     return lambda: os.read(reader, 1) != b""  # the end follows the byte
