@@ -66,6 +66,11 @@ SUITES: Final = (
     Suite("anyio", (*ANYIO, "-k", f"UDP and not uvloop and not trio{no_ipv6()}")),
     Suite("aioquic", ("tests/test_asyncio.py",)),
     Suite("kademlia", ("kademlia/tests",)),  # on rpcudp
+    # At night, in a network namespace: zeroconf uses each interface there is.
+    Suite("zeroconf", ("tests/test_asyncio.py",), quick=False),
+    Suite("dnspython", ("tests/test_async.py",), quick=False),
+    Suite("easynetwork", ("tests/functional_test", "-k", "udp"), quick=False),
+    Suite("aiortc", ("tests/test_rtcpeerconnection.py",), quick=False),
 )
 
 
