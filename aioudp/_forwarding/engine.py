@@ -136,6 +136,9 @@ class Engine:
         async def failed(exc: Exception) -> None:
             logger.debug("NATS: %s", exc)
 
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled = task.cancelling()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await client.connect(
@@ -149,6 +152,8 @@ class Engine:
                     error_cb=failed,
                     **options,
                 )
+            if task.cancelling() > cancelled:  # the client swallowed it
+                raise asyncio.CancelledError
             self._check_version(client)
             await self._connected(client)
         except BaseException as exc:

@@ -379,3 +379,22 @@ async def test_workers_that_share_remember_little(
         overview.add({"kind": "worker", "id": worker_number, **batches._status()})
 
     assert overview.had(f"{1:016x}") == 2000
+
+
+async def test_cancelling_at_any_turn_of_connecting(engine: NatsServer) -> None:
+    """It ends, and leaves no task."""
+    before = asyncio.all_tasks()
+    for turns in range(40):
+        connection = Engine(engine.url, name="test", connected=nothing)
+        starting = asyncio.create_task(connection.start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if starting.done():  # it is connected
+            await connection.aclose()
+            continue
+        starting.cancel()
+        async with asyncio.timeout(5):
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+        assert connection.client is None
+    await until(lambda: asyncio.all_tasks() == before)
