@@ -54,7 +54,10 @@ def _figure(scenario: Scenario, rows: list[Row]) -> Figure:
     payloads = sorted({row.payload for row in rows})
     size = (3.2 + 2.6 * len(payloads), 1.4 + 0.28 * len(labels))
     figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(1, len(payloads), sharey=True, sharex=True, squeeze=False)
+    # What it returns has a type with numpy installed, and another one without.
+    panels: Any = figure.subplots(
+        1, len(payloads), sharey=True, sharex=True, squeeze=False
+    )
     for panel, payload in zip(panels[0], payloads, strict=True):
         _draw_panel(panel, [row for row in rows if row.payload == payload], labels)
         panel.set_title(f"{payload} bytes")
