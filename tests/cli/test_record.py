@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,24 @@ def test_round_trip(
     assert (status, output) == (0, [])
     assert errors[0].startswith("sent 7 (3012 bytes) in ")
     assert errors[0].endswith(" s, skipped 0, errors 0")
+
+
+def test_bursts(start: Start, peer: socket.socket, tmp_path: Path) -> None:
+    """A batch isn't reused before it's written, however the datagrams come."""
+    path = tmp_path / "a.pcap"
+    program = start("record", str(path), "127.0.0.1:0")
+    there = ("127.0.0.1", program.port())
+    sent = []
+    for burst in range(3):
+        for number in range(2000):
+            sent.append(b"%d-%d" % (burst, number))
+            peer.sendto(sent[-1], there)
+            if number % 50 == 0:
+                time.sleep(0.002)  # about as fast as it is read
+        time.sleep(1.3)  # the scenario: longer than a progress interval
+    program.end(signum=signal.SIGTERM)
+
+    assert payloads(path) == sent
 
 
 def test_rotation_by_size(start: Start, peer: socket.socket, tmp_path: Path) -> None:
