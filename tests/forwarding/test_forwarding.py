@@ -269,6 +269,44 @@ async def test_workers_share_and_a_slow_one_holds_back_nobody(
         assert len(held[0]) < 40
 
 
+async def test_a_worker_that_joins_takes_its_part(engine: NatsServer) -> None:
+    """Two workers share the load; a third gets batches within two seconds."""
+    got = {"first": 0, "second": 0, "third": 0}
+
+    async def consume(name: str, batches: Subscription) -> None:
+        async for batch in batches:
+            got[name] += 1
+            await batch.ack()
+
+    async def load(client: aioudp.Endpoint) -> None:
+        while True:
+            await client.send(bytes(64))
+            await asyncio.sleep(0.002)
+
+    async with (
+        front(engine, linger=0.0) as (receiver, _),
+        worker(engine) as first,
+        worker(engine) as second,
+        aioudp.connect(receiver.local_addr) as client,
+    ):
+        tasks = [
+            asyncio.create_task(load(client)),
+            asyncio.create_task(consume("first", first)),
+            asyncio.create_task(consume("second", second)),
+        ]
+        await until(lambda: got["first"] > 10 and got["second"] > 10)
+        async with worker(engine) as third:
+            joined = asyncio.get_running_loop().time()
+            tasks.append(asyncio.create_task(consume("third", third)))
+            await until(lambda: got["third"] > 10)
+            waited = asyncio.get_running_loop().time() - joined
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+        assert waited < 2.0
+
+
 async def test_each_source_in_order(engine: NatsServer) -> None:
     """partition="source": the datagrams of a source are consumed in their order."""
     options: Any = {"partition": "source", "partitions": 4}
