@@ -290,10 +290,10 @@ class Subscription(ClosedAtTheEnd):
         """Request batches when there is room, or when answers are overdue."""
         loop = asyncio.get_running_loop()
         while True:
-            self._places.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_EXPIRES):
                     await self._places.wait()
+            self._places.clear()
             for consumer in self._consumers:
                 if consumer.asked and consumer.deadline < loop.time():
                     consumer.asked = 0
