@@ -53,7 +53,7 @@ class ForwardedBatch(DatagramBatch):
         """The number of the batch, from 1, for each front and partition."""
         self.dropped: int = packed.dropped
         """How many datagrams the front had dropped before this batch."""
-        self.answer_to = answer_to
+        self.answer_to: str = answer_to
         self._take(packed.columns)
 
     def _take(self, columns: wire.Columns) -> None:

@@ -75,9 +75,9 @@ class Subscription(ClosedAtTheEnd):
         self._known: OrderedDict[tuple[int, int], Ranges] = OrderedDict()
         self._forgotten: Counter[tuple[int, int]] = Counter()  # numbers not in it
         self._consumed = self._repeated = self._acknowledged = self._damaged = 0
-        self.ack_wait = settings.ack_wait
+        self.ack_wait: float = settings.ack_wait
         """Seconds until a batch goes to another worker, as its group has it."""
-        self.closed = False
+        self.closed: bool = False
         """Whether it was closed."""
 
     async def start(self) -> Self:

@@ -26,8 +26,8 @@ class Request:
     __slots__ = ("key", "replies", "since")
 
     def __init__(self, key: Hashable, since: float) -> None:
-        self.key = key
-        self.since = since
+        self.key: Hashable = key
+        self.since: float = since
         self.replies: tuple[bytes, ...] | None = None
         """``None`` while the handler is running."""
 

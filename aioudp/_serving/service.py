@@ -57,7 +57,7 @@ class Service:
         self.tasks = tasks
         self.budgets = budgets
         self.recent: Recent | None = None if dedupe is None else Recent()
-        self.failures = Failures()
+        self.failures: Failures = Failures()
         self.requests: int = 0
         self.replies: int = 0
         self.rejected: int = 0

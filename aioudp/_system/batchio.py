@@ -184,7 +184,7 @@ class BatchSocket:
         packet_info: bool = False,
     ) -> None:
         self._sock = sock
-        self.packet_info = packet_info
+        self.packet_info: bool = packet_info
         self._unmap = unmap  # whether addresses are made public_address()es
         # Windows has neither, and no use for them: there is no offload to probe.
         self._recvmsg: Any = getattr(sock, "recvmsg", None)
@@ -192,15 +192,15 @@ class BatchSocket:
         self._sendmsg: Any = getattr(sock, "sendmsg", None)
         self._lone = 0  # consecutive receives with a single datagram
         self._last_size = 0  # bytes of the last batch
-        self.gso_segments = gso_segments
+        self.gso_segments: int = gso_segments
         """Maximum datagrams per train: 64 once the kernel has refused a longer one."""
-        self.refusals = Refusals()
+        self.refusals: Refusals = Refusals()
         """The destinations to which datagrams are sent singly for a while."""
         self.pending: OSError | None = None
         """The error that a receive met after datagrams, for the next one to raise. The
         kernel has told it and the socket may never be ready again: whoever receives
         looks here, and may take it."""
-        self.gro = gro
+        self.gro: bool = gro
         if packet_info:
             self._port = sock.getsockname()[1]
             self._read = self._read_messages
@@ -212,9 +212,11 @@ class BatchSocket:
             self._read = self._read_inet6
         else:
             self._read = self._read_inet
-        self.received = self.received_bytes = 0
-        self.sent = self.sent_bytes = 0
-        self.truncated = 0
+        self.received: int = 0
+        self.received_bytes: int = 0
+        self.sent: int = 0
+        self.sent_bytes: int = 0
+        self.truncated: int = 0
 
     def receive(self, max_datagrams: int, *, thorough: bool = False) -> list[Any]:
         """Return the datagrams in the socket, oldest first; an empty list if none.

@@ -21,7 +21,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, Literal, Self, SupportsIndex, overload
+from typing import Any, ClassVar, Final, Literal, Self, SupportsIndex, overload
 
 from .._types import Address, Datagram, Message, Received
 
@@ -61,7 +61,7 @@ class DatagramBatch(Sequence[Datagram]):
         "_tos",
     )
 
-    __hash__ = None  # type: ignore[assignment] # it's mutable
+    __hash__: ClassVar[None] = None  # type: ignore[assignment] # it's mutable
 
     def __init__(self) -> None:
         self._data = bytearray()

@@ -32,9 +32,9 @@ class CaptureFiles:
     def __init__(
         self, path: Path, *, max_bytes: int | None, max_seconds: float | None
     ) -> None:
-        self.recorded = 0
+        self.recorded: int = 0
         """Datagrams in the files."""
-        self.completed = 0
+        self.completed: int = 0
         """Files that have got their name."""
         self._path = path
         self._max_bytes = max_bytes

@@ -29,6 +29,12 @@ class SimulatedBatchSocket(BatchSocket):
 
     __slots__ = ("_maps", "_packet_info", "_simulated")
 
+    # As in the base class; some type checkers want to read it again.
+    received: int
+    received_bytes: int
+    sent: int
+    sent_bytes: int
+
     def __init__(
         self,
         sock: SimulatedSocket,

@@ -66,24 +66,24 @@ class Flight:
         data: bytes,
         path: Any,
     ) -> None:
-        self.number = number
+        self.number: int = number
         """Its number in the network, from 0. Copies have the same number."""
-        self.sent_at = sent_at
+        self.sent_at: float = sent_at
         """When it was sent, in seconds of the event loop's clock."""
-        self.source = source
+        self.source: HopAddress = source
         """The sender's address as the network sees it, outside of a NAT."""
-        self.destination = destination
+        self.destination: HopAddress = destination
         """The destination; once a NAT has let it in, the address inside."""
-        self.data = data
+        self.data: bytes = data
         """The payload."""
-        self.copy = 0
+        self.copy: int = 0
         """0, or 1 for a copy that the network made."""
         self.arrived_at: float | None = None
         """When it arrived, even if no socket received it; ``None`` if it was lost on
         the way."""
         self.fate: Fate = "in flight"
         """What happened to it."""
-        self.cause = ""
+        self.cause: str = ""
         """Details, such as a rule's name, or the faults that delayed it."""
         self._path = path
         self._due = 0

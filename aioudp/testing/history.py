@@ -28,7 +28,7 @@ class History(Sequence[Flight]):
     def __init__(self) -> None:
         self._flights: deque[Flight] = deque()
         self._bytes = 0
-        self.forgotten = 0
+        self.forgotten: int = 0
         """How many records were discarded."""
 
     def append(self, flight: Flight) -> None:

@@ -58,7 +58,7 @@ class Host(Kernel, OpeningCalls):
         Returns:
             A context manager. Leaving it, or its ``lift()``, brings the host back.
         """
-        self.down = True
+        self.down: bool = True
         for sock in self.sockets():
             sock.crash()
         return Lifting(self._restart)

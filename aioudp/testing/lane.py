@@ -72,7 +72,7 @@ class Lane:
     )
 
     def __init__(self, air: Air, seed: object, source: str, destination: str) -> None:
-        self.name = f"{source}>{destination}"
+        self.name: str = f"{source}>{destination}"
         self.headers = IPV6_HEADERS if ":" in source else IPV4_HEADERS
         self._air = air
         self._uniform = draws.stream("faults", seed, self.name).random
@@ -87,7 +87,7 @@ class Lane:
 
     def set_faults(self, faults: Faults) -> None:
         """Change the settings from now on."""
-        self.faults = faults
+        self.faults: Faults = faults
         self._narrow = faults.mtu < MAX_MTU
 
     def carry(self, flight: Flight) -> None:

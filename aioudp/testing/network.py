@@ -107,9 +107,9 @@ class SimulatedNetwork(OpeningCalls):
         check_names(more)
         self.seed = seed
         """The seed of all random decisions."""
-        self.history = History()
+        self.history: History = History()
         """What happened to every datagram."""
-        self.version = 0
+        self.version: int = 0
         self.judge: Callable[[Happening], bool] | None = None
         self._faults = Faults(
             loss=loss,

@@ -50,26 +50,26 @@ class Path:
         hop_limit: int = 64,
         whole: bool = False,
     ) -> None:
-        self.sock = sock
+        self.sock: Any = sock
         """The socket that sends."""
-        self.source = source
-        self.destination = destination
-        self.launch = launch
-        self.longest = longest
+        self.source: HopAddress = source
+        self.destination: HopAddress = destination
+        self.launch: Callable[[Path, bytes], None] = launch
+        self.longest: int = longest
         """Bytes of the longest payload that the socket may send this way."""
-        self.version = version
+        self.version: int = version
         """The network's version at the lookup; a newer one invalidates the path."""
-        self.tos = tos
-        self.hop_limit = hop_limit
-        self.whole = whole
+        self.tos: int = tos
+        self.hop_limit: int = hop_limit
+        self.whole: bool = whole
         """Whether datagrams must not be fragmented."""
         self.lane: Lane | None = None
         self.target: Target | None = None
-        self.interface = 0
+        self.interface: int = 0
         """The index of the target's interface."""
         self.nat: Any = None
         """The NAT that translates the source."""
-        self.group = False
+        self.group: bool = False
         """Whether it's a broadcast or a group, which causes no ICMP errors."""
         self.branches: Sequence[Path] = ()
         """For a broadcast or a group: the path to each receiver."""

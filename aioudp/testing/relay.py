@@ -74,7 +74,7 @@ class LossyRelay:
         self._faults = Faults().changed(faults)
         self._local_addr = local_addr
         self._remote_addr = remote_addr
-        self.history = History()
+        self.history: History = History()
         """What happened to every datagram."""
         self.judge: Callable[[Happening], bool] | None = None
         self._forth = Lane(self, seed, "client", "server")

@@ -108,21 +108,21 @@ class SimulatedSocket(socket.socket):
         # Not super().__init__(), which would make a real socket.
         self._closed = False
         self._host: Kernel = host
-        self.machine = host
+        self.machine: Any = host
         self._family = int(family)
-        self.proto_number = int(proto)
+        self.proto_number: int = int(proto)
         self._number = next(_descriptors)
-        self.options = SocketOptions(self._family)
-        self.bound_ip = ""
+        self.options: SocketOptions = SocketOptions(self._family)
+        self.bound_ip: str = ""
         """The address it is bound to, as text; ``""`` if it is not bound."""
-        self.port = 0
+        self.port: int = 0
         self.peer: HopAddress | None = None
-        self.dual_stack = False
+        self.dual_stack: bool = False
         """Whether an IPv6 socket also serves IPv4."""
         self.memberships: dict[tuple[str, int], set[str] | None] = {}
         """Groups and interfaces, with the allowed sources; ``None`` allows all."""
-        self.dropped = 0
-        self.watcher = Watcher(self, host.soon)
+        self.dropped: int = 0
+        self.watcher: Watcher = Watcher(self, host.soon)
         self.carrier: Any = None
         """The transport that owns it."""
         self._queue: deque[Arrived] = deque()
