@@ -43,6 +43,8 @@ PROGRAMS: Final = tuple(
     f"tests/{name}" for name in ("benchmarks", "docs", "examples", "interop")
 )
 """Tests of what uses the library. They take long, and measure nothing new."""
+LOADS: Final = ("tests/contract/test_workers.py", "tests/forwarding")
+"""Tests that start many processes and load them: on one Python, with one twin."""
 THIS_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 CLOSING_LINE: Final = re.compile(r"\d+ (passed|failed|error|skipped).* in [\d.]+s")
 COVERAGE: Final = str(HOME / "coverage" / "data")
@@ -173,12 +175,12 @@ def programs(leg: Leg) -> None:
 def tests_on(name: str, interpreter: Path, *, full: bool) -> Leg:
     """Run the tests of the library itself on another interpreter.
 
-    The network's tests are about the kernel, which is the same for each. The command
-    and the examples start many processes, which take long: only with *full*.
+    The network's tests are about the kernel, which is the same for each. Those that
+    start many processes take long, and put load on the machine: only with *full*.
     """
     ignored = ["tests/benchmarks", "tests/docs", "tests/interop", "tests/network"]
     if not full:
-        ignored += ["tests/cli", "tests/examples"]
+        ignored += ["tests/cli", "tests/examples", *LOADS]
 
     def steps(leg: Leg) -> None:
         groups = ("test",)
@@ -192,7 +194,7 @@ def readable(leg: Leg) -> None:
     """Run what the compiled batch I/O was tested with on its readable twin too."""
     python = main_environment(leg)
     what = ("tests/contract", "tests/network", "tests/properties")
-    leg.run(python, *STRICT, *PYTEST, *what, AIOUDP_SPEEDUPS="0")
+    leg.run(python, *STRICT, *PYTEST, *what, *without(*LOADS), AIOUDP_SPEEDUPS="0")
 
 
 def sanitizers(leg: Leg) -> None:
