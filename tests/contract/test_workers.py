@@ -361,8 +361,8 @@ def test_sighup_under_load(kind: str) -> None:
     """Each worker is replaced, and no datagram is lost."""
     with running(kind, workers=2) as program:
         old = program.pids(2)
-        # So few that the kernel's buffer (about 270 of them, if it isn't enlarged) holds
-        # out for a second, should this machine give the workers no time.
+        # So few that the kernel's buffer, which may hold no more than 270 of them, is
+        # enough for a second in which this machine gives the workers no time.
         load = Load(program, peers=2)
         for _ in range(2):
             program.process.send_signal(signal.SIGHUP)
