@@ -12,12 +12,13 @@ import aioudp
 
 
 async def main(url: str, port: int) -> None:
-    async with aioudp.bind(("", port)) as endpoint:
-        print(f"listening on port {endpoint.local_addr[1]}", flush=True)
-        forwarder = aioudp.forward(endpoint, url, stream="statsd")
+    async with (
+        aioudp.bind(("", port)) as endpoint,
         # SIGTERM drains: whatever was received by then is stored before this ends.
-        async with aioudp.until_signal(call=endpoint.drain):
-            stats = await forwarder
+        aioudp.until_signal(call=endpoint.drain),
+    ):
+        print(f"listening on port {endpoint.local_addr[1]}", flush=True)
+        stats = await aioudp.forward(endpoint, url, stream="statsd")
         print(f"{stats.acknowledged} of {stats.received} acknowledged", flush=True)
 
 

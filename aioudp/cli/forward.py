@@ -92,11 +92,11 @@ async def _forward(
 ) -> int:
     async with aioudp.bind(parse_address(address), packet_info=packet_info) as endpoint:
         forwarder = aioudp.forward(endpoint, url, stream=stream, **options)
-        console.note(
-            f"forwarding from {format_address(endpoint.local_addr)} to {stream}"
-        )
         try:
             async with aioudp.until_signal(call=endpoint.drain):
+                console.note(
+                    f"forwarding from {format_address(endpoint.local_addr)} to {stream}"
+                )
                 await forwarder
         finally:
             counts = forwarder.stats().as_dict()

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -176,7 +176,8 @@ class Load:
     def _send(self) -> None:
         while not self._stop.is_set():
             for sock in self._socks:
-                sock.send(b"%d" % self.sent)
+                with suppress(ConnectionRefusedError):  # after the end
+                    sock.send(b"%d" % self.sent)
                 self.sent += 1
             self._stop.wait(0.01)
 
