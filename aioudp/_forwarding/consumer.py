@@ -15,9 +15,7 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import secrets
-import socket
 from collections import Counter, OrderedDict, deque
 from typing import Any, Final, Self
 
@@ -29,11 +27,11 @@ from .engine import ApiError, Engine, ask, client_library
 from .ranges import Ranges
 from .settings import SubscribeSettings
 from .stats import SubscribeStats
+from .status import publish_regularly
 
 logger = logging.getLogger("aioudp")
 
 _EXPIRES: Final = 3.0  # seconds of one request for batches
-_STATUS_INTERVAL: Final = 1.0  # seconds
 _NO_STREAM: Final = 10059
 _CONSUMER_EXISTS: Final = 10148  # with another configuration, which then holds
 _MAX_FRONTS: Final = 1024  # whose batches are remembered
@@ -336,25 +334,8 @@ class Subscription(ClosedAtTheEnd):
         }
 
     async def _report(self) -> None:
-        """Publish the counts once a second; see ``aioudp forward --status``."""
-        about = {
-            "kind": "worker",
-            "id": f"{self._id:016x}",
-            "group": self._group,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-        }
-        while True:
-            await asyncio.sleep(_STATUS_INTERVAL)
-            if (client := self._engine.client) is None:
-                continue
-            status = {**about, **self._status()}
-            try:
-                await client.publish(
-                    names.status_subject(self._stream), json.dumps(status).encode()
-                )
-            except Exception as exc:
-                logger.debug("%r: %s", self, exc)
+        about = {"kind": "worker", "id": f"{self._id:016x}", "group": self._group}
+        await publish_regularly(self._engine, self._stream, about, self._status)
 
 
 class _Consumer:

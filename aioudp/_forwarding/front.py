@@ -12,9 +12,7 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import secrets
-import socket
 import struct
 import time
 from array import array
@@ -30,13 +28,13 @@ from .engine import ApiError, Engine, ask
 from .ledger import Batch, Ledger
 from .settings import ForwardSettings
 from .stats import ForwardStats
+from .status import publish_regularly
 
 logger = logging.getLogger("aioudp")
 
 _SEQUENCE: Final = struct.Struct("<Q")
 _SEQUENCE_AT: Final = 16  # bytes from the beginning of a message; see ``wire``
 _DROPPED_AT: Final = 56
-_STATUS_INTERVAL: Final = 1.0  # seconds
 _RETRY_PAUSE: Final = 0.2  # seconds until a refused batch is tried again
 _HEADERS: Final = 128  # bytes for NATS' own headers, which its limit includes
 _FIXED: Final = wire.HEADER.size + 4  # bytes of a message without datagrams
@@ -346,32 +344,18 @@ class Forwarder:
                 ):
                     self._engine.reconnect()
 
-    async def _report(self) -> None:
-        """Publish the counts once a second; see ``aioudp forward --status``."""
-        about = {
-            "kind": "front",
-            "id": f"{self._front:016x}",
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
+    def _status(self) -> dict[str, Any]:
+        kernel = self._endpoint.stats()
+        return {
+            **self.stats().as_dict(),
+            "published_batches": self._ledger.batches,
+            "dropped_kernel": kernel.dropped_kernel,
+            "dropped_queue": kernel.dropped_queue,
         }
-        while True:
-            await asyncio.sleep(_STATUS_INTERVAL)
-            if (client := self._engine.client) is None:
-                continue
-            kernel = self._endpoint.stats()
-            status = {
-                **about,
-                **self.stats().as_dict(),
-                "published_batches": self._ledger.batches,
-                "dropped_kernel": kernel.dropped_kernel,
-                "dropped_queue": kernel.dropped_queue,
-            }
-            try:
-                await client.publish(
-                    names.status_subject(self._stream), json.dumps(status).encode()
-                )
-            except Exception as exc:
-                logger.debug("%r: %s", self, exc)
+
+    async def _report(self) -> None:
+        about = {"kind": "front", "id": f"{self._front:016x}"}
+        await publish_regularly(self._engine, self._stream, about, self._status)
 
     # -- replies
 

@@ -9,15 +9,38 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from . import names
 from .engine import Engine
 from .ranges import Ranges
 
+logger = logging.getLogger("aioudp")
+
 Status = dict[str, Any]
+
+_INTERVAL: Final = 1.0  # seconds
+
+
+async def publish_regularly(
+    engine: Engine, stream: str, about: Status, counts: Callable[[], Status]
+) -> None:
+    """Publish the counts of a process once a second, while there is a connection."""
+    about = {**about, "host": socket.gethostname(), "pid": os.getpid()}
+    while True:
+        await asyncio.sleep(_INTERVAL)
+        if (client := engine.client) is None:
+            continue
+        status = json.dumps({**about, **counts()}).encode()
+        try:
+            await client.publish(names.status_subject(stream), status)
+        except Exception as exc:
+            logger.debug("%s %s: %s", about["kind"], about["id"], exc)
 
 
 @dataclass(slots=True)
