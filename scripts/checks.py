@@ -35,7 +35,10 @@ from environments import HOME, ROOT
 PLATFORMS: Final = ("linux", "darwin", "win32")
 TYPED: Final = ("aioudp", "tests", "examples", "benchmarks", "scripts")
 GROUPS: Final = ("test", "lint", "docs", "bench", "interop")
-INTEROP: Final = ("aiocoap", "aioquic", "dnspython", "python-osc", "zeroconf")
+INTEROP: Final = (
+    *("aiocoap", "aioice", "aioquic", "aiortc", "dnspython", "kademlia", "pysnmp"),
+    *("python-osc", "rpcudp", "zeroconf"),
+)
 STRICT: Final = ("-X", "dev", "-W", "error")
 PYTEST: Final = ("-m", "pytest", "--quiet")
 MEASURED: Final = ("-m", "coverage", "run", *PYTEST)

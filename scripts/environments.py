@@ -176,11 +176,17 @@ def add_system_tools() -> str | None:
     Only on a Debian-like machine of continuous integration, where we are root.
     """
     packages = {
+        "avahi-daemon": "avahi-daemon",
+        "chronyd": "chrony",
+        "coap-client-notls": "libcoap3-bin",
         "dig": "bind9-dnsutils",
         "ip": "iproute2",
+        "iperf3": "iperf3",
         "logger": "bsdutils",
         "nc": "netcat-openbsd",
         "nft": "nftables",
+        "snmpd": "snmpd",
+        "snmpget": "snmp",
         "socat": "socat",
         "tc": "iproute2",
         "tshark": "tshark",
@@ -216,15 +222,21 @@ def can_compile(python: Path | str) -> bool:
     return (Path(where.stdout.strip()) / "Python.h").exists()
 
 
+_TOOLS: Final = (
+    *("chronyd", "coap-client-notls", "dig", "iperf3", "logger", "nc"),
+    *("snmpd", "snmpget", "socat"),
+)
+
+
 def abilities() -> str:
     """Return what tests may not skip here, as ``AIOUDP_REQUIRE`` wants it."""
     able = ["uvloop"] if sys.platform != "win32" else []
     if can_compile(sys.executable):
         able.append("speedups")
-    able += [tool for tool in ("dig", "logger", "nc", "socat") if shutil.which(tool)]
+    able += [tool for tool in _TOOLS if shutil.which(tool)]
     if _is_root() and shutil.which("ip") and _can_unshare():
         able.append("network")
-        able += [tool for tool in ("nft", "tc") if shutil.which(tool)]
+        able += [tool for tool in ("avahi-daemon", "nft", "tc") if shutil.which(tool)]
     if shutil.which("tshark"):
         able.append("tshark")
     return ",".join(able)

@@ -11,6 +11,7 @@ from .conftest import Run
 aiocoap = pytest.importorskip("aiocoap", reason="cannot: aiocoap: not installed")
 
 
+@pytest.mark.peer("aiocoap")
 def test_aiocoap_request(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A confirmable request gets its response, block-wise where it is long."""
     from aiocoap import resource

@@ -47,6 +47,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.peer("aioquic")
 def test_aioquic_transfers_16_mib(run: Run, tmp_path: Path) -> None:
     """Both ends of an aioquic connection run on our transport, and nothing is lost."""
     pytest.importorskip("aioquic", reason="cannot: aioquic: not installed")

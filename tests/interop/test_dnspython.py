@@ -29,6 +29,7 @@ class Server(asyncio.DatagramProtocol):
         self.transport.sendto(response.to_wire(), addr)
 
 
+@pytest.mark.peer("dnspython")
 def test_dnspython_resolves(run: Run) -> None:
     """Twenty queries at once are answered, each with the name that it asked for."""
     import dns.asyncresolver

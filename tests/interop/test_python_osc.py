@@ -11,6 +11,7 @@ from .conftest import Run
 pytest.importorskip("pythonosc", reason="cannot: python-osc: not installed")
 
 
+@pytest.mark.peer("python-osc")
 def test_python_osc_receives(run: Run) -> None:
     """A hundred messages reach their handler, in order."""
     from pythonosc.dispatcher import Dispatcher

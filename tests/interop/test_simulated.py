@@ -21,6 +21,7 @@ from .test_aioquic import certificate
 SERVER = ("10.0.0.1", 4433)
 
 
+@pytest.mark.peer("aiocoap")
 def test_aiocoap_over_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server and a client, opened by the library itself, on two simulated hosts.
 
@@ -60,6 +61,7 @@ def test_aiocoap_over_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failure is None, failure
 
 
+@pytest.mark.peer("zeroconf")
 def test_zeroconf_over_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """One host registers a service, another one finds it, over simulated multicast.
 
@@ -156,6 +158,7 @@ async def _transfer(net: testing.SimulatedNetwork, files: Any, payload: bytes) -
     [{"loss": 0.1}, {"duplicate": 0.1}, {"reorder": 0.1}],
     ids=["loss", "duplicate", "reorder"],
 )
+@pytest.mark.peer("aioquic")
 def test_aioquic_over_a_bad_link(tmp_path: Path, faults: dict[str, Any]) -> None:
     """A handshake and a stream complete, whatever the seed."""
     pytest.importorskip("aioquic", reason="cannot: aioquic: not installed")

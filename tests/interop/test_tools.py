@@ -4,44 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import struct
 import sys
-from typing import Final
 
 import pytest
 
 import aioudp
 
 from ..examples.programs import serving
+from .tools import HOST, PATIENCE, output_of
 
 if sys.platform == "win32":
     pytest.skip("cannot: posix: no such tools", allow_module_level=True)
-
-HOST: Final = "127.0.0.1"
-PATIENCE: Final = 15  # seconds
-
-
-async def output_of(tool: str, *arguments: object, text: str = "") -> str:
-    """Run a tool to its end and return what it prints."""
-    path = shutil.which(tool)
-    if path is None:
-        pytest.skip(f"cannot: {tool}: it is not installed")
-    process = await asyncio.create_subprocess_exec(
-        *(path, *map(str, arguments)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(PATIENCE):
-            output, errors = await process.communicate(text.encode())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, errors.decode()
-    return output.decode()
 
 
 def resolve(query: bytes, addr: aioudp.Address) -> bytes:
@@ -55,6 +29,7 @@ def echo(data: bytes, addr: aioudp.Address) -> bytes:
     return data
 
 
+@pytest.mark.peer("dig")
 async def test_dig() -> None:
     """It gets its answer, straight from a server and through the forwarder."""
     async with aioudp.serve(resolve, (HOST, 0)) as server:
@@ -69,6 +44,7 @@ async def test_dig() -> None:
         assert server.stats().requests == 2
 
 
+@pytest.mark.peer("logger")
 async def test_logger() -> None:
     """Its message arrives, with a priority."""
     async with aioudp.bind((HOST, 0)) as endpoint:
@@ -82,6 +58,7 @@ async def test_logger() -> None:
     assert re.fullmatch(rb"<34>.*hello there", data)
 
 
+@pytest.mark.peer("nc")
 async def test_nc() -> None:
     """What it sends comes back, and is printed."""
     async with aioudp.serve(echo, (HOST, 0)) as server:
@@ -91,6 +68,7 @@ async def test_nc() -> None:
     assert printed == "hello\n"
 
 
+@pytest.mark.peer("socat")
 async def test_socat() -> None:
     """What it sends comes back, and is printed."""
     async with aioudp.serve(echo, (HOST, 0)) as server:

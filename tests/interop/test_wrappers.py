@@ -11,6 +11,7 @@ from .conftest import Run
 COUNT = 50
 
 
+@pytest.mark.peer("asyncudp")
 def test_asyncudp_exchanges(run: Run) -> None:
     """What an asyncudp socket sends comes back from another, in order."""
     asyncudp = pytest.importorskip("asyncudp", reason="cannot: asyncudp: not installed")
@@ -30,6 +31,7 @@ def test_asyncudp_exchanges(run: Run) -> None:
     assert run(main(), transports=2) == [b"%d" % number for number in range(COUNT)]
 
 
+@pytest.mark.peer("asyncio-dgram")
 def test_asyncio_dgram_exchanges(run: Run) -> None:
     """What an asyncio-dgram stream sends comes back from another, in order."""
     dgram = pytest.importorskip(
@@ -51,6 +53,7 @@ def test_asyncio_dgram_exchanges(run: Run) -> None:
     assert run(main(), transports=2) == [b"%d" % number for number in range(COUNT)]
 
 
+@pytest.mark.peer("asyncio-dgram")
 def test_asyncio_dgram_takes_sockets(run: Run) -> None:
     """A socket of one's own, connected or not, makes a stream of either kind."""
     dgram = pytest.importorskip(
@@ -75,6 +78,7 @@ def test_asyncio_dgram_takes_sockets(run: Run) -> None:
     assert run(main(), transports=2) == [b"%d" % number for number in range(COUNT)]
 
 
+@pytest.mark.peer("anyio")
 def test_anyio_exchanges(run: Run) -> None:
     """What an anyio UDP socket sends comes back from another, in order."""
     anyio = pytest.importorskip("anyio", reason="cannot: anyio: not installed")

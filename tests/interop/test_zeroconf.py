@@ -11,6 +11,7 @@ pytest.importorskip("zeroconf", reason="cannot: zeroconf: not installed")
 KIND = "_aioudp._udp.local."
 
 
+@pytest.mark.peer("zeroconf")
 def test_zeroconf_finds_a_service(run: Run) -> None:
     """Multicast DNS on the loopback interface works through our transport."""
     from zeroconf import IPVersion
