@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
-_pyproject = tomllib.loads(
-    (Path(__file__).parent.parent / "pyproject.toml").read_text()
-)
+_here = Path(__file__).parent
+_pyproject = tomllib.loads((_here.parent / "pyproject.toml").read_text())
+sys.path.append(str(_here / "_extensions"))
 
 project = "aioudp"
 author = "aioudp contributors"
@@ -20,6 +21,7 @@ version = release
 
 extensions = [
     "myst_parser",
+    "narrow_tables",
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
     "sphinx.ext.napoleon",

@@ -1,0 +1,68 @@
+"""Prepare the tables of a page for narrow screens.
+
+A table of prose with three columns or more is shown there as a list of cards, one for
+each row, and each cell needs the title of its column. A table of figures scrolls.
+``tables.css`` does the rest. A header without a word is left out.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.typing import ExtensionMetadata
+from sphinx.writers.html5 import HTML5Translator
+
+_FEWEST = 3  # columns; two are narrow enough
+_BRIEF = 11  # characters; as wide as the place that tables.css leaves beside a cell
+
+
+class Prepare(SphinxPostTransform):
+    """Mark each table as figures or as cards, and tell each cell its title."""
+
+    default_priority = 400
+    formats = ("html",)
+
+    def run(self, **kwargs: object) -> None:
+        for table in self.document.findall(nodes.table):
+            _prepare(table)
+
+
+def _prepare(table: nodes.table) -> None:
+    group = table.next_node(nodes.tgroup)
+    head, body = group.next_node(nodes.thead), group.next_node(nodes.tbody)
+    titles = [cell.astext() for cell in head[0]] if head else []
+    if head and not any(titles):
+        group.remove(head)
+    cells = [cell for row in body for cell in row]
+    if any("text-right" in cell["classes"] for cell in cells):
+        table["classes"].append("figures")
+    elif len(titles) >= _FEWEST:
+        table["classes"].append("cards")
+        if max(map(len, titles[1:])) <= _BRIEF:
+            table["classes"].append("brief")
+        for row in body:
+            for cell, title in zip(row, titles, strict=True):
+                cell["title"] = title
+                if not cell.astext():
+                    cell["classes"].append("empty")
+
+
+def _visit_cell(translator: HTML5Translator, node: nodes.entry) -> None:
+    HTML5Translator.visit_entry(translator, node)
+    if title := node.get("title"):
+        tag = translator.body[-1]
+        attribute = f' data-title="{escape(title)}"'
+        translator.body[-1] = f"{tag[:3]}{attribute}{tag[3:]}"
+
+
+def _depart_cell(translator: HTML5Translator, node: nodes.entry) -> None:
+    HTML5Translator.depart_entry(translator, node)
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    app.add_post_transform(Prepare)
+    app.add_node(nodes.entry, override=True, html=(_visit_cell, _depart_cell))
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
