@@ -53,7 +53,7 @@ PURE_SOCKET_NAMES: Final = re.compile(
     r"AF_\w+|IPPROTO_\w+|SOL_SOCKET|inet_(ntop|pton)|if_nametoindex"
 )
 
-OPTIONAL: Final = {"rich", "typer", "uvloop"}
+OPTIONAL: Final = {"click", "rich", "uvloop"}
 
 # Written in Cython: there may be nothing to import, and a wheel leaves the text out.
 COMPILED: Final = {"_system.speedups"}
@@ -267,27 +267,59 @@ def test_a_compiled_module_can_be_imported_first(module: str) -> None:
     subprocess.run([sys.executable, "-c", f"import aioudp.{module}"], check=True)
 
 
-def test_importing_the_library_does_not_import_what_is_optional() -> None:
-    """The import is quick, and the same with and without the extras."""
-    script = "import sys, aioudp; print(*{m.partition('.')[0] for m in sys.modules})"
-    loaded = subprocess.run(
+def loaded_after(code: str) -> set[str]:
+    """Return the modules that a new interpreter has loaded after running *code*."""
+    script = f"import sys; {code}; print(*sys.modules)"
+    done = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True
     )
+    return set(done.stdout.split())
 
-    assert OPTIONAL.isdisjoint(loaded.stdout.split())
+
+def test_the_library_does_not_import_what_is_optional() -> None:
+    """Using every public name is the same with and without the extras."""
+    every_name = "import aioudp; [getattr(aioudp, name) for name in aioudp.__all__]"
+    loaded = loaded_after(every_name)
+
+    assert "aioudp.forwarding" in loaded
+    assert OPTIONAL.isdisjoint({name.partition(".")[0] for name in loaded})
+
+
+def test_a_name_is_imported_when_it_is_used() -> None:
+    """Importing the package loads nothing else; opening an endpoint, no server."""
+    base = loaded_after("pass")
+    package = loaded_after("import aioudp") - base
+    endpoint = loaded_after("import aioudp; aioudp.bind")
+
+    assert {name for name in package if name.startswith("aioudp.")} == set()
+    assert "asyncio" not in package
+    assert "aioudp._endpoint.endpoint" in endpoint
+    assert endpoint.isdisjoint({"aioudp.server", "aioudp.forwarding", "aioudp.workers"})
 
 
 def test_all_is_complete() -> None:
-    """Every public name is in __all__, once, in order; and nothing is that is not."""
-    public = {
-        name
-        for name, value in vars(aioudp).items()
-        if not name.startswith("_")
-        and not inspect.ismodule(value)
-        and name != "annotations"  # of __future__
+    """Every public name is in __all__, in order, and is found where it is declared."""
+    declared = {
+        name: source
+        for source, name in imports("__init__")
+        if source.startswith("aioudp.")
     }
+    found = {name: f"aioudp.{module}" for name, module in aioudp._WHERE.items()}
 
-    assert aioudp.__all__ == sorted(public | {"__version__"})
+    assert found == declared
+    assert aioudp.__all__ == sorted({*declared, "__version__"})
+    assert set(aioudp.__all__) <= set(dir(aioudp))
+
+
+def test_a_public_module_is_an_attribute() -> None:
+    """So it was when the package imported them all; other names don't exist."""
+    public = {name for name in modules() if "." not in name and name[0] != "_"}
+    public -= {"testing", "cli"}
+
+    assert public == aioudp._MODULES
+    assert all(inspect.ismodule(getattr(aioudp, name)) for name in public)
+    with pytest.raises(AttributeError, match="has no attribute 'bnid'"):
+        aioudp.bnid  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_what_is_public_is_documented() -> None:
