@@ -27,7 +27,10 @@ class EndpointClosedError(UDPError):
     """The endpoint was closed, before or during the call."""
 
     def __str__(self) -> str:
-        return "the endpoint is closed"
+        return (
+            "the endpoint is closed: its 'async with' block has ended, or close(), "
+            "aclose() or drain() was called"
+        )
 
 
 class SendManyError(UDPError):

@@ -63,7 +63,7 @@ def open_broadcast(
     wanted = check_interfaces(interfaces)
     if not isinstance(receive_own, bool):
         raise TypeError(f"receive_own must be a bool, got {receive_own!r}")
-    settings = check(options)
+    settings = check(options, open_broadcast)
     if settings.family not in (0, socket.AF_INET):
         raise ValueError("family mismatch: only IPv4 has broadcast")
     if not options.get("broadcast", True):

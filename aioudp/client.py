@@ -29,7 +29,7 @@ from ._endpoint.closing import ClosedAtTheEnd
 from ._endpoint.endpoint import Endpoint, UntilClosed
 from ._endpoint.mailbox import Mailbox
 from ._endpoint.opening import LocalAddress, Opening, RemoteAddress, bind, connect
-from ._endpoint.options import Options
+from ._endpoint.options import Options, check_names
 from ._errors import EndpointClosedError, RequestTimeoutError
 from ._requests.line import Line, Turns
 from ._requests.port import Key, Port, Tally
@@ -207,6 +207,7 @@ def opening_on(
     check_number("ports", ports, 1, _MAX_PORTS)
     if ports > 1 and _names_a_port(local_addr):
         raise ValueError(f"{ports} ports can't share the port of {local_addr!r}")
+    check_names(options, open_client)
     open_endpoint = _endpoint_opening(network, remote_addr, local_addr, options)
 
     async def open_() -> Client:

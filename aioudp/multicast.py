@@ -83,7 +83,7 @@ def open_multicast(
     check_number("ttl", ttl, 0, 255)
     if not isinstance(loop, bool):
         raise TypeError(f"loop must be a bool, got {loop!r}")
-    settings = check(options)
+    settings = check(options, open_multicast)
     if settings.family not in (0, target.family):
         raise ValueError(f"family mismatch: the group is {target.host}")
     remaining = {key: options[key] for key in options if key not in _DECIDED}  # type: ignore[literal-required]

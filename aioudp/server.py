@@ -24,7 +24,7 @@ from ._endpoint.closing import ClosedAtTheEnd
 from ._endpoint.dropin import is_drop_in
 from ._endpoint.endpoint import Endpoint
 from ._endpoint.opening import LocalAddress, Opening, bind
-from ._endpoint.options import Options
+from ._endpoint.options import Options, check_names
 from ._serving.amplification import Budgets
 from ._serving.buckets import Buckets, peer_of
 from ._serving.failures import logger
@@ -263,6 +263,7 @@ def serving_on(
             raise ValueError(
                 f"amplification must be at most {_LARGEST_FACTOR}, got {amplification}"
             )
+    check_names(options, serve)
     if isinstance(local_addr, Endpoint):
         if options:
             raise ValueError(f"an open endpoint has decided: {', '.join(options)}")

@@ -144,7 +144,7 @@ def run_workers(
         raise TypeError(f"drain must be a number of seconds, got {drain!r}")
     if not 0 <= drain < math.inf:
         raise ValueError(f"drain must be finite and not negative, got {drain}")
-    settings = check({**options, "reuse_port": True})
+    settings = check({**options, "reuse_port": True}, run_workers)
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("run_workers works in the main thread only")
 

@@ -59,8 +59,8 @@ class Endpoint(ClosedAtTheEnd):
     endpoints. ``async with`` closes it at the end of the block; ``async for`` iterates
     over the datagrams until it's closed or drained. Any number of tasks may use it at
     the same time. It belongs to the event loop in which it was opened, and therefore to
-    that loop's thread; in asyncio's debug mode, calls from elsewhere raise
-    :class:`RuntimeError`.
+    that loop's thread; a receive call that has to wait elsewhere raises
+    :class:`RuntimeError`, and so does any call in asyncio's debug mode.
 
     Errors never close an endpoint: it keeps working after any exception except
     :class:`~aioudp.EndpointClosedError`.

@@ -1,4 +1,7 @@
-"""Debug mode: raise an error for calls from another thread or event loop."""
+"""Raise an error for calls from another thread or event loop.
+
+In debug mode every call is checked, otherwise only those that have to wait.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,13 @@ def check_loop(
     if not waits and running is None and not loop.is_running():
         return
     addr = transport.get_extra_info("sockname")
+    if loop.is_closed():
+        advice = "open it in the coroutine that uses it: its own loop is closed"
+    else:
+        advice = (
+            "from another thread, use asyncio.run_coroutine_threadsafe "
+            "or loop.call_soon_threadsafe"
+        )
     raise RuntimeError(
-        f"the endpoint at {addr!r} belongs to another event loop; from another thread, "
-        "use asyncio.run_coroutine_threadsafe or loop.call_soon_threadsafe"
+        f"the endpoint at {addr!r} belongs to another event loop; {advice}"
     )

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar, Unpack
 
 from .._system import addresses, adoption, error_queue, path_mtu, sockets
 from .._system.addresses import SocketAddress
@@ -68,6 +68,25 @@ class Opening(AbstractAsyncContextManager[_T]):
     def __await__(self) -> Generator[Any, Any, _T]:
         return self._open().__await__()
 
+    if not TYPE_CHECKING:  # a type checker would think that every attribute exists
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                kind = type(self).__name__
+                raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+            raise AttributeError(
+                f"not open yet, so there is no {name!r}; open it with 'async with' or "
+                "'await', as in: endpoint = await aioudp.bind(...)",
+                name=name,
+                obj=self,
+            )
+
+        def __enter__(self) -> Any:
+            raise TypeError("use 'async with' to open it, not 'with'")
+
+        def __exit__(self, *exc_info: object) -> None:
+            pass
+
     async def __aenter__(self) -> _T:
         opened = await self._open()
         self._opened.append(opened)
@@ -103,7 +122,7 @@ def bind(
             the port or an option is out of range, or if the host contradicts the
             option ``family``.
     """
-    settings = check(options)
+    settings = check(options, bind)
     if not addresses.is_path(local_addr):
         addresses.host_and_port(local_addr)
     return Opening(lambda: _bind(local_addr, settings))
@@ -137,7 +156,7 @@ def connect(
             of range, or if the addresses and the option ``family`` are of different
             families.
     """
-    settings = check(options)
+    settings = check(options, connect)
     if addresses.is_path(remote_addr):
         if local_addr is not None and not addresses.is_path(local_addr):
             addresses.host_and_port(local_addr)  # raises a helpful error for text
@@ -190,7 +209,7 @@ def adopt(
         raise ValueError(f"the adopted socket determines {', '.join(decided)}")
     if not isinstance(sock_or_fd, (socket.socket, int)) or isinstance(sock_or_fd, bool):
         raise TypeError(f"a socket or a descriptor is required, not {sock_or_fd!r}")
-    settings = check(options)
+    settings = check(options, adopt)
     return Opening(lambda: _adopt(sock_or_fd, settings))
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import TypedDict, get_args
+from difflib import get_close_matches
+from typing import Any, Final, TypedDict, get_args
 
 from .._system.path_mtu import can_forbid_fragments
 from .._types import Overflow, Timestamps, TransportKind
@@ -140,17 +142,43 @@ class Settings:
             raise ValueError("dont_fragment is not supported on this system")
 
 
-def check(options: Options) -> Settings:
-    """Return the given options with defaults for the others.
+# What other libraries call an option, or have and we don't.
+_ELSEWHERE: Final = {
+    "allow_broadcast": "did you mean 'broadcast'?",
+    "reuse_addr": "it would let other programs take the port; see 'reuse_port'",
+    "reuse_address": "it would let other programs take the port; see 'reuse_port'",
+}
+_SIMILAR: Final = 0.75  # of difflib; below it, suggestions mislead more than they help
+
+
+def check_names(
+    options: Mapping[str, object], call: Callable[..., object] | None = None
+) -> None:
+    """Check that all *options* exist. *call* has them, besides arguments of its own.
+
+    Raises:
+        TypeError: If one doesn't exist. The message suggests a similar name.
+    """
+    known = [field.name for field in fields(Settings)]
+    for name in options:
+        if name in known:
+            continue
+        own = [*known, *(getattr(call, "__kwdefaults__", None) or ())]
+        similar = get_close_matches(name, own, n=1, cutoff=_SIMILAR)
+        advice = _ELSEWHERE.get(name) or (
+            f"did you mean {similar[0]!r}?" if similar else "see aioudp.Options"
+        )
+        raise TypeError(f"there is no option {name!r}; {advice}")
+
+
+def check(options: Options, call: Callable[..., Any] | None = None) -> Settings:
+    """Return the given options of *call* with defaults for the others.
 
     Raises:
         TypeError: If an option is unknown or has the wrong type.
         ValueError: If a value is out of range or not supported on this system.
     """
-    known = {field.name for field in fields(Settings)}
-    for name in options:
-        if name not in known:
-            raise TypeError(f"there is no option {name!r}; see aioudp.Options")
+    check_names(options, call)
     return Settings(**options)
 
 

@@ -184,7 +184,7 @@ class EndpointProtocol(asyncio.DatagramProtocol):
             EndpointClosedError: If the endpoint is closed, before or while waiting, or
                 was drained and is empty.
             OSError: The error that the network reported.
-            RuntimeError: As :meth:`check_loop`.
+            RuntimeError: As :func:`check_loop`, in debug mode or if it has to wait.
         """
         if self.detour & CHECKED:
             self.check_loop()
@@ -192,6 +192,8 @@ class EndpointProtocol(asyncio.DatagramProtocol):
         if waiters or not (self.items or self.detour & _DECIDED):
             if self.detour & _OVER and self._has_ended():
                 raise EndpointClosedError
+            if asyncio.get_running_loop() is not self._loop:
+                check_loop(self._loop, self._transport, waits=True)
             waiter = self._loop.create_future()
             waiters.append(waiter)
             self.detour |= WAITING

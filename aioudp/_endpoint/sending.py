@@ -26,6 +26,7 @@ from itertools import islice
 from typing import Any, Final
 
 from .._errors import EndpointClosedError, SendManyError
+from .._system.batchio import check_payload
 from .._system.send_options import SendOptions
 from .._transports.base import DatagramTransport, Prepared
 from .._types import Address, Payload
@@ -90,6 +91,7 @@ class Sender:
         """Send one buffer as many datagrams."""
         if segment_size < 1:
             raise ValueError(f"segment_size must be at least 1, got {segment_size}")
+        check_payload(data)
         remaining = memoryview(data)
         if not remaining.c_contiguous:
             remaining = memoryview(bytes(data))

@@ -280,10 +280,12 @@ def _parts(addr: object) -> tuple[str, int, int, int]:
     host, *numbers = addr
     if not isinstance(host, str):
         raise TypeError(f"the host of an address must be a str: {addr!r}")
-    if not all(isinstance(number, int) for number in numbers):
-        raise TypeError(
-            f"port, flowinfo and scope_id of an address must be ints: {addr!r}"
-        )
+    for name, number in zip(("port", "flowinfo", "scope_id"), numbers, strict=False):
+        if not isinstance(number, int):
+            advice = f"; use int({number!r})" if isinstance(number, str) else ""
+            raise TypeError(
+                f"the {name} of an address must be an int: {addr!r}{advice}"
+            )
     port, flowinfo, scope_id = (*numbers, 0, 0)[:3]
     return host, port, flowinfo, scope_id
 
@@ -317,9 +319,10 @@ def numeric_host(host: str, addr: object) -> tuple[str, int]:
             return host, 0
         packed = inet_pton(AF_INET6, bare)
     except (OSError, ValueError):
+        port = addr[1] if isinstance(addr, tuple) else "port"
         raise ValueError(
             f"{addr!r} is not a numeric address; "
-            "look host names up with aioudp.resolve() first"
+            f"look the name up first: await aioudp.resolve({host!r}, {port})"
         ) from None
     if packed.startswith(_MAPPED_PREFIX):
         return ".".join(map(str, packed[12:])), 0

@@ -88,8 +88,9 @@ def check_payload(data: object) -> None:
     try:  # whatever a socket would take: arrays and mmaps, too
         memoryview(data)  # type: ignore[arg-type]
     except TypeError:
+        advice = "; encode text first: text.encode()" if isinstance(data, str) else ""
         raise TypeError(
-            f"a bytes-like object is required, not {type(data).__name__!r}"
+            f"a bytes-like object is required, not {type(data).__name__!r}{advice}"
         ) from None
 
 

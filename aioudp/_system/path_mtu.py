@@ -23,7 +23,7 @@ IPV6_MTU: Final = 24  # include/uapi/linux/in6.h
 
 _INET: Final = (socket.AF_INET, socket.AF_INET6)
 
-_LONGEST: Final = {socket.AF_INET: 65507, socket.AF_INET6: 65527}
+_LONGEST: Final = {"IPv4": 65507, "IPv6": 65527}
 """Bytes of the longest payload (RFC 768, RFC 791, RFC 8200)."""
 
 
@@ -105,12 +105,15 @@ def known_mtu(sock: socket.socket, peer: SocketAddress) -> int | None:
 def advice_on(
     sock: socket.socket, error: OSError, size: int, peer: SocketAddress
 ) -> str:
-    """Return a clause with the MTU, if *size* was refused because of it."""
+    """Return a clause with the limit that a refused datagram exceeds, or ``""``.
+
+    This is the length of the longest datagram, or else the MTU.
+    """
     if error.errno != errno.EMSGSIZE or sock.family not in _INET or not peer:
         return ""
-    longest = socket.AF_INET if "." in peer[0] else socket.AF_INET6
-    if size > _LONGEST[longest]:
-        return ""
+    version = "IPv4" if "." in peer[0] else "IPv6"
+    if size > (longest := _LONGEST[version]):
+        return f"; over {version}, a datagram carries at most {longest} bytes"
     try:
         mtu = known_mtu(sock, peer)
     except OSError:

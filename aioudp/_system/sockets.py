@@ -159,8 +159,15 @@ def open_bound(
             sock.close()
             raise
     except OSError as exc:
-        raise with_context(exc, purpose or f"binding to {addr!r}") from None
+        doing = purpose or f"binding to {addr!r}{_advice_on_binding(exc, addr)}"
+        raise with_context(exc, doing) from None
     return sock
+
+
+def _advice_on_binding(error: OSError, addr: SocketAddress) -> str:
+    if error.errno != errno.EADDRINUSE or not isinstance(addr, tuple):
+        return ""
+    return "; another socket has this port: choose another, or 0 for any that is free"
 
 
 def _prepare(

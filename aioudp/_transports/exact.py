@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 from .._errors import with_context
 from .._system import addresses, sockets
-from .._system.batchio import BatchSocket
+from .._system.batchio import BatchSocket, check_payload
 from .._system.send_options import SendOptions, Steered, steer
 from .._types import Payload
 from .base import Prepared, State
@@ -115,6 +115,9 @@ class ExactTransport(DeliveringTransport):
             raise
         except (OSError, BufferError) as exc:
             self._send_after(exc, data, addr)
+        except TypeError:
+            check_payload(data)  # says what to do about it
+            raise
 
     def try_send_segments(
         self,

@@ -59,7 +59,7 @@ def test_the_status_is_what_the_command_returns() -> None:
         (OSError(98, "Address already in use"), "Address already in use"),
         (OSError("no number"), "no number"),
         (ValueError("no port"), "no port"),
-        (aioudp.EndpointClosedError(), "the endpoint is closed"),
+        (aioudp.UDPError("nothing came"), "nothing came"),
         (ValueError("two\nlines\x1b[2J"), r"two\nlines\x1b[2J"),
     ],
 )

@@ -427,3 +427,36 @@ async def test_cancelled_look_up(
     with pytest.raises(asyncio.CancelledError):
         await opening
     assert descriptors() == before
+
+
+# -- what isn't open yet
+
+
+@pytest.mark.parametrize("name", ["send", "recv", "local_addr", "request"])
+def test_use_without_await(name: str) -> None:
+    """Who forgets to await the call is told so."""
+    opening: Any = aioudp.bind(("127.0.0.1", 0))
+
+    with pytest.raises(AttributeError) as caught:
+        getattr(opening, name)
+
+    assert f"{name!r}; open it with 'async with' or 'await'" in str(caught.value)
+    assert not hasattr(opening, name)
+
+
+def test_private_attributes_are_missing_as_ever() -> None:
+    """Nobody is told to await who copies or inspects the object."""
+    opening: Any = aioudp.bind(("127.0.0.1", 0))
+
+    with pytest.raises(AttributeError) as caught:
+        getattr(opening, "__wrapped__")  # noqa: B009, useless as an expression
+
+    assert "await" not in str(caught.value)
+
+
+def test_with_instead_of_async_with() -> None:
+    """The error shows the difference."""
+    opening: Any = aioudp.bind(("127.0.0.1", 0))
+
+    with pytest.raises(TypeError, match="use 'async with'"), opening:
+        pass

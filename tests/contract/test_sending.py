@@ -51,6 +51,21 @@ ONE_AND_MANY = pytest.mark.parametrize("send", [send, send_many])
 
 
 @EVERY_WAY
+async def test_text_is_to_be_encoded(
+    endpoints: Endpoints, send: Callable[..., Any]
+) -> None:
+    """The error says what to do, whichever call it was."""
+    endpoint = await endpoints.bind()
+
+    with pytest.raises(TypeError) as caught:
+        await send(endpoint, "text", endpoint.local_addr)
+
+    assert str(caught.value) == (
+        "a bytes-like object is required, not 'str'; encode text first: text.encode()"
+    )
+
+
+@EVERY_WAY
 @pytest.mark.parametrize(
     ("data", "expected"),
     [

@@ -135,6 +135,34 @@ async def test_fan_out(debugging: object) -> None:
             await asyncio.to_thread(lambda: asyncio.run(_awaited(endpoint.send(b"x"))))
 
 
+async def open_one(transport: aioudp.TransportKind = "selector") -> aioudp.Endpoint:
+    return await aioudp.bind(("127.0.0.1", 0), transport=transport)
+
+
+@pytest.mark.parametrize("transport", ["selector", "loop"])
+def test_waiting_in_another_loop(transport: aioudp.TransportKind) -> None:
+    """A call that has to wait is checked without debug mode too."""
+    with asyncio.Runner() as runner:
+        endpoint = runner.run(open_one(transport))
+        for call in (endpoint.recv, endpoint.recv_many, endpoint.recv_batch):
+            with pytest.raises(RuntimeError) as caught:
+                asyncio.run(_awaited(call()))
+
+            assert repr(endpoint.local_addr) in str(caught.value)
+            assert "belongs to another event loop" in str(caught.value)
+        runner.run(endpoint.aclose())
+
+
+def test_waiting_after_the_end_of_its_loop() -> None:
+    """The error says that the loop is closed."""
+    endpoint = asyncio.run(open_one())
+
+    with pytest.raises(RuntimeError, match="its own loop is closed"):
+        asyncio.run(_awaited(endpoint.recv()))
+
+    endpoint.close()
+
+
 async def test_in_its_own_loop(endpoints: Endpoints, debugging: object) -> None:
     """There everything works as ever."""
     endpoint = await endpoints.bind()
@@ -151,9 +179,6 @@ async def test_in_its_own_loop(endpoints: Endpoints, debugging: object) -> None:
 
 def test_close_after_the_loop_has_stopped() -> None:
     """An endpoint that outlives its loop can be closed, from wherever."""
-
-    async def open_one() -> aioudp.Endpoint:
-        return await aioudp.bind(("127.0.0.1", 0), transport="selector")
 
     with asyncio.Runner(debug=True) as runner:
         endpoint = runner.run(open_one())

@@ -26,7 +26,13 @@ REFUSED: Final = OSError(errno.ECONNREFUSED, "Connection refused")
 # Every class of the library's own, an example of it, and what it says.
 TEXTS: Final[list[tuple[UDPError, str]]] = [
     (UDPError("something else"), "something else"),
-    (EndpointClosedError(), "the endpoint is closed"),
+    (
+        EndpointClosedError(),
+        (
+            "the endpoint is closed: its 'async with' block has ended, or close(), "
+            "aclose() or drain() was called"
+        ),
+    ),
     (
         SendManyError({7: TOO_LONG}),
         (

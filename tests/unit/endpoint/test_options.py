@@ -7,10 +7,12 @@ import inspect
 import re
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any, get_type_hints
 
 import pytest
 
+import aioudp
 from aioudp._endpoint.options import Options, Settings, check
 
 
@@ -161,6 +163,38 @@ def test_an_unknown_option_is_refused() -> None:
 
     with pytest.raises(TypeError, match="'reuse_addr'"):
         check(options)
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "advice"),
+    [
+        (aioudp.bind, "queue_sise", "did you mean 'queue_size'?"),
+        (aioudp.connect, "local_adr", "did you mean 'local_addr'?"),
+        (aioudp.open_broadcast, "interface", "did you mean 'interfaces'?"),
+        (aioudp.open_client, "retires", "did you mean 'retries'?"),
+        (aioudp.serve, "concurency", "did you mean 'concurrency'?"),
+        (aioudp.bind, "concurency", "see aioudp.Options"),
+        (aioudp.bind, "allow_broadcast", "did you mean 'broadcast'?"),
+        (aioudp.bind, "reuse_address", "see 'reuse_port'"),
+        (aioudp.bind, "xyz", "see aioudp.Options"),
+    ],
+)
+def test_a_misspelt_option_gets_a_suggestion(
+    call: Callable[..., object], name: str, advice: str
+) -> None:
+    """Of the options, and of the arguments of the very call."""
+    arguments: dict[object, list[object]] = {
+        aioudp.open_broadcast: [0],
+        aioudp.open_client: [],
+        aioudp.serve: [len, ("127.0.0.1", 0)],
+    }
+
+    with pytest.raises(TypeError) as caught:
+        call(*arguments.get(call, [("127.0.0.1", 9)]), **{name: 1})
+
+    assert re.fullmatch(
+        rf"there is no option {name!r}; .*{re.escape(advice)}", str(caught.value)
+    )
 
 
 def test_what_is_not_given_has_its_default() -> None:

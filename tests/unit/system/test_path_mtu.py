@@ -12,6 +12,9 @@ import pytest
 from aioudp._system import path_mtu
 from aioudp._system.path_mtu import advice_on, forbid_fragments
 
+MTU_ADVICE: Final = "; the path MTU is 1500 bytes, headers included"
+IPV4_ADVICE: Final = "; over IPv4, a datagram carries at most 65507 bytes"
+IPV6_ADVICE: Final = "; over IPv6, a datagram carries at most 65527 bytes"
 TOO_LONG: Final = OSError(errno.EMSGSIZE, "Message too long")
 
 
@@ -64,29 +67,25 @@ def test_the_option_of_each_system(
 
 
 @pytest.mark.parametrize(
-    ("size", "peer", "advised"),
+    ("size", "peer", "advice"),
     [
-        (65507, ("192.0.2.1", 9), True),
-        (65508, ("192.0.2.1", 9), False),
-        (65507, ("::ffff:192.0.2.1", 9, 0, 0), True),
-        (65508, ("::ffff:192.0.2.1", 9, 0, 0), False),
-        (65527, ("2001:db8::1", 9, 0, 0), True),
-        (65528, ("2001:db8::1", 9, 0, 0), False),
-        (1473, None, False),
+        (65507, ("192.0.2.1", 9), MTU_ADVICE),
+        (65508, ("192.0.2.1", 9), IPV4_ADVICE),
+        (65507, ("::ffff:192.0.2.1", 9, 0, 0), MTU_ADVICE),
+        (65508, ("::ffff:192.0.2.1", 9, 0, 0), IPV4_ADVICE),
+        (65527, ("2001:db8::1", 9, 0, 0), MTU_ADVICE),
+        (65528, ("2001:db8::1", 9, 0, 0), IPV6_ADVICE),
+        (1473, None, ""),
     ],
 )
-def test_the_mtu_is_named_where_it_is_the_reason(
-    monkeypatch: pytest.MonkeyPatch, size: int, peer: Any, advised: bool
+def test_the_limit_that_was_exceeded_is_named(
+    monkeypatch: pytest.MonkeyPatch, size: int, peer: Any, advice: str
 ) -> None:
     """What is longer than any datagram does not fit any path."""
     monkeypatch.setattr(path_mtu, "known_mtu", lambda sock, peer: 1500)
     sock: Any = FakeSocket(socket.AF_INET6)
 
-    advice = advice_on(sock, TOO_LONG, size, peer)
-
-    assert advice == (
-        "; the path MTU is 1500 bytes, headers included" if advised else ""
-    )
+    assert advice_on(sock, TOO_LONG, size, peer) == advice
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENETUNREACH, "no way"), None])

@@ -114,8 +114,8 @@ def test_nothing_is_prepared_from_nothing(twin: Twin) -> None:
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        (("text", HERE, None), "a bytes-like object is required, not 'str'"),
-        (("text", HERE), "a bytes-like object is required, not 'str'"),
+        (("text", HERE, None), "a bytes-like object is required, not 'str'; encode"),
+        (("text", HERE), "a bytes-like object is required, not 'str'; encode text"),
         ((None, HERE), "a bytes-like object is required, not 'NoneType'"),
         (([1], None), "a bytes-like object is required, not 'list'"),
         (b"xyz", "a pair of payload and address is required, not b'xyz'"),
