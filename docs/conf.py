@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
-_here = Path(__file__).parent
-_pyproject = tomllib.loads((_here.parent / "pyproject.toml").read_text())
-sys.path.append(str(_here / "_extensions"))
+import aioudp
+
+sys.path.append(str(Path(__file__).parent / "_extensions"))
 
 project = "aioudp"
 author = "aioudp contributors"
 project_copyright = "2026, aioudp contributors"
-release = _pyproject["project"]["version"]
+release = aioudp.__version__
 version = release
 
 extensions = [

@@ -29,12 +29,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, Final, NoReturn
 
+import distributions
 import environments
 from environments import HOME, ROOT
 
 PLATFORMS: Final = ("linux", "darwin", "win32")
 TYPED: Final = ("aioudp", "tests", "examples", "benchmarks", "scripts")
-GROUPS: Final = ("test", "lint", "docs", "bench", "interop")
+GROUPS: Final = ("test", "lint", "docs", "bench", "interop", "release")
 INTEROP: Final = (
     *("aiocoap", "aioice", "aioquic", "aiortc", "dnspython", "kademlia", "pysnmp"),
     *("python-osc", "rpcudp", "zeroconf"),
@@ -319,6 +320,16 @@ def wheel(leg: Leg) -> None:
         leg.run(python, *STRICT, *PYTEST, *tests, cwd=away)
 
 
+def distribution(leg: Leg) -> None:
+    """Build the source distribution, install it, and type the README's lines."""
+    python = main_environment(leg)
+    if not distributions.check(python, leg.run):
+        leg.output += "SKIPPED cannot: git: the files of the repository aren't known\n"
+        return
+    # Without a compiler, which is quick; with one it's what the leg "wheel" does.
+    leg.run(sys.executable, "scripts/typed_readme.py", CC="false")
+
+
 # -- running them
 
 
@@ -369,6 +380,7 @@ def legs(*, fast: bool, full: bool) -> list[Leg]:
         Leg("readable twin", readable),
         Leg("other suites", other_suites),
         Leg("wheel", wheel),
+        Leg("distribution", distribution),
         *quick,
         Leg("docs", docs),
     ]

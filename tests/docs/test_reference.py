@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
+import tomllib
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Final
@@ -161,10 +161,17 @@ def test_shown_commands_exist(line: str) -> None:
 
 
 def test_links_of_the_readme() -> None:
-    """Each relative link leads to a file."""
+    """They work on a package index too: each is absolute, and leads to a file here."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+        "urls"
+    ]
+    files = f"{urls['Repository']}/blob/main/"
+    links = re.findall(r"\]\(([^)#]+)", text)
 
-    assert len(links) > 5
-    for link in links:
-        assert os.path.exists(ROOT / link), link
+    assert [link for link in links if "://" not in link] == []
+    own = [link for link in links if link.startswith(repository)]
+    assert len(own) > 5
+    for link in own:
+        assert link.startswith(files), link
+        assert (ROOT / link.removeprefix(files)).exists(), link

@@ -342,5 +342,5 @@ def test_what_is_public_is_documented() -> None:
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
-    """The version is written in two places, and they agree."""
+    """It is written in the package alone, and the build reads it there."""
     assert aioudp.__version__ == importlib.metadata.version("aioudp-endpoint")
