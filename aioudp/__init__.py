@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from .signals import until_signal
     from .workers import WorkersStats, run_workers
 
+__distribution__ = "aioudp-endpoint"  # whose file this is: see _installation
 __version__ = "0.1.0"
 
 __all__ = [

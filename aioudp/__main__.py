@@ -13,7 +13,11 @@ def main() -> None:
     """Run the command line and exit with its status."""
     try:
         from .cli.app import app
-    except ModuleNotFoundError as exc:
+    except ImportError as exc:
+        from ._installation import problem
+
+        if found := problem():
+            sys.exit(f"aioudp: {found}")
         missing = (exc.name or "").partition(".")[0]
         if missing not in ("typer", "rich"):
             raise

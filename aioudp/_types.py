@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
+from . import _installation
+
+_installation.check()
+
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | bytes
 """An address in asyncio's form.
 

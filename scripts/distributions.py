@@ -1,7 +1,8 @@
 """Build the source distribution, and install it as people with less than us do.
 
-Without a package index, given what the build requires; and without a compiler. Imports
-the standard library only: it runs before anything is installed.
+Without a package index, given what the build requires; without a compiler; and beside
+another project with the same import name. Imports the standard library only: it runs
+before anything is installed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import tarfile
 import tempfile
 import tomllib
+import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -32,6 +34,14 @@ _WHICH: Final = (
     "assert _fast.__name__ == f'aioudp._system.{sys.argv[1]}', _fast\n"
 )
 """A program: is it installed, and is its batch I/O what its argument names?"""
+
+_EXPLAINED: Final = (
+    "import subprocess, sys\n"
+    "said = subprocess.run([sys.executable, '-m', 'aioudp', 'info'],"
+    " capture_output=True, text=True).stderr\n"
+    "assert sys.argv[1] in said, said\n"
+)
+"""A program: does ``aioudp info`` say what its argument says?"""
 
 
 def repository_files() -> list[str] | None:
@@ -105,6 +115,36 @@ def install(python: Path, run: Run, sdist: Path, away: Path) -> None:
     gives("batchio", AIOUDP_BUILD_SPEEDUPS="auto", CC="false")
     # Nor is there one that another variable or the PATH could lead to.
     gives("batchio", AIOUDP_BUILD_SPEEDUPS="auto", CC="", PATH=str(own.parent))
+    mix(own, run, (*pip, *offline), sdist, away)
+
+
+def mix(python: Path, run: Run, pip: tuple[object, ...], sdist: Path, to: Path) -> None:
+    """Install another project with the same import name, after ours and before it."""
+    other = namesake(to)
+    info = (python, "-c", _EXPLAINED)
+    run(*pip, other)
+    run(*info, "installed over this package", cwd=to)
+    run(*pip, sdist, AIOUDP_BUILD_SPEEDUPS="no")
+    run(python, "-c", _WHICH, "batchio", cwd=to)
+    run(*info, "pip uninstall --yes aioudp aioudp-endpoint", cwd=to)
+    run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "aioudp")
+    run(*info, "deleted or overwritten", cwd=to)
+
+
+def namesake(to: Path) -> Path:
+    """Write a wheel with the modules of PyPI's aioudp 2.0.0, and nothing in them."""
+    wheel = to / "aioudp-2.0.0-py3-none-any.whl"
+    modules = ("__init__", "client", "connection", "exceptions", "server")
+    files = {f"aioudp/{name}.py": "" for name in modules} | {"aioudp/py.typed": ""}
+    info = "aioudp-2.0.0.dist-info"
+    files[f"{info}/METADATA"] = "Metadata-Version: 2.1\nName: aioudp\nVersion: 2.0.0\n"
+    files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: aioudp-endpoint\n"
+    files[f"{info}/WHEEL"] += "Root-Is-Purelib: true\nTag: py3-none-any\n"
+    record = "".join(f"{name},,\n" for name in (*files, f"{info}/RECORD"))
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in (files | {f"{info}/RECORD": record}).items():
+            archive.writestr(name, text)
+    return wheel
 
 
 def check(python: Path, run: Run) -> bool:

@@ -19,6 +19,7 @@ from rich.text import Text
 
 import aioudp
 
+from .. import _installation
 from .._system.sockets import DEFAULT_BUFFER, probe_offload
 from . import console
 from .options import LoopOption
@@ -56,6 +57,8 @@ class Report:
     receive_buffer: Buffer
     send_buffer: Buffer
     sysctl: str | None
+    conflict: str | None
+    """What another project did to the installation, and how to repair it."""
 
 
 def info(
@@ -102,6 +105,7 @@ async def examine() -> Report:
             receive_buffer=receive_buffer,
             send_buffer=send_buffer,
             sysctl=sysctl_line(receive_buffer, send_buffer),
+            conflict=_installation.problem(),
         )
 
 
@@ -135,6 +139,7 @@ def table(report: Report) -> Table:
         ("receive buffer", _describe(report.receive_buffer)),
         ("send buffer", _describe(report.send_buffer)),
         ("to raise them", report.sysctl),
+        ("conflict", report.conflict),
     ):
         if value is not None:
             rows.add_row(name, Text(value))

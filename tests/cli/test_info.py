@@ -128,6 +128,7 @@ async def test_table_of_a_poor_machine() -> None:
         receive_buffer=SHORT,
         send_buffer=UNKNOWN,
         sysctl="sysctl -w something",
+        conflict="two projects in one folder",
     )
 
     text = render(report)
@@ -140,6 +141,7 @@ async def test_table_of_a_poor_machine() -> None:
         "receive buffer  200 bytes granted of 1,000 asked (limit: 200)",
         "send buffer     200 bytes granted of 1,000 asked (limit: unknown)",
         "to raise them   sysctl -w something",
+        "conflict        two projects in one folder",
     ):
         assert line in text
 
@@ -153,6 +155,7 @@ async def test_table_of_a_rich_machine() -> None:
     assert "GSO             up to 64 datagrams per send" in text
     assert "GRO             yes" in text
     assert "to raise" not in text
+    assert "conflict" not in text
 
 
 async def test_what_the_system_does_not_report(

@@ -163,10 +163,9 @@ def test_shown_commands_exist(line: str) -> None:
 def test_links_of_the_readme() -> None:
     """They work on a package index too: each is absolute, and leads to a file here."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    urls = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
-        "urls"
-    ]
-    files = f"{urls['Repository']}/blob/main/"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    repository = project["urls"]["Repository"]
+    files = f"{repository}/blob/main/"
     links = re.findall(r"\]\(([^)#]+)", text)
 
     assert [link for link in links if "://" not in link] == []

@@ -24,6 +24,7 @@ PACKAGE: Final = Path(aioudp.__file__).parent
 
 # From the bottom up. A module imports from its own folder and from what is below it.
 LAYERS: Final = (
+    ("_installation",),
     ("_types", "_errors"),
     ("_system",),
     ("_transports",),
@@ -39,6 +40,7 @@ LAYERS: Final = (
 
 # What these must not import from outside the package, and why they exist.
 FORBIDDEN: Final[dict[str, set[str]]] = {
+    "_installation": {"asyncio", "os", "random", "select", "socket", "threading"},
     "_types": {"asyncio", "os", "random", "select", "socket", "threading", "time"},
     "_errors": {"asyncio", "os", "random", "select", "socket", "threading", "time"},
     "_system": {"asyncio", "random", "threading", "time"},
