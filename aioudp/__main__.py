@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import sys
 
+from . import _installation
+
 
 def main() -> None:
     """Run the command line and exit with its status."""
     try:
-        from .cli.app import app
+        _installation.check()
     except ImportError as exc:
-        from ._installation import problem
-
-        if found := problem():
-            sys.exit(f"aioudp: {found}")
+        sys.exit(f"aioudp: {exc}")
+    try:
+        from .cli.app import app
+    except ModuleNotFoundError as exc:
         missing = (exc.name or "").partition(".")[0]
         if missing not in ("typer", "rich"):
             raise

@@ -39,11 +39,12 @@ def problem() -> str | None:
     if whole and not others:
         return None
     names = " and ".join(f"{name} {version}" for name, version in others.items())
-    found = (
-        f"{names} from another project is installed over this package"
-        if others
-        else "files of this package were deleted or overwritten by another project"
-    )
+    if others and whole:
+        found = f"{names}, another project, owns files of this package too"
+    elif others:
+        found = f"{names}, another project, has overwritten files of this package"
+    else:
+        found = "another project has overwritten or deleted files of this package"
     uninstall = " ".join(("pip uninstall --yes", *others, DISTRIBUTION))
     return f"{found}; run: {uninstall}; then install {DISTRIBUTION} again"
 

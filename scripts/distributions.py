@@ -36,12 +36,11 @@ _WHICH: Final = (
 """A program: is it installed, and is its batch I/O what its argument names?"""
 
 _EXPLAINED: Final = (
-    "import subprocess, sys\n"
-    "said = subprocess.run([sys.executable, '-m', 'aioudp', 'info'],"
-    " capture_output=True, text=True).stderr\n"
-    "assert sys.argv[1] in said, said\n"
+    "import sys\n"
+    "from aioudp import _installation\n"
+    "assert sys.argv[1] in _installation.problem()\n"
 )
-"""A program: does ``aioudp info`` say what its argument says?"""
+"""A program: does the package say what its argument says?"""
 
 
 def repository_files() -> list[str] | None:
@@ -123,12 +122,12 @@ def mix(python: Path, run: Run, pip: tuple[object, ...], sdist: Path, to: Path) 
     other = namesake(to)
     info = (python, "-c", _EXPLAINED)
     run(*pip, other)
-    run(*info, "installed over this package", cwd=to)
+    run(*info, "has overwritten", cwd=to)
     run(*pip, sdist, AIOUDP_BUILD_SPEEDUPS="no")
     run(python, "-c", _WHICH, "batchio", cwd=to)
-    run(*info, "pip uninstall --yes aioudp aioudp-endpoint", cwd=to)
+    run(*info, "owns files of this package too", cwd=to)
     run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "aioudp")
-    run(*info, "deleted or overwritten", cwd=to)
+    run(*info, "overwritten or deleted", cwd=to)
 
 
 def namesake(to: Path) -> Path:

@@ -87,7 +87,7 @@ def test_what_is_left_names_the_other_project(
 
     status, said = python(tmp_path, "-c", f"import aioudp.{module}")
 
-    found = f"{name} 2.0.0 from another project is installed over this package"
+    found = f"{name} 2.0.0, another project, has overwritten files of this package"
     assert (status, said) == (1, f"ImportError: {found}; {repair(name)}")
 
 
@@ -99,7 +99,7 @@ def test_the_command_names_the_other_project(tmp_path: Path, name: str) -> None:
 
     status, said = python(tmp_path, "-m", "aioudp", "info")
 
-    found = f"{name} 2.0.0 from another project is installed over this package"
+    found = f"{name} 2.0.0, another project, has overwritten files of this package"
     assert (status, said) == (1, f"aioudp: {found}; {repair(name)}")
 
 
@@ -111,7 +111,7 @@ def test_the_other_project_was_uninstalled(tmp_path: Path) -> None:
 
     status, said = python(tmp_path, "-m", "aioudp", "info")
 
-    found = "files of this package were deleted or overwritten by another project"
+    found = "another project has overwritten or deleted files of this package"
     assert (status, said) == (1, f"aioudp: {found}; {repair()}")
 
 
@@ -125,7 +125,8 @@ def test_ours_was_installed_last(tmp_path: Path) -> None:
     _, said = python(tmp_path, "-c", script)
 
     assert status == 0
-    assert repair("aioudp") in said
+    found = "aioudp 2.0.0, another project, owns files of this package too"
+    assert said == f"{found}; {repair('aioudp')}"
 
 
 def test_nothing_is_wrong() -> None:
