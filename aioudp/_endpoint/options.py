@@ -10,7 +10,6 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from typing import Any, Final, TypedDict, get_args
 
 from .._system.path_mtu import can_forbid_fragments
@@ -163,6 +162,8 @@ def check_names(
     for name in options:
         if name in known:
             continue
+        from difflib import get_close_matches  # rarely needed, and slow to import
+
         own = [*known, *(getattr(call, "__kwdefaults__", None) or ())]
         similar = get_close_matches(name, own, n=1, cutoff=_SIMILAR)
         advice = _ELSEWHERE.get(name) or (
