@@ -28,7 +28,7 @@ extensions = [
 exclude_patterns = ["_build", "**/_*.md"]  # the latter are included by others
 html_theme = "furo"
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["tables.css", "beside.css"]
 html_title = f"aioudp {release}"
 default_role = "py:obj"
 

@@ -2,7 +2,9 @@
 
 ``python``
     A complete program. One with ``<!-- fragment -->`` above it is the inside of a
-    coroutine that has an open ``endpoint``.
+    coroutine that has an open ``endpoint``. ``<!-- theirs -->`` marks a program for
+    another library, ``<!-- theirs: SCENE -->`` and ``<!-- ours: SCENE -->`` two
+    programs that do the same in a scene of ``test_migration.py``.
 ``text`` with ``<!-- output -->`` above it
     What the program before it prints.
 ``console``
@@ -29,6 +31,9 @@ PAGES: Final = [
         if "_build" not in page.parts and not page.name.startswith("_")
     ),
 ]
+
+SCENES: Final = ("client", "server")
+"""What programs for another library and for this one do alike."""
 
 _FENCE: Final = re.compile(r"(```+)(.*)")
 
