@@ -30,12 +30,13 @@ if TYPE_CHECKING:
         UDPError,
     )
     from ._system.datagram_batch import DatagramBatch
-    from ._system.interfaces import Interface, interfaces
+    from ._system.interfaces import Interface, interface, interfaces
     from ._system.send_options import SendOptions
     from ._transports.base import DatagramTransport
     from ._types import (
         Address,
         Datagram,
+        IPAddress,
         Message,
         NetworkError,
         Overflow,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         Stats,
         Timestamps,
         TransportKind,
+        UnixAddress,
     )
     from .broadcast import BroadcastEndpoint, open_broadcast
     from .client import Client, ClientStats, open_client
@@ -79,6 +81,7 @@ __all__ = [
     "ForwardStats",
     "ForwardedBatch",
     "Forwarder",
+    "IPAddress",
     "InheritedSocket",
     "Interface",
     "Message",
@@ -102,6 +105,7 @@ __all__ = [
     "TransportKind",
     "TruncatedError",
     "UDPError",
+    "UnixAddress",
     "WorkersStats",
     "__version__",
     "adopt",
@@ -111,6 +115,7 @@ __all__ = [
     "discover",
     "forward",
     "inherited_sockets",
+    "interface",
     "interfaces",
     "new_event_loop",
     "open_broadcast",
@@ -139,6 +144,7 @@ _WHERE: Final = {
     "ForwardStats": "forwarding",
     "ForwardedBatch": "forwarding",
     "Forwarder": "forwarding",
+    "IPAddress": "_types",
     "InheritedSocket": "inherited",
     "Interface": "_system.interfaces",
     "Message": "_types",
@@ -162,6 +168,7 @@ _WHERE: Final = {
     "TransportKind": "_types",
     "TruncatedError": "_errors",
     "UDPError": "_errors",
+    "UnixAddress": "_types",
     "WorkersStats": "workers",
     "adopt": "_endpoint.opening",
     "bind": "_endpoint.opening",
@@ -170,6 +177,7 @@ _WHERE: Final = {
     "discover": "discovery",
     "forward": "forwarding",
     "inherited_sockets": "inherited",
+    "interface": "_system.interfaces",
     "interfaces": "_system.interfaces",
     "new_event_loop": "_endpoint.dropin",
     "open_broadcast": "broadcast",

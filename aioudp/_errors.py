@@ -14,9 +14,9 @@ arguments as :class:`TypeError` or :class:`ValueError`.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
-from ._types import Address, Message
+from ._types import IPAddress, Message
 
 
 class UDPError(Exception):
@@ -51,14 +51,14 @@ class SendManyError(UDPError):
 class TruncatedError(UDPError):
     """A datagram was longer than the option ``max_datagram_size`` allows."""
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message[Any]) -> None:
         super().__init__(message)
-        self.message: Message = message
+        self.message: Message[Any] = message
         """The datagram, as :meth:`Endpoint.recv_message` returns it."""
         self.data: bytes = message.data
         """The beginning of its payload."""
-        self.addr: Address = message.addr
-        """The sender's address."""
+        self.addr: IPAddress = message.addr
+        """The sender's address. Its type is for IP; a UNIX socket has a path here."""
         self.length: int | None = message.full_length
         """Its original length in bytes."""
 
@@ -74,14 +74,14 @@ class RequestTimeoutError(UDPError, TimeoutError):
 
     def __init__(
         self,
-        addr: Address,
+        addr: IPAddress,
         attempts: int,
         elapsed: float,
         ignored: int,
         last_error: OSError | None = None,
     ) -> None:
         self.addr = addr
-        """Who was asked."""
+        """Who was asked. The type is for IP; a UNIX socket has a path here."""
         self.attempts = attempts
         """How often the request was sent."""
         self.elapsed = elapsed

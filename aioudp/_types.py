@@ -6,7 +6,8 @@ No behaviour, no socket, no event loop.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple, Self, TypeAlias
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypeAlias
 
 from . import _installation
 
@@ -19,6 +20,36 @@ Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | bytes
 UNIX datagram sockets a path (``str``), an abstract name (``bytes`` that start with
 a zero byte), or ``""`` for a peer without a name.
 """
+
+IPAddress: TypeAlias = tuple[str, int, *tuple[Any, ...]]
+"""An address that an IP endpoint reports: ``(host, port)`` for IPv4, ``(host, port,
+flowinfo, scope_id)`` for IPv6.
+
+One endpoint may report both, so no tuple of a fixed length would be true, and with a
+union of the two, type checkers refuse ``host, port = addr`` even in a program that
+never sees IPv6. This type states what all addresses have in common, a host and a port,
+and leaves the number of further members open. Because these are ``Any``, it fits where
+``tuple[str, int]`` or ``tuple[str, int, int, int]`` is declared.
+"""
+
+UnixAddress: TypeAlias = str | bytes
+"""An address that a UNIX datagram socket reports: a path, an abstract name (``bytes``
+that start with a zero byte), or ``""`` for a peer without a name."""
+
+# The kind of addresses that an endpoint, or an object from one, reports. Type checkers
+# know typing_extensions without the package; Python knows defaults from 3.13 on. The
+# bound is for pyright, which, where a datagram is unpacked into the arguments of a call
+# (send(*datagram)), takes an address for its bound, and without one for an object.
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    AddressT = TypeVar("AddressT", bound=Any, default=IPAddress)
+    AddressT_co = TypeVar("AddressT_co", bound=Any, covariant=True, default=IPAddress)
+else:
+    from typing import TypeVar
+
+    AddressT = TypeVar("AddressT")
+    AddressT_co = TypeVar("AddressT_co", covariant=True)
 
 Payload: TypeAlias = bytes | bytearray | memoryview
 """A payload to send: any of these types, with any item size, sent as its bytes."""
@@ -34,17 +65,17 @@ Timestamps: TypeAlias = Literal["software", "hardware"]
 """Whose clock provides the timestamps; see the ``timestamps`` option."""
 
 
-class Datagram(NamedTuple):
+class Datagram(NamedTuple, Generic[AddressT_co]):
     """A received datagram. It unpacks as ``data, addr``."""
 
     data: bytes
     """The payload. ``b""`` is an empty datagram, which is valid (RFC 768)."""
 
-    addr: Address
+    addr: AddressT_co
     """The sender's address."""
 
 
-class Message(NamedTuple):
+class Message(NamedTuple, Generic[AddressT_co]):
     """A received datagram with its packet info.
 
     Access fields by name: later versions may add fields, at the end. Fields that the
@@ -56,10 +87,10 @@ class Message(NamedTuple):
     data: bytes
     """The payload; if the datagram was truncated, its beginning."""
 
-    addr: Address
+    addr: AddressT_co
     """The sender's address."""
 
-    local_addr: Address | None = None
+    local_addr: AddressT_co | None = None
     """The destination address, which is one of this machine, a group, or a broadcast
     address, with the endpoint's port."""
 
@@ -97,8 +128,20 @@ class Message(NamedTuple):
         """The two Explicit Congestion Notification bits of :attr:`tos`."""
         return None if self.tos is None else self.tos & 3
 
+    @property
+    def to_group(self) -> bool | None:
+        """Whether it was sent to a multicast group, which is then :attr:`local_addr`.
 
-Received: TypeAlias = Datagram | Message
+        ``None`` if :attr:`local_addr` is unknown. For a broadcast, both ``to_group``
+        and :attr:`unicast` are ``False``.
+        """
+        local_addr: Any = self.local_addr
+        if not isinstance(local_addr, tuple):
+            return None
+        return ip_address(local_addr[0]).is_multicast
+
+
+Received: TypeAlias = Datagram[Any] | Message[Any]
 """The items of a receive queue."""
 
 
@@ -198,14 +241,14 @@ class Stats(Counts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkError:
+class NetworkError(Generic[AddressT_co]):
     """An ICMP error about a datagram that the endpoint sent.
 
     This is a value, not an exception: the datagram it's about was sent by an earlier
     call.
     """
 
-    addr: Address
+    addr: AddressT_co
     """The datagram's destination."""
 
     error: OSError

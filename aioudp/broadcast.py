@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from functools import partial
-from typing import Unpack
+from typing import Any, Unpack
 
 from ._endpoint.endpoint import Endpoint
 from ._endpoint.fanout import FanoutEndpoint, SendOutcome
@@ -24,7 +24,7 @@ from ._system.group_address import Interfaces
 from ._system.interfaces import Interface
 from ._system.shared_port import open_shared
 from ._transports.base import Prepared
-from ._types import Address, Datagram, Message, Payload
+from ._types import Datagram, IPAddress, Message, Payload
 
 _SYSTEMS_CHOICE = Interface("", 0, (), (), frozenset())
 
@@ -117,10 +117,10 @@ class BroadcastEndpoint(FanoutEndpoint):
     ) -> None:
         super().__init__(endpoint)
         self._interfaces = interfaces
-        self._port = int(endpoint.local_addr[1])
+        self._port = endpoint.port
         self._receive_own = receive_own
         self._served: set[int] = set()  # indexes of interfaces used by default
-        self._own: frozenset[Address] = frozenset()
+        self._own: frozenset[IPAddress] = frozenset()
         if receive_own:
             return
         self._note_own(self._present())
@@ -223,7 +223,7 @@ class BroadcastEndpoint(FanoutEndpoint):
         self,
         max_datagrams: int | None = None,
         *,
-        into: DatagramBatch | None = None,
+        into: DatagramBatch[Any] | None = None,
     ) -> DatagramBatch:
         """Wait for one datagram and return all available ones in columns, like
         :meth:`Endpoint.recv_batch`.

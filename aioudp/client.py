@@ -23,12 +23,21 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, Protocol, Unpack
+from typing import Any, Final, Generic, Protocol, Unpack, overload
 
 from ._endpoint.closing import ClosedAtTheEnd
 from ._endpoint.endpoint import Endpoint, UntilClosed
 from ._endpoint.mailbox import Mailbox
-from ._endpoint.opening import LocalAddress, Opening, RemoteAddress, bind, connect
+from ._endpoint.opening import (
+    IPLocal,
+    IPRemote,
+    LocalAddress,
+    Opening,
+    RemoteAddress,
+    UnixPath,
+    bind,
+    connect,
+)
 from ._endpoint.options import Options, check_names
 from ._errors import EndpointClosedError, RequestTimeoutError
 from ._requests.line import Line, Turns
@@ -36,7 +45,15 @@ from ._requests.port import Key, Port, Tally
 from ._requests.ports import Ports
 from ._requests.schedule import Schedule
 from ._system.addresses import check_number, host_and_port, is_path, public_address
-from ._types import Address, Counts, Datagram, Payload, Stats
+from ._types import (
+    Address,
+    AddressT_co,
+    Counts,
+    Datagram,
+    Payload,
+    Stats,
+    UnixAddress,
+)
 
 _UNSOLICITED: Final = 256
 """Maximum number of unsolicited datagrams to keep. A guess."""
@@ -100,7 +117,7 @@ class Network(Protocol):
 
     def bind(
         self, local_addr: LocalAddress = ..., **options: Unpack[Options]
-    ) -> Opening[Endpoint]: ...
+    ) -> Opening[Endpoint[Any]]: ...
 
     def connect(
         self,
@@ -108,9 +125,37 @@ class Network(Protocol):
         *,
         local_addr: LocalAddress | None = ...,
         **options: Unpack[Options],
-    ) -> Opening[Endpoint]: ...
+    ) -> Opening[Endpoint[Any]]: ...
 
 
+@overload
+def open_client(
+    remote_addr: IPRemote | None = None,
+    *,
+    key: Key | None = None,
+    timeout: float = 1.0,
+    retries: int = 3,
+    backoff: float = 2.0,
+    jitter: float = 0.1,
+    in_flight: int = 256,
+    ports: int = 1,
+    local_addr: IPLocal | None = None,
+    **options: Unpack[Options],
+) -> Opening[Client]: ...
+@overload
+def open_client(
+    remote_addr: UnixPath | None = None,
+    *,
+    key: Key | None = None,
+    timeout: float = 1.0,
+    retries: int = 3,
+    backoff: float = 2.0,
+    jitter: float = 0.1,
+    in_flight: int = 256,
+    ports: int = 1,
+    local_addr: UnixPath | None = None,
+    **options: Unpack[Options],
+) -> Opening[Client[UnixAddress]]: ...
 def open_client(
     remote_addr: RemoteAddress | None = None,
     *,
@@ -123,7 +168,7 @@ def open_client(
     ports: int = 1,
     local_addr: LocalAddress | None = None,
     **options: Unpack[Options],
-) -> Opening[Client]:
+) -> Opening[Any]:
     """Open a client, which repeats requests until they're answered.
 
     ::
@@ -179,8 +224,8 @@ def open_client(
 class _Kernel:
     """The real network."""
 
-    bind = staticmethod(bind)
-    connect = staticmethod(connect)
+    bind: Callable[..., Opening[Endpoint[Any]]] = staticmethod(bind)
+    connect: Callable[..., Opening[Endpoint[Any]]] = staticmethod(connect)
 
 
 def opening_on(
@@ -195,7 +240,7 @@ def opening_on(
     ports: int,
     local_addr: LocalAddress | None,
     options: Options,
-) -> Opening[Client]:
+) -> Opening[Client[Any]]:
     """Like :func:`open_client`, on *network* and with these random numbers.
 
     Both functions return a number from 0 to 1. *chance* spreads the waits; *secret*
@@ -210,9 +255,9 @@ def opening_on(
     check_names(options, open_client)
     open_endpoint = _endpoint_opening(network, remote_addr, local_addr, options)
 
-    async def open_() -> Client:
+    async def open_() -> Client[Any]:
         available = partial(Ports, open_endpoint, ports, chance=secret)
-        client = Client(available, chance, key, schedule, in_flight)
+        client: Client[Any] = Client(available, chance, key, schedule, in_flight)
         try:
             port = await client._ports.choose()
         except BaseException:
@@ -235,7 +280,7 @@ def _endpoint_opening(
     remote_addr: RemoteAddress | None,
     local_addr: LocalAddress | None,
     options: Options,
-) -> Callable[[], Awaitable[Endpoint]]:
+) -> Callable[[], Awaitable[Endpoint[Any]]]:
     """Return a function that opens one endpoint. Checks the arguments at once."""
     if remote_addr is not None:
         connecting = network.connect(remote_addr, local_addr=local_addr, **options)
@@ -246,7 +291,7 @@ def _endpoint_opening(
         return lambda: binding
     with_errors: Options = {**options, "icmp_errors": True}
 
-    async def open_() -> Endpoint:
+    async def open_() -> Endpoint[Any]:
         try:
             return await network.bind(anywhere, **with_errors)
         except ValueError:  # not supported by this system, loop or kind of socket
@@ -261,11 +306,12 @@ def _clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
     return time.monotonic if abs(loop.time() - time.monotonic()) < 1 else loop.time
 
 
-class Client(ClosedAtTheEnd):
+class Client(ClosedAtTheEnd, Generic[AddressT_co]):
     """Repeats requests until they're answered. Created by :func:`aioudp.open_client`.
 
     Any number of tasks may use it at the same time. ``async with`` closes it at the end
-    of the block. It belongs to the event loop in which it was opened.
+    of the block. It belongs to the event loop in which it was opened. For type
+    checkers, it's generic in its peers' addresses, like :class:`~aioudp.Endpoint`.
     """
 
     __slots__ = (
@@ -300,9 +346,9 @@ class Client(ClosedAtTheEnd):
         self._places = Line(in_flight)
         self._turns = Turns()
         self._tally = Tally()
-        self._unsolicited: Mailbox[Datagram] = Mailbox(_UNSOLICITED)
+        self._unsolicited: Mailbox[Datagram[AddressT_co]] = Mailbox(_UNSOLICITED)
         self._closed = False
-        self._peer: Address | None = None
+        self._peer: AddressT_co | None = None
         self._ports = make_ports(
             key=key, tally=self._tally, unsolicited=self._unsolicited
         )
@@ -316,7 +362,7 @@ class Client(ClosedAtTheEnd):
         *,
         timeout: float | None = None,  # noqa: ASYNC109  # of one transmission
         retries: int | None = None,
-    ) -> Datagram:
+    ) -> Datagram[AddressT_co]:
         """Send a request, repeat it if necessary, and return the answer.
 
         Waits for a place while ``in_flight`` requests are in flight, and for its turn
@@ -381,11 +427,11 @@ class Client(ClosedAtTheEnd):
     async def _exchange(
         self,
         port: Port,
-        peer: Address,
+        peer: Any,
         id: Hashable,
         data: bytes,
         schedule: Schedule,
-    ) -> Datagram:
+    ) -> Datagram[AddressT_co]:
         tally, loop, clock = self._tally, self._loop, self._clock
         request = port.begin(peer, id)
         waiting = request.item
@@ -433,7 +479,7 @@ class Client(ClosedAtTheEnd):
 
     # -- unsolicited datagrams
 
-    def unsolicited(self) -> AsyncIterator[Datagram]:
+    def unsolicited(self) -> AsyncIterator[Datagram[AddressT_co]]:
         """Iterate over datagrams that answer no request, until the client is closed.
 
         These are datagrams that peers send on their own, late and duplicate answers,
@@ -496,12 +542,12 @@ class Client(ClosedAtTheEnd):
         return self._places.waiting + self._turns.waiting
 
     @property
-    def remote_addr(self) -> Address | None:
+    def remote_addr(self) -> AddressT_co | None:
         """The peer of all requests, or ``None``."""
         return self._peer
 
     @property
-    def local_addrs(self) -> tuple[Address, ...]:
+    def local_addrs(self) -> tuple[AddressT_co, ...]:
         """The addresses from which new requests are sent."""
         return self._ports.local_addrs()
 

@@ -40,7 +40,7 @@ __all__ = [
 
 
 def forward(
-    endpoint: Endpoint,
+    endpoint: Endpoint[Any],
     url: str | Sequence[str],
     *,
     stream: str,

@@ -37,7 +37,7 @@ from ._system.group_address import (
 from ._system.interfaces import Interface
 from ._system.shared_port import open_shared
 from ._transports.base import Prepared
-from ._types import Address, Payload
+from ._types import Address, IPAddress, Payload
 
 
 def open_multicast(
@@ -132,7 +132,7 @@ class MulticastEndpoint(FanoutEndpoint):
     def __init__(self, endpoint: Endpoint, target: Target) -> None:
         super().__init__(endpoint)
         self._target = target
-        self._port = int(endpoint.local_addr[1])
+        self._port = endpoint.port
         self._memberships: dict[tuple[str, str | None], _Membership] = {}
 
     # -- groups
@@ -392,7 +392,7 @@ def _serves(link: Interface, family: int) -> bool:
     )
 
 
-def _address_of(target: Target, port: int, index: int) -> Address:
+def _address_of(target: Target, port: int, index: int) -> IPAddress:
     if target.family == socket.AF_INET6:
         return target.host, port, 0, index
     return target.host, port

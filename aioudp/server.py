@@ -18,12 +18,12 @@ import threading
 import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, Unpack, cast, get_args, overload
+from typing import Any, Final, Generic, Protocol, Unpack, cast, get_args, overload
 
 from ._endpoint.closing import ClosedAtTheEnd
 from ._endpoint.dropin import is_drop_in
 from ._endpoint.endpoint import Endpoint
-from ._endpoint.opening import LocalAddress, Opening, bind
+from ._endpoint.opening import IPLocal, LocalAddress, Opening, UnixPath, bind
 from ._endpoint.options import Options, check_names
 from ._serving.amplification import Budgets
 from ._serving.buckets import Buckets, peer_of
@@ -31,7 +31,7 @@ from ._serving.failures import logger
 from ._serving.service import Accept, Handler, Service
 from ._serving.tasks import Tasks, WhenBusy
 from ._system.addresses import check_number, host_and_port, is_path
-from ._types import Address, Counts, Stats
+from ._types import Address, AddressT_co, Counts, IPAddress, Stats, UnixAddress
 from .signals import until_signal
 
 _DRAIN: Final = 10.0
@@ -88,27 +88,39 @@ class Network(Protocol):
 
     def bind(
         self, local_addr: LocalAddress = ..., **options: Unpack[Options]
-    ) -> Opening[Endpoint]: ...
+    ) -> Opening[Endpoint[Any]]: ...
 
 
 class _Kernel:
     """The real network."""
 
-    bind = staticmethod(bind)
+    bind: Callable[..., Opening[Endpoint[Any]]] = staticmethod(bind)
 
 
 @overload
 def serve(
     handler: Handler,
-    local_addr: LocalAddress | Endpoint,
+    local_addr: IPLocal | Endpoint,
     *,
     concurrency: int = 100,
     when_busy: WhenBusy = "drop-newest",
-    accept: Accept | None = None,
+    accept: Callable[[bytes, IPAddress], object] | None = None,
     dedupe: Callable[[bytes], Hashable] | None = None,
     amplification: float | None = None,
     **options: Unpack[Options],
 ) -> Opening[Server]: ...
+@overload
+def serve(
+    handler: Handler,
+    local_addr: UnixPath | Endpoint[UnixAddress],
+    *,
+    concurrency: int = 100,
+    when_busy: WhenBusy = "drop-newest",
+    accept: Callable[[bytes, UnixAddress], object] | None = None,
+    dedupe: Callable[[bytes], Hashable] | None = None,
+    amplification: float | None = None,
+    **options: Unpack[Options],
+) -> Opening[Server[UnixAddress]]: ...
 @overload
 def serve(
     handler: Handler,
@@ -117,7 +129,7 @@ def serve(
     stream: str,
     group: str,
     concurrency: int = 100,
-    accept: Accept | None = None,
+    accept: Callable[[bytes, IPAddress], object] | None = None,
     **options: Any,
 ) -> Opening[Any]: ...
 def serve(
@@ -238,7 +250,7 @@ def _on_stream(
 def serving_on(
     network: Network,
     handler: Handler,
-    local_addr: LocalAddress | Endpoint,
+    local_addr: LocalAddress | Endpoint[Any],
     *,
     concurrency: int,
     when_busy: WhenBusy,
@@ -246,7 +258,7 @@ def serving_on(
     dedupe: Callable[[bytes], Hashable] | None,
     amplification: float | None,
     options: Options,
-) -> Opening[Server]:
+) -> Opening[Server[Any]]:
     """Like :func:`serve`, on *network*."""
     for name, function in (("accept", accept), ("dedupe", dedupe)):
         if function is not None and not callable(function):
@@ -270,7 +282,7 @@ def serving_on(
         given = local_addr
         messages = packet_info = _has_messages(given)
 
-        async def opening() -> Endpoint:
+        async def opening() -> Endpoint[Any]:
             return given
     else:
         packet_info = options.get("packet_info", False)
@@ -278,10 +290,10 @@ def serving_on(
         asked: Options = {**options, "packet_info": True} if messages else options
         binding = network.bind(local_addr, **asked)
 
-        async def opening() -> Endpoint:
+        async def opening() -> Endpoint[Any]:
             return await binding
 
-    async def open_() -> Server:
+    async def open_() -> Server[Any]:
         endpoint = await opening()
         return Server(
             Service(
@@ -300,7 +312,7 @@ def serving_on(
     return Opening(open_)
 
 
-def _has_messages(endpoint: Endpoint) -> bool:
+def _has_messages(endpoint: Endpoint[Any]) -> bool:
     try:
         endpoint.messages()
     except ValueError:  # opened without packet_info=True
@@ -373,7 +385,7 @@ class RateLimit:
         return len(self._buckets)
 
 
-class Server(ClosedAtTheEnd):
+class Server(ClosedAtTheEnd, Generic[AddressT_co]):
     """Answers datagrams. Created by :func:`aioudp.serve`.
 
     ``async with`` closes it at the end of the block, at once; :meth:`drain` finishes
@@ -516,9 +528,19 @@ class Server(ClosedAtTheEnd):
         return len(self._service.tasks)
 
     @property
-    def local_addr(self) -> Address:
+    def local_addr(self) -> AddressT_co:
         """The address the server is bound to, even after it was closed."""
-        return self._service.endpoint.local_addr
+        addr: AddressT_co = self._service.endpoint.local_addr
+        return addr
+
+    @property
+    def port(self) -> int:
+        """The port the server is bound to, even after it was closed.
+
+        Raises:
+            ValueError: If it serves on a UNIX datagram socket, which has no port.
+        """
+        return self._service.endpoint.port
 
     @property
     def closed(self) -> bool:

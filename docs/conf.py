@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 
 import aioudp
@@ -74,9 +76,14 @@ nitpick_ignore_regex = [
 doctest_global_setup = "import asyncio, socket\nimport aioudp"
 
 # What a signature calls by its name; Python has expanded it by then.
+autodoc_type_aliases = {"IPAddress": "aioudp.IPAddress"}
 _ALIASES = {
     "tuple[str, int] | tuple[str, int, int, int] | str | bytes": "aioudp.Address",
     "bytes | bytearray | memoryview": "aioudp.Payload",
+    # What the classes are generic in is for type checkers.
+    "[~typing.Any]": "",
+    "[~aioudp._types.AddressT]": "",
+    "[~aioudp._types.AddressT_co]": "",
 }
 
 
@@ -95,5 +102,14 @@ def _name_aliases(
     return signature, returns
 
 
+def _name_type_variables(app: Sphinx, doctree: nodes.document) -> None:
+    """Show the type of an attribute that depends on the kind of endpoint."""
+    for reference in doctree.findall(addnodes.pending_xref):
+        if reference["reftarget"].endswith(".AddressT_co"):
+            reference["reftarget"] = "aioudp.Address"
+            reference.children = [nodes.Text("Address")]
+
+
 def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-signature", _name_aliases)
+    app.connect("doctree-read", _name_type_variables)

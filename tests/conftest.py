@@ -155,9 +155,7 @@ class Endpoints:
             aioudp.bind((self._host, port), **self._defaults | options)
         )
 
-    async def connect(
-        self, remote_addr: aioudp.Address, **options: Any
-    ) -> aioudp.Endpoint:
+    async def connect(self, remote_addr: Any, **options: Any) -> aioudp.Endpoint:
         """Connect an endpoint to the address."""
         return await self._enter(
             aioudp.connect(remote_addr, **self._defaults | options)

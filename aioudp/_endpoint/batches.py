@@ -41,14 +41,14 @@ async def recv_batch(
     protocol: EndpointProtocol,
     transport: DatagramTransport,
     max_datagrams: int | None,
-    into: DatagramBatch | None,
-) -> DatagramBatch:
+    into: DatagramBatch[Any] | None,
+) -> DatagramBatch[Any]:
     """Wait for a datagram, and return all that have arrived; see ``Endpoint``."""
     if max_datagrams is not None:
         check_number("max_datagrams", max_datagrams, 1, sys.maxsize)
     limit = min(_NO_LIMIT, max_datagrams or _NO_LIMIT)
     if into is None:
-        batch = DatagramBatch()
+        batch: DatagramBatch[Any] = DatagramBatch()
     elif isinstance(into, DatagramBatch):
         batch = into
         batch._recycle()
@@ -84,7 +84,7 @@ async def recv_batch(
 async def _turn(
     protocol: EndpointProtocol,
     transport: DatagramTransport,
-    batch: DatagramBatch,
+    batch: DatagramBatch[Any],
     limit: int,
 ) -> None:
     """Wait in line; if no other task waits, read what arrives into *batch*."""
@@ -122,7 +122,7 @@ async def _turn(
 def _read_ahead(
     protocol: EndpointProtocol,
     transport: DatagramTransport,
-    spare: list[DatagramBatch],
+    spare: list[DatagramBatch[Any]],
 ) -> bool:
     """Read while no task waits; return whether the transport shouldn't read itself."""
     if protocol.items or protocol.waiting():
@@ -161,7 +161,7 @@ def _take(items: Any, limit: int) -> list[Received]:
 
 def prepare_batch(
     transport: DatagramTransport,
-    batch: DatagramBatch,
+    batch: DatagramBatch[Any],
     addr: Address | None,
     addrs: Sequence[Address] | None,
     options: SendOptions | None,

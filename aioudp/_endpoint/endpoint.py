@@ -15,16 +15,24 @@ import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from .._errors import EndpointClosedError
-from .._system.addresses import check_number, public_address
+from .._system.addresses import check_number, port_of, public_address
 from .._system.batchio import check_payload
 from .._system.datagram_batch import DatagramBatch
 from .._system.path_mtu import known_mtu
 from .._system.send_options import SendOptions
 from .._transports.base import DatagramTransport
-from .._types import Address, Datagram, Message, NetworkError, Payload, Stats
+from .._types import (
+    Address,
+    AddressT_co,
+    Datagram,
+    Message,
+    NetworkError,
+    Payload,
+    Stats,
+)
 from .batches import prepare_batch, recv_batch, send_batch
 from .closing import ClosedAtTheEnd
 from .error_inbox import ErrorInbox
@@ -52,7 +60,7 @@ class UntilClosed(AsyncIterator[_T]):
             raise StopAsyncIteration from None
 
 
-class Endpoint(ClosedAtTheEnd):
+class Endpoint(ClosedAtTheEnd, Generic[AddressT_co]):
     """An asynchronous UDP socket or UNIX datagram socket.
 
     :func:`aioudp.bind`, :func:`aioudp.connect` and :func:`aioudp.adopt` create
@@ -64,6 +72,10 @@ class Endpoint(ClosedAtTheEnd):
 
     Errors never close an endpoint: it keeps working after any exception except
     :class:`~aioudp.EndpointClosedError`.
+
+    For type checkers, the class is generic in the addresses that the endpoint reports:
+    ``Endpoint``, which is ``Endpoint[IPAddress]``, or ``Endpoint[UnixAddress]``.
+    Methods accept any :data:`~aioudp.Address`, and check it when they're called.
     """
 
     __slots__ = (
@@ -86,7 +98,7 @@ class Endpoint(ClosedAtTheEnd):
         self._transport = transport
         self._protocol = protocol
         items: Any = protocol.items
-        self._items: deque[Datagram] = items  # in a subclass also messages
+        self._items: deque[Datagram[AddressT_co]] = items  # in a subclass also messages
         self._packet_info = packet_info
         self._try_send: Callable[[Payload, Address | None], None] = transport.try_send
         if protocol.detour & CHECKED:
@@ -95,7 +107,7 @@ class Endpoint(ClosedAtTheEnd):
 
     # -- receiving
 
-    async def recv(self) -> Datagram:
+    async def recv(self) -> Datagram[AddressT_co]:
         """Wait for the next datagram.
 
         Several tasks may wait at once; they're served first come, first served.
@@ -121,7 +133,9 @@ class Endpoint(ClosedAtTheEnd):
         await self._protocol.turn()
         return self._items.popleft()
 
-    async def recv_many(self, max_datagrams: int | None = None) -> list[Datagram]:
+    async def recv_many(
+        self, max_datagrams: int | None = None
+    ) -> list[Datagram[AddressT_co]]:
         """Wait for one datagram, and return all available ones, oldest first.
 
         This costs less per datagram than :meth:`recv`. Waiting, the order of tasks and
@@ -164,8 +178,8 @@ class Endpoint(ClosedAtTheEnd):
         self,
         max_datagrams: int | None = None,
         *,
-        into: DatagramBatch | None = None,
-    ) -> DatagramBatch:
+        into: DatagramBatch[Any] | None = None,
+    ) -> DatagramBatch[AddressT_co]:
         """Wait for one datagram, and return all that are there, oldest first.
 
         Returns columns instead of objects, which is much cheaper for each datagram than
@@ -188,7 +202,7 @@ class Endpoint(ClosedAtTheEnd):
         """
         return await recv_batch(self._protocol, self._transport, max_datagrams, into)
 
-    def recv_nowait(self) -> Datagram:
+    def recv_nowait(self) -> Datagram[AddressT_co]:
         """Return the next datagram without waiting.
 
         Raises:
@@ -204,7 +218,7 @@ class Endpoint(ClosedAtTheEnd):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Datagram:
+    async def __anext__(self) -> Datagram[AddressT_co]:
         if self._items and not self._protocol.detour:
             return self._items.popleft()
         try:
@@ -215,7 +229,7 @@ class Endpoint(ClosedAtTheEnd):
 
     # -- receiving with packet info
 
-    async def recv_message(self) -> Message:
+    async def recv_message(self) -> Message[AddressT_co]:
         """Wait for the next datagram, and return it with its packet info.
 
         Waiting, the order of tasks and cancellation work as in :meth:`recv`. A
@@ -230,10 +244,12 @@ class Endpoint(ClosedAtTheEnd):
         if not self._items or self._protocol.detour:
             await self._protocol.turn()
         messages: deque[Any] = self._items
-        message: Message = messages.popleft()
+        message: Message[AddressT_co] = messages.popleft()
         return message
 
-    async def recv_messages(self, max_messages: int | None = None) -> list[Message]:
+    async def recv_messages(
+        self, max_messages: int | None = None
+    ) -> list[Message[AddressT_co]]:
         """Wait for one datagram, and return all available ones as messages.
 
         Works like :meth:`recv_many`.
@@ -252,7 +268,7 @@ class Endpoint(ClosedAtTheEnd):
         messages: list[Any] = await Endpoint.recv_many(self, max_messages)
         return messages
 
-    def messages(self) -> AsyncIterator[Message]:
+    def messages(self) -> AsyncIterator[Message[AddressT_co]]:
         """Iterate over the datagrams as messages, until closed or drained.
 
         Each step calls :meth:`recv_message`.
@@ -268,7 +284,7 @@ class Endpoint(ClosedAtTheEnd):
         if not self._packet_info:
             raise ValueError("messages need an endpoint opened with packet_info=True")
 
-    async def reply(self, message: Message, data: Payload) -> None:
+    async def reply(self, message: Message[Any], data: Payload) -> None:
         """Answer *message* from the address and interface that it was sent to.
 
         Otherwise, on a machine with several addresses, an endpoint bound to all of them
@@ -286,7 +302,7 @@ class Endpoint(ClosedAtTheEnd):
 
     # -- ICMP errors
 
-    async def recv_error(self) -> NetworkError:
+    async def recv_error(self) -> NetworkError[AddressT_co]:
         """Wait for the next ICMP error. Requires ``icmp_errors``.
 
         The error gives the failed datagram's destination, the cause and the host that
@@ -303,7 +319,7 @@ class Endpoint(ClosedAtTheEnd):
         """
         return await self._errors().take()
 
-    def errors(self) -> AsyncIterator[NetworkError]:
+    def errors(self) -> AsyncIterator[NetworkError[AddressT_co]]:
         """Iterate over ICMP errors until the endpoint is closed.
 
         Each step calls :meth:`recv_error`.
@@ -420,7 +436,7 @@ class Endpoint(ClosedAtTheEnd):
 
     async def send_many(
         self,
-        datagrams: DatagramBatch
+        datagrams: DatagramBatch[Any]
         | Iterable[
             tuple[Payload, Address | None]
             | tuple[Payload, Address | None, SendOptions | None]
@@ -498,7 +514,7 @@ class Endpoint(ClosedAtTheEnd):
 
     # -- ending
 
-    def drain(self) -> AsyncIterator[Datagram]:
+    def drain(self) -> AsyncIterator[Datagram[AddressT_co]]:
         """Stop receiving, without losing datagrams that have arrived. Idempotent.
 
         Reads the datagrams in the kernel's receive buffer, then stops reading. Tasks
@@ -567,15 +583,26 @@ class Endpoint(ClosedAtTheEnd):
         )
 
     @property
-    def local_addr(self) -> Address:
+    def local_addr(self) -> AddressT_co:
         """The address the endpoint is bound to, even after it was closed."""
-        return public_address(self._transport.get_extra_info("sockname"))
+        addr: AddressT_co = public_address(self.get_extra_info("sockname"))
+        return addr
 
     @property
-    def remote_addr(self) -> Address | None:
+    def port(self) -> int:
+        """The port the endpoint is bound to, even after it was closed.
+
+        Raises:
+            ValueError: If the endpoint is a UNIX datagram socket, which has no port.
+        """
+        return port_of(self.local_addr)
+
+    @property
+    def remote_addr(self) -> AddressT_co | None:
         """The peer of a connected endpoint, else ``None``."""
         peer = self._transport.get_extra_info("peername")
-        return None if peer is None else public_address(peer)
+        addr: AddressT_co | None = None if peer is None else public_address(peer)
+        return addr
 
     @property
     def family(self) -> int:
@@ -612,7 +639,7 @@ class Endpoint(ClosedAtTheEnd):
         return f"<Endpoint {state}{peer}>"
 
 
-async def send_step(endpoint: Endpoint, step: Callable[[], object]) -> None:
+async def send_step(endpoint: Endpoint[Any], step: Callable[[], object]) -> None:
     """Make one exact send, *step*, in order with all other sends of *endpoint*.
 
     For endpoints that wrap another one, and must set up the socket for each datagram.

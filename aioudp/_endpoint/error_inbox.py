@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .._types import NetworkError
 from .mailbox import Mailbox
 
-ErrorInbox: TypeAlias = Mailbox[NetworkError]
+ErrorInbox: TypeAlias = Mailbox[NetworkError[Any]]

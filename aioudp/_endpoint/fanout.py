@@ -13,7 +13,15 @@ from typing import Any, Self
 
 from .._system.datagram_batch import DatagramBatch
 from .._transports.base import DatagramTransport
-from .._types import Address, Datagram, Message, NetworkError, Payload, Stats
+from .._types import (
+    Address,
+    Datagram,
+    IPAddress,
+    Message,
+    NetworkError,
+    Payload,
+    Stats,
+)
 from .closing import ClosedAtTheEnd
 from .endpoint import Endpoint, UntilClosed, send_step
 
@@ -25,7 +33,7 @@ class SendOutcome:
     interface: str
     """The name of the interface; if it doesn't exist, as passed by the caller."""
 
-    addr: Address
+    addr: IPAddress
     """The destination."""
 
     error: OSError | None = None
@@ -46,7 +54,7 @@ class FanoutEndpoint(ClosedAtTheEnd):
         self._endpoint = endpoint
 
     async def _attempt(
-        self, interface: str, addr: Address, step: Callable[[], object]
+        self, interface: str, addr: IPAddress, step: Callable[[], object]
     ) -> SendOutcome:
         """Make one exact send, *step*, in order with others; return the outcome.
 
@@ -68,7 +76,7 @@ class FanoutEndpoint(ClosedAtTheEnd):
         """
         await self._endpoint.send(data, addr)
 
-    async def reply(self, message: Message, data: Payload) -> None:
+    async def reply(self, message: Message[Any], data: Payload) -> None:
         """Answer a message, like :meth:`Endpoint.reply`."""
         await self._endpoint.reply(message, data)
 
@@ -88,7 +96,7 @@ class FanoutEndpoint(ClosedAtTheEnd):
         self,
         max_datagrams: int | None = None,
         *,
-        into: DatagramBatch | None = None,
+        into: DatagramBatch[Any] | None = None,
     ) -> DatagramBatch:
         """Wait for one datagram and return all available ones in columns, like
         :meth:`Endpoint.recv_batch`.
@@ -161,9 +169,14 @@ class FanoutEndpoint(ClosedAtTheEnd):
         return self._endpoint.stats()
 
     @property
-    def local_addr(self) -> Address:
+    def local_addr(self) -> IPAddress:
         """The address the endpoint is bound to, even after it was closed."""
         return self._endpoint.local_addr
+
+    @property
+    def port(self) -> int:
+        """The port the endpoint is bound to, even after it was closed."""
+        return self._endpoint.port
 
     @property
     def family(self) -> int:

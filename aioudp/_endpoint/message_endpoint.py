@@ -10,12 +10,12 @@ from typing import Any
 
 from .._errors import EndpointClosedError, TruncatedError
 from .._transports.base import DatagramTransport
-from .._types import Datagram, Received
+from .._types import AddressT_co, Datagram, Received
 from .endpoint import Endpoint
 from .protocol import EndpointProtocol
 
 
-class MessageEndpoint(Endpoint):
+class MessageEndpoint(Endpoint[AddressT_co]):
     """Receives plain datagrams from a queue of messages."""
 
     __slots__ = ("_received",)
@@ -30,12 +30,14 @@ class MessageEndpoint(Endpoint):
         super().__init__(transport, protocol, packet_info=packet_info)
         self._received = protocol.items
 
-    async def recv(self) -> Datagram:
+    async def recv(self) -> Datagram[AddressT_co]:
         if not self._items or self._protocol.detour:
             await self._protocol.turn()
         return _next_datagram(self._received)
 
-    async def recv_many(self, max_datagrams: int | None = None) -> list[Datagram]:
+    async def recv_many(
+        self, max_datagrams: int | None = None
+    ) -> list[Datagram[AddressT_co]]:
         received: list[Any] = await super().recv_many(max_datagrams)
         datagrams = []
         left = deque(received)
@@ -50,18 +52,18 @@ class MessageEndpoint(Endpoint):
             self._received.extendleft(reversed(left))
         return datagrams
 
-    def recv_nowait(self) -> Datagram:
+    def recv_nowait(self) -> Datagram[AddressT_co]:
         self._protocol.turn_nowait()
         return _next_datagram(self._received)
 
-    async def __anext__(self) -> Datagram:
+    async def __anext__(self) -> Datagram[AddressT_co]:
         try:
             return await self.recv()
         except EndpointClosedError:
             raise StopAsyncIteration from None
 
 
-def _next_datagram(items: deque[Received]) -> Datagram:
+def _next_datagram(items: deque[Received]) -> Datagram[Any]:
     """Take the oldest item, and return it as a plain datagram.
 
     Raises:

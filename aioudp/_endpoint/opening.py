@@ -16,7 +16,16 @@ import sys
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar, Unpack
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from .._system import addresses, adoption, error_queue, path_mtu, sockets
 from .._system.addresses import SocketAddress
@@ -30,7 +39,7 @@ from .._transports.simulated import (
     SimulatedTransport,
 )
 from .._transports.socket_transport import SocketTransport, carriers
-from .._types import Address, Datagram, Received
+from .._types import Address, AddressT, Datagram, IPAddress, Received, UnixAddress
 from .endpoint import Endpoint
 from .error_inbox import ErrorInbox
 from .inbox import Inbox
@@ -38,11 +47,20 @@ from .message_endpoint import MessageEndpoint
 from .options import Options, Settings, check
 from .protocol import EndpointProtocol
 
+IPRemote: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+"""An IP address to connect to. The host may be a name."""
+
+IPLocal: TypeAlias = IPRemote | tuple[None, int]
+"""An IP address to bind. The host may be a name; ``""`` or ``None`` is any address."""
+
+UnixPath: TypeAlias = UnixAddress | os.PathLike[str]
+"""The path or abstract name of a UNIX datagram socket."""
+
 LocalAddress: TypeAlias = Address | tuple[None, int] | os.PathLike[str]
-"""An address to bind. The host may be a name; ``""`` or ``None`` is every address."""
+"""An address to bind, of any kind."""
 
 RemoteAddress: TypeAlias = Address | os.PathLike[str]
-"""An address to connect to. The host may be a name."""
+"""An address to connect to, of any kind."""
 
 
 class _Closable(Protocol):
@@ -101,9 +119,17 @@ class Opening(AbstractAsyncContextManager[_T]):
         await self._opened.pop().aclose()
 
 
+@overload
+def bind(
+    local_addr: IPLocal = ("", 0), **options: Unpack[Options]
+) -> Opening[Endpoint]: ...
+@overload
+def bind(
+    local_addr: UnixPath, **options: Unpack[Options]
+) -> Opening[Endpoint[UnixAddress]]: ...
 def bind(
     local_addr: LocalAddress = ("", 0), **options: Unpack[Options]
-) -> Opening[Endpoint]:
+) -> Opening[Any]:
     """Open an unconnected endpoint, which receives from and sends to anyone.
 
     Args:
@@ -128,12 +154,26 @@ def bind(
     return Opening(lambda: _bind(local_addr, settings))
 
 
+@overload
+def connect(
+    remote_addr: IPRemote,
+    *,
+    local_addr: LocalAddress | None = None,
+    **options: Unpack[Options],
+) -> Opening[Endpoint]: ...
+@overload
+def connect(
+    remote_addr: UnixPath,
+    *,
+    local_addr: LocalAddress | None = None,
+    **options: Unpack[Options],
+) -> Opening[Endpoint[UnixAddress]]: ...
 def connect(
     remote_addr: RemoteAddress,
     *,
     local_addr: LocalAddress | None = None,
     **options: Unpack[Options],
-) -> Opening[Endpoint]:
+) -> Opening[Any]:
     """Open an endpoint with one peer.
 
     It sends without an address, and receives from its peer only. If ICMP reports that
@@ -174,7 +214,7 @@ def connect(
 
 def adopt(
     sock_or_fd: socket.socket | int, **options: Unpack[Options]
-) -> Opening[Endpoint]:
+) -> Opening[Endpoint[AddressT]]:
     """Open an endpoint over an existing datagram socket, and take ownership of it.
 
     Use it for sockets opened by systemd or by a parent process, or with custom options.
@@ -191,6 +231,9 @@ def adopt(
 
     If opening fails or is cancelled, the caller still owns the socket, in its original
     state, unless the event loop's own transport has already closed it.
+
+    Type checkers take the socket for a UDP socket. For a UNIX datagram socket, declare
+    the endpoint: ``endpoint: Endpoint[UnixAddress] = await adopt(sock)``.
 
     Args:
         sock_or_fd: A UDP or UNIX datagram socket, or its descriptor.
@@ -213,7 +256,7 @@ def adopt(
     return Opening(lambda: _adopt(sock_or_fd, settings))
 
 
-async def resolve(host: str, port: int, *, family: int = 0) -> Address:
+async def resolve(host: str, port: int, *, family: int = 0) -> IPAddress:
     """Look up a host name, without blocking the event loop.
 
     Args:
@@ -236,7 +279,8 @@ async def resolve(host: str, port: int, *, family: int = 0) -> Address:
     if not host:
         raise ValueError("host must not be empty")
     found = await _look_up((host, port), family)
-    return addresses.public_address(found[0].addr)
+    addr: IPAddress = addresses.public_address(found[0].addr)
+    return addr
 
 
 class _Candidate(NamedTuple):
@@ -247,7 +291,7 @@ class _Candidate(NamedTuple):
     dual_stack: bool = False
 
 
-async def _bind(local_addr: LocalAddress, settings: Settings) -> Endpoint:
+async def _bind(local_addr: LocalAddress, settings: Settings) -> Endpoint[Any]:
     if addresses.is_path(local_addr):
         return await _bind_path(local_addr, settings)
     return await _start(await bound_socket(local_addr, settings), settings)
@@ -263,7 +307,7 @@ async def bound_socket(local_addr: LocalAddress, settings: Settings) -> socket.s
 
 async def _connect(
     remote_addr: RemoteAddress, local_addr: LocalAddress | None, settings: Settings
-) -> Endpoint:
+) -> Endpoint[Any]:
     if addresses.is_path(remote_addr):
         return await _connect_path(remote_addr, local_addr, settings)
     remotes = await _look_up(remote_addr, settings.family)
@@ -280,7 +324,7 @@ async def _connect(
 
     def open_pair(
         pair: tuple[_Candidate, _Candidate],
-    ) -> tuple[socket.socket, list[Datagram], int]:
+    ) -> tuple[socket.socket, list[Datagram[Any]], int]:
         mine, peer = pair
         purpose = f"connecting to {peer.addr!r}" if mine.addr is None else None
         sock = _open(mine, settings, purpose)
@@ -294,7 +338,7 @@ async def _connect(
     return await _start(sock, settings, backlog=backlog, foreign=foreign)
 
 
-async def _bind_path(local_addr: object, settings: Settings) -> Endpoint:
+async def _bind_path(local_addr: object, settings: Settings) -> Endpoint[Any]:
     _refuse_ip_options(settings)
     path = addresses.unix_path(local_addr)
     sock = sockets.open_bound(path, _unix_family())
@@ -303,7 +347,7 @@ async def _bind_path(local_addr: object, settings: Settings) -> Endpoint:
 
 async def _connect_path(
     remote_addr: object, local_addr: object, settings: Settings
-) -> Endpoint:
+) -> Endpoint[Any]:
     _refuse_ip_options(settings)
     peer = addresses.unix_path(remote_addr)
     # Peers can't answer a socket without a name. Linux assigns one (unix(7),
@@ -324,7 +368,7 @@ async def _connect_path(
     return await _start(sock, settings, backlog=backlog, foreign=foreign, path=path)
 
 
-async def _adopt(sock_or_fd: socket.socket | int, settings: Settings) -> Endpoint:
+async def _adopt(sock_or_fd: socket.socket | int, settings: Settings) -> Endpoint[Any]:
     if isinstance(sock_or_fd, socket.socket):
         sock = sock_or_fd
     else:
@@ -347,11 +391,11 @@ async def _start(
     sock: socket.socket,
     settings: Settings,
     *,
-    backlog: Sequence[Datagram] = (),
+    backlog: Sequence[Datagram[Any]] = (),
     foreign: int = 0,
     path: sockets.BoundPath | None = None,
     loan: adoption.Loan | None = None,
-) -> Endpoint:
+) -> Endpoint[Any]:
     """Create transport, protocol and endpoint on *sock*, like
     :func:`start_transport`.
     """

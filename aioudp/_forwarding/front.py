@@ -51,7 +51,7 @@ class Forwarder:
     """
 
     def __init__(
-        self, endpoint: Endpoint, url: Any, stream: str, settings: ForwardSettings
+        self, endpoint: Endpoint[Any], url: Any, stream: str, settings: ForwardSettings
     ) -> None:
         self._endpoint = endpoint
         self._stream = stream

@@ -76,12 +76,12 @@ class Columns:
     offsets: Sequence[int]
     """Where each begins and the last ends; the first needn't be 0."""
 
-    sources: Sequence[Address]
+    sources: Sequence[Any]
     source_index: Sequence[int]
     timestamps_ns: Sequence[int]
     """When each arrived, in nanoseconds since the epoch; empty if unknown."""
 
-    local_addrs: Sequence[Address | None] = ()
+    local_addrs: Sequence[Any] = ()
     local_addr_index: Sequence[int] = ()
 
     def __len__(self) -> int:

@@ -57,7 +57,7 @@ class Waiting:
     __slots__ = ("answer", "error", "woken")
 
     def __init__(self) -> None:
-        self.answer: Datagram | None = None
+        self.answer: Datagram[Any] | None = None
         self.error: Exception | None = None
         self.woken: asyncio.Future[None] | None = None
 
@@ -86,11 +86,11 @@ class Port(asyncio.DatagramProtocol):
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: Endpoint[Any],
         *,
         key: Key | None,
         tally: Tally,
-        unsolicited: Mailbox[Datagram],
+        unsolicited: Mailbox[Datagram[Any]],
     ) -> None:
         self.endpoint = endpoint
         self.try_send: Callable[[bytes, Address | None], None]

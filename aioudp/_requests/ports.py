@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from .._endpoint.endpoint import Endpoint
 from .._endpoint.mailbox import Mailbox
 from .._errors import EndpointClosedError
-from .._types import Address, Datagram, Stats
+from .._types import Datagram, Stats
 from .port import Key, Port, Tally
 
 USES: Final = 256
@@ -40,13 +40,13 @@ class Ports:
 
     def __init__(
         self,
-        open_: Callable[[], Awaitable[Endpoint]],
+        open_: Callable[[], Awaitable[Endpoint[Any]]],
         count: int,
         *,
         chance: Callable[[], float],
         key: Key | None,
         tally: Tally,
-        unsolicited: Mailbox[Datagram],
+        unsolicited: Mailbox[Datagram[Any]],
     ) -> None:
         self._open = open_
         self._count = count
@@ -65,7 +65,7 @@ class Ports:
         """A port that is open, or was the last one open."""
         return (self._ports or self._retired)[-1]
 
-    def local_addrs(self) -> tuple[Address, ...]:
+    def local_addrs(self) -> tuple[Any, ...]:
         """Return the addresses of the ports that aren't retired."""
         return tuple(port.endpoint.local_addr for port in self._ports)
 

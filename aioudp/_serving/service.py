@@ -32,7 +32,7 @@ _CHUNK: Final = 1024  # replies per send_many, which checks this many before it 
 
 Reply: TypeAlias = Payload | Iterable[Payload] | None
 Handler: TypeAlias = Callable[..., Reply | Awaitable[Reply]]
-Accept: TypeAlias = Callable[[bytes, Address], object]
+Accept: TypeAlias = Callable[[bytes, Any], object]
 _NOBODY: Final[Address] = ""
 _Outgoing: TypeAlias = tuple[bytes, Address, SendOptions | None]
 
@@ -42,7 +42,7 @@ class Service:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: Endpoint[Any],
         handler: Handler,
         *,
         asynchronous: bool,

@@ -99,7 +99,8 @@ class Sources(dict[SocketAddress, Address]):
     def __missing__(self, addr: SocketAddress) -> Address:
         if len(self) >= MAX_KNOWN:
             self.clear()
-        known = self[addr] = public_address(addr)
+        known: Address = public_address(addr)
+        self[addr] = known
         return known
 
 
@@ -117,16 +118,18 @@ def destinations(family: int, *, dual_stack: bool, loose: bool = False) -> Desti
     return _DESTINATIONS[key]
 
 
-def public_address(addr: SocketAddress) -> Address:
-    """Return the callers' form: plain IPv4, and ``""`` for no name."""
+def public_address(addr: SocketAddress) -> Any:
+    """Return the callers' form: plain IPv4, and ``""`` for no name.
+
+    It's an ``Address``, whose kind depends on the socket.
+    """
     if addr is None:
         return ""
     if len(addr) == 4 and isinstance(addr, tuple) and addr[0].startswith(_MAPPED_TEXT):
         host = addr[0][len(_MAPPED_TEXT) :]
         if "." in host:  # excludes ::ffff:1:2:3:4, an ordinary IPv6 address
             return host, addr[1]
-    result: Address = addr
-    return result
+    return addr
 
 
 def socket_address(
@@ -234,6 +237,17 @@ def host_and_port(addr: object) -> tuple[str, int]:
     host, port, _, _ = _parts(addr)
     _check_range("port", port, 0, 0xFFFF, addr)
     return host, port
+
+
+def port_of(addr: object) -> int:
+    """Return the port of the address that a socket is bound to.
+
+    Raises:
+        ValueError: If it's that of a UNIX datagram socket.
+    """
+    if not isinstance(addr, tuple):
+        raise ValueError(f"a UNIX datagram socket has no port, only a path: {addr!r}")
+    return int(addr[1])
 
 
 def parse_address(text: str, *, default_host: str = "") -> Address:

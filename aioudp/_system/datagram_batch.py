@@ -21,9 +21,18 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Final, Literal, Self, SupportsIndex, overload
+from typing import (
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Literal,
+    Self,
+    SupportsIndex,
+    overload,
+)
 
-from .._types import Address, Datagram, Message, Received
+from .._types import AddressT_co, Datagram, Message, Received
 
 MAX_BATCH_BYTES: Final = 2**31 - 1
 """Maximum bytes per batch: offsets have 32 bits."""
@@ -33,7 +42,7 @@ _DIFFERENT: Final = -2  # ... or they are of several sizes
 _BLOCK: Final = 65536  # bytes; neither a datagram nor a train is longer
 
 
-class DatagramBatch(Sequence[Datagram]):
+class DatagramBatch(Sequence[Datagram[AddressT_co]], Generic[AddressT_co]):
     """Datagrams that arrived together, oldest first, returned by ``recv_batch``.
 
     It's a sequence of :class:`~aioudp.Datagram` objects, which are created on access.
@@ -72,10 +81,10 @@ class DatagramBatch(Sequence[Datagram]):
         self._hop_limits = bytearray()
         self._place_index = bytearray()
         self._interfaces = bytearray()
-        self._sources: list[Address] = []
-        self._source_numbers: dict[Address, int] = {}
-        self._places: list[tuple[Address | None, bool | None]] = []
-        self._place_numbers: dict[tuple[Address | None, bool | None], int] = {}
+        self._sources: list[AddressT_co] = []
+        self._source_numbers: dict[Any, int] = {}
+        self._places: list[tuple[AddressT_co | None, bool | None]] = []
+        self._place_numbers: dict[tuple[Any, bool | None], int] = {}
         self._runs: list[tuple[int, ...]] = []
         self._clear()
 
@@ -113,7 +122,7 @@ class DatagramBatch(Sequence[Datagram]):
         return self._segment if self._segment >= 0 else None
 
     @property
-    def sources(self) -> tuple[Address, ...]:
+    def sources(self) -> tuple[AddressT_co, ...]:
         """The distinct addresses of the senders."""
         return tuple(self._sources)
 
@@ -148,7 +157,7 @@ class DatagramBatch(Sequence[Datagram]):
         return self._information(self._interfaces, 4, "I")
 
     @property
-    def local_addrs(self) -> tuple[Address | None, ...] | None:
+    def local_addrs(self) -> tuple[AddressT_co | None, ...] | None:
         """The destination addresses of the datagrams, for :attr:`local_addr_index`.
 
         An item is ``None`` if the address is unknown.
@@ -180,12 +189,14 @@ class DatagramBatch(Sequence[Datagram]):
         return self._count
 
     @overload
-    def __getitem__(self, index: SupportsIndex) -> Datagram: ...
+    def __getitem__(self, index: SupportsIndex) -> Datagram[AddressT_co]: ...
     @overload
-    def __getitem__(self, index: slice) -> DatagramBatch: ...
-    def __getitem__(self, index: SupportsIndex | slice) -> Datagram | DatagramBatch:
+    def __getitem__(self, index: slice) -> DatagramBatch[AddressT_co]: ...
+    def __getitem__(
+        self, index: SupportsIndex | slice
+    ) -> Datagram[AddressT_co] | DatagramBatch[AddressT_co]:
         if isinstance(index, slice):
-            part = DatagramBatch()
+            part: DatagramBatch[AddressT_co] = DatagramBatch()
             part._extend([self._row(row) for row in range(*index.indices(self._count))])
             part._trim()
             return part
@@ -194,7 +205,7 @@ class DatagramBatch(Sequence[Datagram]):
         payload = bytes(self.data[offsets[row] : offsets[row + 1]])
         return Datagram(payload, self._sources[sources[row]])
 
-    def __iter__(self) -> Iterator[Datagram]:
+    def __iter__(self) -> Iterator[Datagram[AddressT_co]]:
         data, begin = self.data, 0
         for end, source in zip(self.offsets[1:], self.source_index, strict=True):
             yield Datagram(bytes(data[begin:end]), self._sources[source])
@@ -243,7 +254,7 @@ class DatagramBatch(Sequence[Datagram]):
                 ) from None
         self._clear()
 
-    def _swap(self, other: DatagramBatch) -> None:
+    def _swap(self, other: DatagramBatch[Any]) -> None:
         """Swap content and memory with another batch."""
         for name in DatagramBatch.__slots__:
             mine = getattr(self, name)
@@ -274,7 +285,7 @@ class DatagramBatch(Sequence[Datagram]):
             self._data += bytes(max(missing, len(self._data)))
 
     def _add_run(
-        self, length: int, segment_size: int, addr: Address, info: Any = None
+        self, length: int, segment_size: int, addr: Any, info: Any = None
     ) -> None:
         """Add the datagrams in the *length* bytes after the part in use."""
         count, last = 1, length
@@ -299,12 +310,12 @@ class DatagramBatch(Sequence[Datagram]):
         self._size += length
         self._count += count
 
-    def _number_source(self, addr: Address) -> int:
+    def _number_source(self, addr: Any) -> int:
         number = self._source_numbers[addr] = len(self._sources)
         self._sources.append(addr)
         return number
 
-    def _number_place(self, local_addr: Address | None, unicast: bool | None) -> int:
+    def _number_place(self, local_addr: Any, unicast: bool | None) -> int:
         place = local_addr, unicast
         number = self._place_numbers.get(place)
         if number is None:
@@ -395,7 +406,7 @@ class DatagramBatch(Sequence[Datagram]):
                 self._segment = size
         return rest
 
-    def _leave_out(self, addrs: frozenset[Address]) -> None:
+    def _leave_out(self, addrs: frozenset[Any]) -> None:
         """Remove the datagrams that came from *addrs*."""
         if addrs.isdisjoint(self._sources):
             return

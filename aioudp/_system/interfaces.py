@@ -50,6 +50,25 @@ def interfaces() -> list[Interface]:
     return interfaces_beside(None)
 
 
+def interface(which: int | str) -> Interface:
+    """Return one interface of this machine, as :func:`interfaces` does all.
+
+    Each call asks the system for all interfaces. A program that needs one for every
+    datagram should keep them, by index.
+
+    Args:
+        which: Its index, such as :attr:`aioudp.Message.interface`, its name, or one of
+            its addresses.
+
+    Raises:
+        OSError: ENODEV if there is no such interface, any more; or if the system call
+            fails.
+        TypeError: If *which* is neither an int nor a str.
+    """
+    (found,) = choose([which])
+    return found
+
+
 def interfaces_beside(sock: object) -> list[Interface]:
     """Return those of the machine that *sock* is on; ``None`` is the current one."""
     machine = current_machine() if sock is None else machine_of(sock)

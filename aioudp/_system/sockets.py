@@ -14,7 +14,7 @@ import socket
 import struct
 import sys
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .._errors import with_context
 from .._types import Datagram, Timestamps
@@ -188,7 +188,7 @@ def _prepare(
 
 def connect(
     sock: socket.socket, peer: SocketAddress, *, unmap: bool = True
-) -> tuple[list[Datagram], int]:
+) -> tuple[list[Datagram[Any]], int]:
     """Connect *sock*, and read the datagrams that were queued before that.
 
     The kernel filters by peer only datagrams that arrive after connect(2). Those that a
@@ -207,7 +207,7 @@ def connect(
     except OSError as exc:
         advice = advice_on(sock, exc, peer)
         raise with_context(exc, f"connecting to {peer!r}{advice}") from None
-    backlog: list[Datagram] = []
+    backlog: list[Datagram[Any]] = []
     foreign = 0
     # The peer may keep sending, so count instead of waiting for an empty queue: after
     # this many reads, all datagrams from before the connect have been read.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 import aioudp
 
@@ -17,7 +17,7 @@ from .running import FAILURE
 class Receiver(Protocol):
     """The part that all kinds of endpoints have in common."""
 
-    async def recv(self) -> aioudp.Datagram: ...
+    async def recv(self) -> aioudp.Datagram[Any]: ...
     def stats(self) -> aioudp.Stats: ...
 
 

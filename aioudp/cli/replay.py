@@ -108,7 +108,7 @@ def _take(packets: _Packets) -> tuple[list[tuple[int, bytes | None]], Any]:
 
 
 async def _send(
-    endpoint: aioudp.Endpoint, datagrams: list[tuple[int, bytes]], pace: _Pace
+    endpoint: aioudp.Endpoint[Any], datagrams: list[tuple[int, bytes]], pace: _Pace
 ) -> None:
     at = 0
     while at < len(datagrams):

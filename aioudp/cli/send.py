@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
@@ -23,7 +23,7 @@ _REFUSAL_GRACE: Final = 0.05
 """Seconds to wait for an ICMP "port unreachable" after the last datagram, without
 ``--wait``. A guess; enough on most local networks."""
 
-_Route: TypeAlias = tuple[aioudp.Endpoint, aioudp.Address | None]
+_Route: TypeAlias = tuple[aioudp.Endpoint[Any], aioudp.Address | None]
 """The endpoint and the destination; ``None`` on a connected endpoint."""
 
 
@@ -137,7 +137,7 @@ async def _open_broadcast(
 
 
 async def _exchange(
-    endpoint: aioudp.Endpoint,
+    endpoint: aioudp.Endpoint[Any],
     peer: aioudp.Address | None,
     payloads: AsyncIterator[bytes],
     *,
@@ -158,7 +158,7 @@ async def _exchange(
         raise group_error.exceptions[0] from None
 
 
-async def _receive(endpoint: aioudp.Endpoint, form: Format | None) -> None:
+async def _receive(endpoint: aioudp.Endpoint[Any], form: Format | None) -> None:
     """Print replies; without *form*, only wait for an error."""
     while True:
         datagram = await endpoint.recv()

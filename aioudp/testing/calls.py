@@ -54,7 +54,8 @@ class OpeningCalls:
     ) -> Opening[Endpoint]:
         """Open an unconnected endpoint, as :func:`aioudp.bind` does."""
         with on_machine(self._machine_at(local_addr)):
-            return opening.bind(local_addr, **options)
+            opened: Opening[Any] = opening.bind(local_addr, **options)
+            return opened
 
     def connect(
         self,
@@ -66,7 +67,10 @@ class OpeningCalls:
         """Open an endpoint with one peer, as :func:`aioudp.connect` does."""
         self._prepare_for(remote_addr)
         with on_machine(self._machine_at(local_addr)):
-            return opening.connect(remote_addr, local_addr=local_addr, **options)
+            opened: Opening[Any] = opening.connect(
+                remote_addr, local_addr=local_addr, **options
+            )
+            return opened
 
     def open_broadcast(self, port: int, **options: Any) -> Opening[BroadcastEndpoint]:
         """Open an endpoint that broadcasts, as :func:`aioudp.open_broadcast` does."""

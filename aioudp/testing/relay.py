@@ -17,7 +17,7 @@ from typing import Any, Final, Self, Unpack
 from .._endpoint.endpoint import Endpoint
 from .._endpoint.opening import LocalAddress, RemoteAddress, bind, connect
 from .._errors import EndpointClosedError
-from .._types import Address
+from .._types import Address, IPAddress
 from .faults import FaultOptions, Faults
 from .flight import Flight, HopAddress
 from .history import History
@@ -32,7 +32,7 @@ class _Delivery:
 
     __slots__ = ("addr", "endpoint", "hop_limit", "tos")
 
-    def __init__(self, endpoint: Endpoint, addr: Address | None) -> None:
+    def __init__(self, endpoint: Endpoint[Any], addr: Address | None) -> None:
         self.endpoint = endpoint
         self.addr = addr
         self.tos = 0
@@ -82,10 +82,10 @@ class LossyRelay:
         for lane in (self._forth, self._back):
             lane.set_faults(self._faults)
         self._numbers = 0
-        self._clients: OrderedDict[Address, Endpoint] = OrderedDict()
+        self._clients: OrderedDict[Address, Endpoint[Any]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
-        self._front: Endpoint | None = None
+        self._front: Endpoint[Any] | None = None
 
     # -- opening and closing
 
@@ -117,7 +117,7 @@ class LossyRelay:
         self._clients.clear()
 
     @property
-    def local_addr(self) -> Address:
+    def local_addr(self) -> IPAddress:
         """The address that clients send to.
 
         Raises:
@@ -125,7 +125,8 @@ class LossyRelay:
         """
         if self._front is None:
             raise RuntimeError("the relay is not open: use it with async with")
-        return self._front.local_addr
+        addr: IPAddress = self._front.local_addr
+        return addr
 
     @property
     def clients(self) -> int:
@@ -145,7 +146,7 @@ class LossyRelay:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, front: Endpoint) -> None:
+    async def _serve(self, front: Endpoint[Any]) -> None:
         async for data, addr in front:
             towards = self._clients.get(addr)
             if towards is None or towards.closed:
@@ -161,7 +162,9 @@ class LossyRelay:
                 self._clients.move_to_end(addr)
             self._carry(self._forth, data, addr, self._server, towards, None)
 
-    async def _answer(self, front: Endpoint, towards: Endpoint, addr: Address) -> None:
+    async def _answer(
+        self, front: Endpoint[Any], towards: Endpoint[Any], addr: Address
+    ) -> None:
         while True:
             try:
                 data, _ = await towards.recv()
@@ -177,7 +180,7 @@ class LossyRelay:
         data: bytes,
         source: Address,
         destination: Address,
-        endpoint: Endpoint,
+        endpoint: Endpoint[Any],
         addr: Address | None,
     ) -> None:
         number, self._numbers = self._numbers, self._numbers + 1

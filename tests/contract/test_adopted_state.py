@@ -200,7 +200,9 @@ async def test_third_parties_in_the_queue_of_a_unix_socket(tmp_path: Any) -> Non
         stranger.sendto(b"stranger", names[0])
         peer.sendto(b"early", names[0])
         mine.connect(names[1])
-        async with aioudp.adopt(mine) as endpoint:
+        adopting: aioudp.Opening[aioudp.Endpoint[aioudp.UnixAddress]]
+        adopting = aioudp.adopt(mine)
+        async with adopting as endpoint:
             assert await endpoint.recv() == (b"early", names[1])
             assert endpoint.stats().dropped_kernel == 1
 

@@ -331,7 +331,9 @@ async def test_adopt_one_of_a_pair(transport: aioudp.TransportKind) -> None:
     """One end of a socket pair is adopted, and talks to the other (B022)."""
     mine, other = socket.socketpair(AF_UNIX, socket.SOCK_DGRAM)
     with other:
-        async with aioudp.adopt(mine, transport=transport) as endpoint:
+        adopting: aioudp.Opening[aioudp.Endpoint[aioudp.UnixAddress]]
+        adopting = aioudp.adopt(mine, transport=transport)
+        async with adopting as endpoint:
             await endpoint.send(b"question")
             assert read(other) == [b"question"]
             other.send(b"answer")

@@ -34,10 +34,12 @@ def endpoint_options(request: pytest.FixtureRequest) -> Any:
 
 
 async def receive(
-    endpoint: aioudp.Endpoint, count: int, into: aioudp.DatagramBatch | None = None
-) -> list[aioudp.Datagram]:
+    endpoint: aioudp.Endpoint[Any],
+    count: int,
+    into: aioudp.DatagramBatch | None = None,
+) -> list[aioudp.Datagram[Any]]:
     """Return the next *count* datagrams, by batches."""
-    received: list[aioudp.Datagram] = []
+    received: list[aioudp.Datagram[Any]] = []
     while len(received) < count:
         received += await endpoint.recv_batch(into=into)
     return received

@@ -73,7 +73,7 @@ async def sender(
 class Sender:
     """An endpoint and the address of the full peer, if it needs one."""
 
-    def __init__(self, endpoint: aioudp.Endpoint, addr: str | None) -> None:
+    def __init__(self, endpoint: aioudp.Endpoint[Any], addr: str | None) -> None:
         self.endpoint = endpoint
         self.addr = addr
 

@@ -194,7 +194,7 @@ async def test_dual_stack(offload: bool) -> None:
 def peer_address(peer: socket.socket, message: aioudp.Message) -> Any:
     """Return the address of a plain socket that is closed by now."""
     assert peer.fileno() == -1
-    return (*message.addr[:2], 0, 0) if ":" in message.addr[0] else message.addr[:2]  # type: ignore[operator]
+    return (*message.addr[:2], 0, 0) if ":" in message.addr[0] else message.addr[:2]
 
 
 @linux_only
@@ -208,7 +208,7 @@ async def test_sent_by_broadcast() -> None:
         message = await endpoint.recv_message()
 
         assert message.local_addr == ("127.255.255.255", port_of(endpoint))
-        assert message.unicast is False
+        assert (message.unicast, message.to_group) == (False, False)
         await endpoint.reply(message, b"to you alone")
         assert await peer.recv() == (b"to you alone", ("127.0.0.1", port_of(endpoint)))
 

@@ -184,6 +184,7 @@ async def test_what_it_tells(groups: list[str], options: Any, family: int) -> No
     """Address, family, descriptor, and whether it is closed."""
     endpoint = await aioudp.open_multicast(groups[0], 0, **options)
     assert endpoint.family == family
+    assert endpoint.port == endpoint.local_addr[1] > 0
     assert endpoint.fileno() == endpoint.get_extra_info("socket").fileno()
     assert endpoint.transport.is_reading()
     assert repr(endpoint) == f"<MulticastEndpoint local_addr={endpoint.local_addr!r}>"

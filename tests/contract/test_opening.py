@@ -135,6 +135,17 @@ async def test_port_0_lets_the_system_choose(endpoints: Endpoints, host: str) ->
     assert endpoint.local_addr == endpoint.get_extra_info("socket").getsockname()
 
 
+async def test_port(
+    transport: aioudp.TransportKind, family: socket.AddressFamily, host: str
+) -> None:
+    """It's the one the socket has, and is known after closing as well."""
+    for local_addr in [(host, 0), ("", 0)]:
+        async with aioudp.bind(local_addr, transport=transport) as endpoint:
+            port = endpoint.get_extra_info("socket").getsockname()[1]
+            assert endpoint.port == port > 0
+        assert endpoint.port == port
+
+
 async def test_default_is_every_address(
     transport: aioudp.TransportKind, family: socket.AddressFamily
 ) -> None:

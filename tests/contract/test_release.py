@@ -43,7 +43,7 @@ def kind(request: pytest.FixtureRequest, transport: aioudp.TransportKind) -> str
     return str(request.param)
 
 
-Open = Callable[[], aioudp.Opening[aioudp.Endpoint]]
+Open = Callable[[], aioudp.Opening[aioudp.Endpoint[Any]]]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def open_(
         yield opens
 
 
-def send_to(endpoint: aioudp.Endpoint, open_: Open, data: bytes) -> None:
+def send_to(endpoint: aioudp.Endpoint[Any], open_: Open, data: bytes) -> None:
     addr: Any = endpoint.local_addr
     if isinstance(addr, tuple):
         peer: socket.socket = open_.peer  # type: ignore[attr-defined]

@@ -634,7 +634,7 @@ async def test_close_is_at_once(serving: Serve, until_blocked: UntilBlocked) -> 
         await forever
         assert len(handler.cancelled) == 2
         again: Any = server.local_addr
-        async with aioudp.bind(again, transport=serving._transport):  # type: ignore[arg-type]
+        async with aioudp.bind(again, transport=serving._transport):  # type: ignore[call-overload]
             pass
 
 
@@ -700,6 +700,7 @@ async def test_repr(serving: Serve) -> None:
     """It says where it listens."""
     async with serving(lambda data, addr: data) as server:
         assert repr(server) == f"<Server local_addr={server.local_addr!r}>"
+        assert server.port == server.local_addr[1]
     assert repr(server) == "<Server closed>"
 
 

@@ -66,6 +66,15 @@ async def test_bind_to_a_path_as_text(
         assert endpoint.local_addr == str(own_path)
 
 
+async def test_port(transport: aioudp.TransportKind, own_path: Path) -> None:
+    """There is none, and the error says so, after closing too."""
+    async with aioudp.bind(own_path, transport=transport) as endpoint:
+        with pytest.raises(ValueError, match="has no port"):
+            _ = endpoint.port
+    with pytest.raises(ValueError, match="has no port"):
+        _ = endpoint.port
+
+
 @linux_only
 async def test_bind_to_an_abstract_name(
     transport: aioudp.TransportKind, own_path: Path
@@ -221,7 +230,9 @@ async def test_close_leaves_the_file_of_an_adopted_socket(
     sock = socket.socket(AF_UNIX, socket.SOCK_DGRAM)
     sock.bind(str(own_path))
 
-    async with aioudp.adopt(sock, transport=transport) as endpoint:
+    adopting: aioudp.Opening[aioudp.Endpoint[aioudp.UnixAddress]]
+    adopting = aioudp.adopt(sock, transport=transport)
+    async with adopting as endpoint:
         assert endpoint.local_addr == str(own_path)
 
     assert own_path.is_socket()

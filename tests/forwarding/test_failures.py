@@ -341,7 +341,7 @@ async def test_a_reply_that_makes_no_sense_is_counted(engine: NatsServer) -> Non
     ):
         await client.send(b"x")
         batch = await anext(batches)
-        batch._sources[0] = "/a/path"
+        batch._sources[0] = "/a/path"  # type: ignore[call-overload]
         await batch.reply([(0, b"y")])
         await until(lambda: forwarder.stats().replies_failed == 1)
 

@@ -96,7 +96,7 @@ async def test_a_host_with_two_interfaces(two_links: TwoLinks, device: str) -> N
 
     assert message.local_addr == (two_links.broadcast(device), port)
     assert message.interface == two_links.near.index(device)
-    assert message.unicast is False
+    assert (message.unicast, message.to_group) == (False, False)
     assert (data, addr) == (b"me", (two_links.host(device)[:-1] + "1", port))
 
 
@@ -137,7 +137,7 @@ async def test_sent_to_a_group(link: Link, family: AddressFamily) -> None:
             data, addr = await answer(far)
 
     assert message.local_addr == asker_view(GROUP[family], port)
-    assert message.unicast is False
+    assert (message.unicast, message.to_group) == (False, True)
     assert (data, addr[0]) == (b"one of us", NEAR[family])
 
 

@@ -122,7 +122,7 @@ class ReceivingMachine(RuleBasedStateMachine):
             self.receive(call, at_once=False)
         self.arrived += size
         self.transport.kernel += [
-            Datagram(b"%d" % next(self.numbers), "") for _ in range(size)
+            Datagram(b"%d" % next(self.numbers), ("192.0.2.1", 1)) for _ in range(size)
         ]
         if readable:
             self.deliver()

@@ -35,7 +35,7 @@ def every_kind_of_local_address(path: Path) -> None:
     aioudp.bind(("fe80::1", 0, 0, 2))
     aioudp.bind("/run/example")
     aioudp.bind(path)
-    aioudp.bind(53)  # type: ignore[arg-type]
+    aioudp.bind(53)  # type: ignore[call-overload]
     aioudp.bind(("localhost", "53"))  # type: ignore[arg-type]
 
 
@@ -54,9 +54,9 @@ def options_are_named_and_typed(options: aioudp.Options) -> None:
         transport="loop",
     )
     aioudp.connect(("192.0.2.1", 53), **options)
-    aioudp.bind(overflow="forget")  # type: ignore[arg-type]
-    aioudp.bind(reuse_addr=True)  # type: ignore[call-arg]
-    aioudp.bind(("", 0), True)  # type: ignore[call-arg]
+    aioudp.bind(overflow="forget")  # type: ignore[call-overload]
+    aioudp.bind(reuse_addr=True)  # type: ignore[call-overload]
+    aioudp.bind(("", 0), True)  # type: ignore[call-overload]
 
 
 async def receiving(endpoint: aioudp.Endpoint) -> None:
@@ -66,7 +66,7 @@ async def receiving(endpoint: aioudp.Endpoint) -> None:
     assert_type(endpoint.recv_nowait(), aioudp.Datagram)
     async for data, addr in endpoint:
         assert_type(data, bytes)
-        assert_type(addr, aioudp.Address)
+        assert_type(addr, aioudp.IPAddress)
 
 
 async def receiving_messages(endpoint: aioudp.Endpoint) -> None:
@@ -75,8 +75,8 @@ async def receiving_messages(endpoint: aioudp.Endpoint) -> None:
     assert_type(await endpoint.recv_messages(10), list[aioudp.Message])
     async for message in endpoint.messages():
         assert_type(message.data, bytes)
-        assert_type(message.addr, aioudp.Address)
-        assert_type(message.local_addr, aioudp.Address | None)
+        assert_type(message.addr, aioudp.IPAddress)
+        assert_type(message.local_addr, aioudp.IPAddress | None)
         assert_type(message.interface, int | None)
         assert_type(message.ecn, int | None)
         assert_type(message.timestamp, float | None)
@@ -96,13 +96,13 @@ async def options_of_one_send(endpoint: aioudp.Endpoint, addr: aioudp.Address) -
 
 def options_about_messages() -> None:
     aioudp.bind(packet_info=True, timestamps="hardware", max_datagram_size=1500)
-    aioudp.bind(timestamps="gps")  # type: ignore[arg-type]
+    aioudp.bind(timestamps="gps")  # type: ignore[call-overload]
 
 
 async def a_datagram_has_two_names(endpoint: aioudp.Endpoint) -> None:
     datagram = await endpoint.recv()
     assert_type(datagram.data, bytes)
-    assert_type(datagram.addr, aioudp.Address)
+    assert_type(datagram.addr, aioudp.IPAddress)
 
 
 async def sending(endpoint: aioudp.Endpoint, addr: aioudp.Address) -> None:
@@ -116,7 +116,7 @@ async def sending(endpoint: aioudp.Endpoint, addr: aioudp.Address) -> None:
 async def errors_of_the_network(endpoint: aioudp.Endpoint) -> None:
     error = await endpoint.recv_error()
     assert_type(error, aioudp.NetworkError)
-    assert_type(error.addr, aioudp.Address)
+    assert_type(error.addr, aioudp.IPAddress)
     assert_type(error.error, OSError)
     assert_type(error.offender, str | None)
     assert_type(error.mtu, int | None)
@@ -138,7 +138,7 @@ async def what_was_received_can_be_sent_back(endpoint: aioudp.Endpoint) -> None:
 
 async def resolving(endpoint: aioudp.Endpoint) -> None:
     addr = await aioudp.resolve("localhost", 53, family=socket.AF_INET)
-    assert_type(addr, aioudp.Address)
+    assert_type(addr, aioudp.IPAddress)
     await endpoint.send(b"", addr)
 
 
@@ -178,7 +178,7 @@ async def searching() -> None:
     )
     async for data, addr in search:
         assert_type(data, bytes)
-        assert_type(addr, aioudp.Address)
+        assert_type(addr, aioudp.IPAddress)
     async with search as entered:
         assert_type(await anext(entered), aioudp.Datagram)
     assert_type(search.outcomes, list[aioudp.SendOutcome])
@@ -189,8 +189,8 @@ async def searching() -> None:
 def looking(endpoint: aioudp.Endpoint) -> None:
     assert_type(endpoint.stats(), aioudp.Stats)
     assert_type(endpoint.stats().dropped_kernel, int)
-    assert_type(endpoint.local_addr, aioudp.Address)
-    assert_type(endpoint.remote_addr, aioudp.Address | None)
+    assert_type(endpoint.local_addr, aioudp.IPAddress)
+    assert_type(endpoint.remote_addr, aioudp.IPAddress | None)
     assert_type(endpoint.family, int)
     assert_type(endpoint.closed, bool)
     assert_type(endpoint.fileno(), int)
@@ -218,7 +218,7 @@ def errors(error: aioudp.SendManyError) -> None:
     assert_type(error.errors, dict[int, OSError])
 
 
-async def requests(addr: aioudp.Address) -> None:
+async def requests(addr: aioudp.IPAddress) -> None:
     def key(data: bytes) -> int:
         return data[0]
 
@@ -230,5 +230,5 @@ async def requests(addr: aioudp.Address) -> None:
         assert_type(client.stats(), aioudp.ClientStats)
         assert_type(client.stats() - client.stats(), aioudp.ClientStats)
         assert_type(client.stats().endpoint, aioudp.Stats)
-    aioudp.open_client(addr, key=1)  # type: ignore[arg-type]
+    aioudp.open_client(addr, key=1)  # type: ignore[call-overload]
     await client.request("?")  # type: ignore[arg-type]

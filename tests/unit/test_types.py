@@ -6,11 +6,20 @@ import dataclasses
 import inspect
 import pickle
 import re
-from typing import get_args
+import sys
+from typing import Any, get_args
 
 import pytest
 
-from aioudp._types import Datagram, NetworkError, Overflow, Stats, TransportKind
+import aioudp
+from aioudp._types import (
+    Datagram,
+    Message,
+    NetworkError,
+    Overflow,
+    Stats,
+    TransportKind,
+)
 
 
 def test_a_datagram_unpacks_as_payload_and_sender() -> None:
@@ -28,6 +37,60 @@ def test_a_datagram_names_its_fields() -> None:
 def test_a_datagram_equals_the_plain_pair() -> None:
     """It is a tuple, so tests of user code can compare with literals."""
     assert Datagram(b"", "") == (b"", "")
+
+
+@pytest.mark.parametrize("kind", [Datagram, Message])
+def test_a_datagram_is_a_plain_tuple_though_generic(kind: Any) -> None:
+    """What it's generic in costs nothing: no dictionary, and a pickle of its fields."""
+    one = kind(b"payload", ("192.0.2.1", 53))
+
+    again = pickle.loads(pickle.dumps(one))
+
+    assert again == one
+    assert type(again) is kind
+    assert not hasattr(one, "__dict__")
+    assert sys.getsizeof(one) == sys.getsizeof(tuple(one))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        aioudp.Client,
+        aioudp.Datagram,
+        aioudp.DatagramBatch,
+        aioudp.Endpoint,
+        aioudp.Message,
+        aioudp.NetworkError,
+        aioudp.Server,
+    ],
+)
+def test_kinds_of_addresses_are_for_type_checkers(kind: Any) -> None:
+    """A program may write the type argument, in an annotation and elsewhere."""
+    assert kind[aioudp.UnixAddress].__origin__ is kind
+
+
+@pytest.mark.parametrize(
+    ("local_addr", "to_group"),
+    [
+        (("239.1.2.3", 5000), True),
+        (("224.0.0.251", 5353), True),
+        (("ff02::fb", 5353, 0, 2), True),
+        (("192.0.2.1", 5000), False),
+        (("192.0.2.255", 5000), False),
+        (("255.255.255.255", 5000), False),
+        (("2001:db8::1", 5000, 0, 0), False),
+        (("ff::1", 5000, 0, 0), False),
+        ("/run/example", None),
+        (None, None),
+    ],
+)
+def test_whether_a_message_was_sent_to_a_group(
+    local_addr: Any, to_group: bool | None
+) -> None:
+    """Its destination decides; a broadcast address isn't a group."""
+    message = Message(b"", ("192.0.2.2", 1), local_addr)
+
+    assert message.to_group is to_group
 
 
 def test_stats_counts_exactly_these() -> None:

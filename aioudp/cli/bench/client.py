@@ -106,7 +106,7 @@ class Flow:
 class Client:
     """One run against one server. Use it as a context manager."""
 
-    def __init__(self, server: aioudp.Address, plan: Plan) -> None:
+    def __init__(self, server: aioudp.IPAddress, plan: Plan) -> None:
         self._server = server
         self._plan = plan
         self._run = int.from_bytes(os.urandom(8))

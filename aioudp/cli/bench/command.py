@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -120,7 +120,7 @@ async def _measure(host: str | None, port: int, plan: Plan, *, as_json: bool) ->
     return status
 
 
-async def measure(addr: aioudp.Address, plan: Plan) -> tuple[Report, int]:
+async def measure(addr: aioudp.IPAddress, plan: Plan) -> tuple[Report, int]:
     """Return the report and the exit status; on Ctrl-C, the results so far."""
     status = 0
     async with Client(addr, plan) as client:
@@ -174,7 +174,7 @@ async def _display(client: Client, plan: Plan) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _server_process() -> AsyncIterator[aioudp.Address]:
+async def _server_process() -> AsyncIterator[aioudp.IPAddress]:
     """Run a server on loopback in a separate process; yield its address."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "aioudp", "bench", "--server", "--host", "127.0.0.1"),
@@ -189,7 +189,8 @@ async def _server_process() -> AsyncIterator[aioudp.Address]:
             line = (await process.stderr.readline()).decode().strip()
         if not line.startswith("listening on "):
             raise OSError(f"the server did not start: {line}")
-        yield parse_address(line.removeprefix("listening on "))
+        addr: Any = parse_address(line.removeprefix("listening on "))
+        yield addr
     finally:
         if process.returncode is None:
             process.terminate()

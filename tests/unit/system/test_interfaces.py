@@ -93,6 +93,28 @@ def test_choose_what_is_no_name(item: Any) -> None:
         choose([item])
 
 
+def test_one_interface(loopback: aioudp.Interface) -> None:
+    """By the index in a message, by name or by address."""
+    assert aioudp.interface(loopback.index) == loopback
+    assert aioudp.interface(loopback.name) == loopback
+    assert aioudp.interface("127.0.0.1") == loopback
+
+
+def test_one_interface_that_is_not_there() -> None:
+    """ENODEV: it may have been removed since the message came."""
+    with pytest.raises(OSError, match="no interface 2147483647") as caught:
+        aioudp.interface(2**31 - 1)
+
+    assert caught.value.errno == errno.ENODEV
+
+
+def test_one_interface_by_what_is_no_name() -> None:
+    """TypeError; among others for None, the interface of a message without it."""
+    none: Any = None
+    with pytest.raises(TypeError, match="a name, an index or an address"):
+        aioudp.interface(none)
+
+
 # -- Windows, as reported by psutil
 
 

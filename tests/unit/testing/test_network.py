@@ -697,6 +697,7 @@ async def test_the_librarys_own_calls_run_on_a_host() -> None:
             assert (await client.recv()).data == b"HELLO"
             assert client.local_addr[0] == "10.0.0.2"
             assert [one.name for one in aioudp.interfaces()] == ["lo", "eth0"]
+            assert "10.0.0.2" in aioudp.interface("eth0").addresses
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
