@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
+from itertools import repeat
 from typing import Final, NamedTuple
 
 _FIRST: Final = 3  # SD_LISTEN_FDS_START: behind standard input, output and error
@@ -48,7 +49,7 @@ def _inherited(
     if _number(environ, "LISTEN_PID") != pid:
         return []
     count = _number(environ, "LISTEN_FDS")
-    names = [_UNNAMED] * count
+    names: Iterable[str] = repeat(_UNNAMED)
     if "LISTEN_FDNAMES" in environ:
         names = environ["LISTEN_FDNAMES"].split(":") if count else []
         if len(names) != count:
@@ -57,7 +58,8 @@ def _inherited(
             )
     found: list[InheritedSocket] = []
     try:
-        for descriptor, name in enumerate(names, first):
+        # However large the number is, the first one that isn't open ends it.
+        for descriptor, name in zip(range(first, first + count), names, strict=False):
             sock = socket.socket(fileno=descriptor)
             found.append(InheritedSocket(name, sock))
             if sock.type != socket.SOCK_DGRAM:

@@ -234,7 +234,7 @@ def sanitizers(leg: Leg) -> None:
         tests = [f"tests/{name}" for name in what]
         pytest = (main, "-X", "dev", *PYTEST, *tests)
         leg.run(*pytest, cwd=away / "run", **sanitized)
-        fuzz = (main, "-m", "tests.native.fuzz_control_data", "--seconds", "5")
+        fuzz = (main, "-m", "tests.fuzz.fuzz_control_data", "--seconds", "5")
         leg.run(*fuzz, cwd=away / "run", **sanitized)
 
 

@@ -263,9 +263,10 @@ def parse_address(text: str, *, default_host: str = "") -> Address:
         path = text[5:]
         return unix_path(path if is_path(path) or not path else f"./{path}")
     host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
+    bracketed = host.startswith("[") and host.endswith("]")
+    if bracketed:
         host = host[1:-1]
-    elif ":" in host or "[" in host or "]" in host:
+    if (":" in host and not bracketed) or "[" in host or "]" in host:
         raise ValueError(f"IPv6 addresses have the form [address]:port: {text!r}")
     if not (port.isascii() and port.isdigit()) or int(port) > 0xFFFF:
         raise ValueError(f"no port from 0 to 65535 in {text!r}")

@@ -28,8 +28,8 @@ MAX_READS: Final = 64
 """Maximum errors per :meth:`ErrorQueue.read`, so that the event loop keeps running."""
 
 # include/uapi/linux/errqueue.h: struct sock_extended_err. It's followed by the
-# offender's address, with the same alignment.
-_EXTENDED_ERROR: Final = struct.Struct("=IBBBxII")
+# offender's address, with the same alignment. ee_errno is an int for everybody else.
+_EXTENDED_ERROR: Final = struct.Struct("=iBBBxII")
 _ORIGIN_ICMP: Final = 2  # SO_EE_ORIGIN_ICMP
 _ORIGIN_ICMP6: Final = 3  # SO_EE_ORIGIN_ICMP6
 

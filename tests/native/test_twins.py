@@ -25,7 +25,7 @@ from aioudp._system import addresses, batchio, sockets
 from aioudp._system.prepared_batch import PreparedBatch
 from aioudp._system.send_options import steer
 
-from .fuzz_control_data import CTRUNC, KINDS, compiled, message, reference
+from ..fuzz.fuzz_control_data import CTRUNC, KINDS, compiled, message, reference
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,12 @@ def test_a_descriptor_that_is_not_there() -> None:
         _inherited(environment(1), PID, 900)
 
 
+def test_a_number_without_bound() -> None:
+    """The first descriptor that isn't there ends it, not the memory of the process."""
+    with pytest.raises(OSError):
+        _inherited(environment(1) | {"LISTEN_FDS": f"{10**30}"}, PID, 900)
+
+
 @pytest.mark.parametrize(
     ("environ", "match"),
     [

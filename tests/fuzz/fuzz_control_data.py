@@ -1,24 +1,19 @@
 """A fuzz target: the compiled parser of control data, beside a reading of cmsg(3).
 
-    python -m tests.native.fuzz_control_data --seconds 10
-
-With atheris installed, that does the driving, by coverage; else messages that are
-nearly right are mutated at random. The parser is given each input in a block of just
-its length, so a build with AddressSanitizer sees any read beyond it.
+The parser is given each input in a block of just its length, so a build with
+AddressSanitizer sees any read beyond it.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
+import importlib
 import random
 import socket
 import struct
-import sys
-import time
 from typing import Any, Final
 
 from aioudp._system import control_data
+from tests.fuzz import driver
 
 CTRUNC: Final = int(socket.MSG_CTRUNC)
 
@@ -100,24 +95,5 @@ def mutated(rng: random.Random) -> bytes:
     return bytes(data[: rng.choice([None, None, rng.randrange(len(data) + 1)])])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    if importlib.util.find_spec("atheris"):
-        atheris = importlib.import_module("atheris")
-        limit = f"-max_total_time={int(options.seconds)}"
-        atheris.Setup([sys.argv[0], limit], test_one_input)
-        atheris.Fuzz()
-    rng = random.Random(options.seed)
-    deadline = time.monotonic() + options.seconds
-    inputs = 0
-    while time.monotonic() < deadline:
-        test_one_input(mutated(rng))
-        inputs += 1
-    sys.stdout.write(f"{inputs} inputs, seed {options.seed}: no difference\n")
-
-
 if __name__ == "__main__":
-    main()
+    driver.main(test_one_input, mutated, control_data)
