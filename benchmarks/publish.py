@@ -10,13 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from . import ratios, tables
+from . import bars, ratios, tables
 from .formatting import markdown, microseconds, quantity
 from .results import Results, Round
 
 RESULT_FILE: Final = Path("benchmarks/results/published.json")
 PAGE: Final = Path("docs/explanation/_benchmarks.md")
 PLOTS: Final = Path("docs/explanation/figures")
+FRONT: Final = Path("docs/figures")
 README: Final = Path("README.md")
 
 _BEGIN: Final = "<!-- figures:begin -->\n"
@@ -70,7 +71,7 @@ def in_readme(results: Results) -> str:
 
 def in_docs(results: Results) -> str:
     """Return the page of the documentation: ratios, plots and tables."""
-    plots = "\n\n".join(f"![{scenario}](figures/{scenario}.svg)" for scenario in _UNITS)
+    plots = "\n\n".join(map(_plot, _UNITS))
     return (
         "<!-- Made by: python -m benchmarks publish -->\n\n"
         "### Ratios\n\n"
@@ -88,7 +89,8 @@ def publish(results: Results, root: Path) -> list[Path]:
     page, readme = root / PAGE, root / README
     page.write_text(in_docs(results))
     readme.write_text(replaced(readme.read_text(), in_readme(results)))
-    return [page, readme, *plots.draw(results, root / PLOTS)]
+    front = bars.draw(results, root / FRONT)
+    return [page, readme, *plots.draw(results, root / PLOTS), *front]
 
 
 def replaced(text: str, figures: str) -> str:
@@ -96,6 +98,12 @@ def replaced(text: str, figures: str) -> str:
     head, _, rest = text.partition(_BEGIN)
     _, _, tail = rest.partition(_END)
     return f"{head}{_BEGIN}{figures}{_END}{tail}"
+
+
+def _plot(scenario: str) -> str:
+    """Return the plot, where it may scroll: on a telephone it would be too small."""
+    image = f"```{{image}} figures/{scenario}.svg\n:alt: {scenario}\n:class: plot\n```"
+    return f":::{{container}} wide-figure\n{image}\n:::"
 
 
 def _cell(results: Results, scenario: str, subject: str, loop: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from pathlib import Path
 
 from docutils import nodes
@@ -12,7 +13,9 @@ from sphinx.application import Sphinx
 
 import aioudp
 
-sys.path.append(str(Path(__file__).parent / "_extensions"))
+_here = Path(__file__).parent
+_pyproject = tomllib.loads((_here.parent / "pyproject.toml").read_text())
+sys.path.append(str(_here / "_extensions"))
 
 project = "aioudp"
 author = "aioudp contributors"
@@ -21,6 +24,7 @@ release = aioudp.__version__
 version = release
 
 extensions = [
+    "descriptions",
     "myst_parser",
     "narrow_tables",
     "sphinx.ext.autodoc",
@@ -29,9 +33,19 @@ extensions = [
 ]
 exclude_patterns = ["_build", "**/_*.md"]  # the latter are included by others
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_static_path = ["_static"]
-html_css_files = ["tables.css", "beside.css"]
+html_css_files = ["site.css", "tables.css", "beside.css"]
 html_title = f"aioudp {release}"
+html_logo = html_favicon = "_static/logo.svg"
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
+html_theme_options: dict[str, object] = {}
+if repository := _pyproject["project"].get("urls", {}).get("Repository"):
+    html_theme_options |= {
+        "source_repository": repository,
+        "source_branch": "main",
+        "source_directory": "docs/",
+    }
 default_role = "py:obj"
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]

@@ -250,7 +250,7 @@ class _Errors(logging.Handler):
 _SHARE: Final = 2 / 3  # of the suite's timeout: the rest is for the report of a failure
 
 # Their tests run programs, which may use every processor.
-_WITH_PROGRAMS: Final = {"benchmarks", "cli", "docs", "examples", "interop"}
+_WITH_PROGRAMS: Final = {"benchmarks", "cli", "docs", "examples", "interop", "site"}
 
 
 @pytest.hookimpl(wrapper=True)

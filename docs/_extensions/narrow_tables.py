@@ -17,6 +17,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 _FEWEST = 3  # columns; two are narrow enough
 _BRIEF = 11  # characters; as wide as the place that tables.css leaves beside a cell
+_LONG = 24  # characters of a word that may not be broken; else its column is too wide
 
 
 class Prepare(SphinxPostTransform):
@@ -37,6 +38,9 @@ def _prepare(table: nodes.table) -> None:
     if head and not any(titles):
         group.remove(head)
     cells = [cell for row in body for cell in row]
+    words = [word for row in body if len(row) for word in row[0].astext().split()]
+    if any(len(word) > _LONG for word in words):
+        table["classes"].append("long-words")
     if any("text-right" in cell["classes"] for cell in cells):
         table["classes"].append("figures")
     elif len(titles) >= _FEWEST:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from benchmarks import publish, results
+import pytest
+
+from benchmarks import bars, publish, results
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,3 +28,26 @@ def test_the_documentation_shows_the_published_figures() -> None:
     for name in ("receive", "send", "echo"):
         assert f"figures/{name}.svg" in page
         assert (ROOT / publish.PLOTS / f"{name}.svg").exists()
+
+
+def test_the_first_page_shows_the_published_figures() -> None:
+    """Its bars are as long as the result file says."""
+    drawn = bars.drawn(results.read(ROOT / publish.RESULT_FILE))
+
+    for name, text in drawn.items():
+        assert (ROOT / publish.FRONT / name).read_text() == text
+
+
+def test_a_bar_is_as_long_as_its_figure() -> None:
+    """The scale begins at zero and is the same for all."""
+    published = results.read(ROOT / publish.RESULT_FILE)
+    one, other = (
+        row.spread(row.rate).median
+        for subject in ("aioudp recv_many", "DatagramProtocol")
+        if (row := published.row("receive", subject, "asyncio", bars.PAYLOAD))
+    )
+    for text in bars.drawn(published).values():
+        widths = [float(width) for width in re.findall(r'<rect .* width="(.*?)"', text)]
+
+        assert widths[0] == max(widths)
+        assert widths[-1] / widths[0] == pytest.approx(other / one, abs=0.001)
