@@ -47,6 +47,8 @@ PROGRAMS: Final = tuple(
     f"tests/{name}" for name in ("benchmarks", "docs", "examples", "interop")
 )
 """Tests of what uses the library. They take long, and measure nothing new."""
+SITE: Final = "tests/site"
+"""Tests of the built documentation, in a browser."""
 LOADS: Final = ("tests/contract/test_workers.py", "tests/forwarding")
 """Tests that start many processes and load them: on one Python, with one twin."""
 THIS_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -150,30 +152,37 @@ def without(*folders: str) -> list[str]:
     return [f"--ignore={folder}" for folder in folders]
 
 
-def required() -> dict[str, Any]:
+def required(*installed: str) -> dict[str, Any]:
     """Return what the tests in the main environment may not skip, where that counts."""
     word = os.environ.get("AIOUDP_REQUIRE")
-    return {} if word is None else {"AIOUDP_REQUIRE": ",".join((word, *INTEROP))}
+    return {} if word is None else {"AIOUDP_REQUIRE": ",".join((word, *installed))}
 
 
 def fast_tests(leg: Leg) -> None:
     """Run the tests of the library itself, and measure nothing."""
     python = main_environment(leg)
-    ignored = without(*PROGRAMS, "tests/cli")
-    leg.run(python, *STRICT, *PYTEST, *ignored, **required())
+    ignored = without(*PROGRAMS, SITE, "tests/cli")
+    leg.run(python, *STRICT, *PYTEST, *ignored, **required(*INTEROP))
 
 
 def all_tests(leg: Leg) -> None:
     """Run the tests of the library and of its command, and measure what they cover."""
     python = main_environment(leg)
-    ignored = without(*PROGRAMS)
-    leg.run(python, *STRICT, *MEASURED, *ignored, COVERAGE_FILE=COVERAGE, **required())
+    ignored = without(*PROGRAMS, SITE)
+    leg.run(
+        python,
+        *STRICT,
+        *MEASURED,
+        *ignored,
+        COVERAGE_FILE=COVERAGE,
+        **required(*INTEROP),
+    )
 
 
 def programs(leg: Leg) -> None:
     """Run the tests of examples and benchmarks, and of libraries on the drop-in."""
     python = main_environment(leg)
-    leg.run(python, *STRICT, *PYTEST, *PROGRAMS, **required())
+    leg.run(python, *STRICT, *PYTEST, *PROGRAMS, **required(*INTEROP))
 
 
 def tests_on(name: str, interpreter: Path, *, full: bool) -> Leg:
@@ -182,7 +191,8 @@ def tests_on(name: str, interpreter: Path, *, full: bool) -> Leg:
     The network's tests are about the kernel, which is the same for each. Those that
     start many processes take long, and put load on the machine: only with *full*.
     """
-    ignored = ["tests/benchmarks", "tests/docs", "tests/interop", "tests/network"]
+    names = ("benchmarks", "docs", "interop", "network", "site")
+    ignored = [f"tests/{name}" for name in names]
     if not full:
         ignored += ["tests/cli", "tests/examples", *LOADS]
 
@@ -268,10 +278,17 @@ def coverage(leg: Leg) -> None:
 
 
 def docs(leg: Leg) -> None:
-    """Build the documentation, and run the examples in it; each warning is an error."""
-    sphinx = (main_environment(leg), "-m", "sphinx", "-n", "-W", "--keep-going", "-q")
+    """Build the documentation, run the examples in it, and look at its pages.
+
+    Each warning is an error. The pictures of the pages stay in .venv-test/docs.
+    """
+    python, built = main_environment(leg), HOME / "docs"
+    sphinx = (python, "-m", "sphinx", "-n", "-W", "--keep-going", "-q")
     for builder in ("html", "doctest"):
-        leg.run(*sphinx, "-b", builder, "docs", HOME / "docs" / builder)
+        leg.run(*sphinx, "-b", builder, "docs", built / builder)
+    demanded = required("furo", "myst_parser", "selenium", "sphinx")
+    where = {"AIOUDP_SITE": str(built / "html"), **demanded}
+    leg.run(python, *STRICT, *PYTEST, SITE, **where)
 
 
 def copy_of_the_package(to: Path) -> Path:

@@ -192,10 +192,18 @@ def add_system_tools() -> str | None:
         "tshark": "tshark",
     }
     missing = sorted({packages[tool] for tool in packages if not shutil.which(tool)})
-    if not missing or not _is_root() or not shutil.which("apt-get"):
+    browser = [] if _has_browser() else ["chromium", "chromium-driver"]
+    if not _is_root() or not shutil.which("apt-get"):
         return None
+    # The browser by itself: it is large, and some systems call it something else.
+    failures = [_install(some) for some in (missing, browser) if some]
+    return "; ".join(filter(None, failures)) or None
+
+
+def _install(packages: list[str]) -> str | None:
+    """Install packages of Debian; say what failed."""
     quietly = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ("install", "--yes", "--no-install-recommends", *missing)
+    install = ("install", "--yes", "--no-install-recommends", *packages)
     for arguments in (("update",), install):
         try:
             subprocess.run(
@@ -205,12 +213,18 @@ def add_system_tools() -> str | None:
                 env=quietly,
                 stdin=subprocess.DEVNULL,
                 text=True,
-                timeout=120,
+                timeout=300,
             )
         except (OSError, subprocess.SubprocessError) as exc:
             output = getattr(exc, "stderr", None) or str(exc)
-            return f"{' '.join(missing)}: {output.strip().splitlines()[-1]}"
+            return f"{' '.join(packages)}: {output.strip().splitlines()[-1]}"
     return None
+
+
+def _has_browser() -> bool:
+    """Return whether there is a browser that tests can drive."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return any(map(shutil.which, names)) and shutil.which("chromedriver") is not None
 
 
 def can_compile(python: Path | str) -> bool:
@@ -239,6 +253,8 @@ def abilities() -> str:
         able += [tool for tool in ("avahi-daemon", "nft", "tc") if shutil.which(tool)]
     if shutil.which("tshark"):
         able.append("tshark")
+    if _has_browser():
+        able.append("chromium")
     return ",".join(able)
 
 

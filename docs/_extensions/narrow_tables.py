@@ -2,7 +2,8 @@
 
 A table of prose with three columns or more is shown there as a list of cards, one for
 each row, and each cell needs the title of its column. A table of figures scrolls.
-``tables.css`` does the rest. A header without a word is left out.
+``tables.css`` does the rest. A header without a word is left out. A short piece of
+code without a space, such as ``--timeout``, is not broken, here or elsewhere.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from sphinx.writers.html5 import HTML5Translator
 
 _FEWEST = 3  # columns; two are narrow enough
 _BRIEF = 11  # characters; as wide as the place that tables.css leaves beside a cell
-_LONG = 24  # characters of a word that may not be broken; else its column is too wide
+_SHORT = 20  # characters of code that always find room
+_LONG = 24  # characters of a word; a longer one may be broken anywhere
 
 
 class Prepare(SphinxPostTransform):
@@ -29,6 +31,10 @@ class Prepare(SphinxPostTransform):
     def run(self, **kwargs: object) -> None:
         for table in self.document.findall(nodes.table):
             _prepare(table)
+        for code in self.document.findall(nodes.literal):
+            text = code.astext()
+            if len(text) <= _SHORT and " " not in text:
+                code["classes"].append("whole")
 
 
 def _prepare(table: nodes.table) -> None:
@@ -38,8 +44,7 @@ def _prepare(table: nodes.table) -> None:
     if head and not any(titles):
         group.remove(head)
     cells = [cell for row in body for cell in row]
-    words = [word for row in body if len(row) for word in row[0].astext().split()]
-    if any(len(word) > _LONG for word in words):
+    if any(len(word) > _LONG for word in body.astext().split()):
         table["classes"].append("long-words")
     if any("text-right" in cell["classes"] for cell in cells):
         table["classes"].append("figures")

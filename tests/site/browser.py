@@ -20,6 +20,7 @@ pytest.importorskip("selenium", reason="cannot: selenium: it is not installed")
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.command import Command
 from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -42,7 +43,7 @@ _FLAGS: Final = (
 )
 _PATIENCE: Final = 20  # seconds, until a script has done its work
 _HEIGHT: Final = 844  # CSS pixels, of a telephone
-_TALLEST: Final = 8000  # CSS pixels of a page that its picture shows
+_TALLEST: Final = 5000  # CSS pixels of a page that its picture shows
 _TELEPHONE: Final = 640  # CSS pixels; what is narrower is one
 _PAGE: Final = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
 
@@ -144,7 +145,8 @@ class Browser:
                     yield f"not loaded: {parameters}"
 
     def _log(self, name: str) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = self._driver.get_log(name)
+        answer = self._driver.execute(Command.GET_LOG, {"type": name})
+        entries: list[dict[str, Any]] = answer["value"]
         return entries
 
     def _tell(self, command: str, **parameters: Any) -> dict[str, Any]:
