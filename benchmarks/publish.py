@@ -19,6 +19,8 @@ PAGE: Final = Path("docs/explanation/_benchmarks.md")
 PLOTS: Final = Path("docs/explanation/figures")
 FRONT: Final = Path("docs/figures")
 README: Final = Path("README.md")
+REPOSITORY: Final = "https://github.com/aioudp/aioudp/blob/main"
+"""Where the README's links lead, so that they work on a package index too."""
 
 _BEGIN: Final = "<!-- figures:begin -->\n"
 _END: Final = "<!-- figures:end -->"
@@ -64,7 +66,7 @@ def in_readme(results: Results) -> str:
         f"{machine['python']}, uvloop {results.versions.get('uvloop', '-')}. "
         "Receivers are flooded by a C program that sends trains (UDP_SEGMENT), so what "
         "they do not take is lost. All figures, with spread, losses and CPU time: "
-        f"[{RESULT_FILE.name}]({RESULT_FILE.as_posix()})."
+        f"[{RESULT_FILE.name}]({REPOSITORY}/{RESULT_FILE.as_posix()})."
     )
     return f"{markdown(header, lines)}\n\n{where}\n"
 
