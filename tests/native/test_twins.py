@@ -6,6 +6,7 @@ The file is long because it compares the twins in all parts of the batch I/O.
 from __future__ import annotations
 
 import importlib
+import operator
 import os
 import random
 import socket
@@ -520,3 +521,19 @@ def test_a_batch_is_a_list(speedups: ModuleType) -> None:
 
         with pytest.raises(TypeError):
             pair.sender.send_batch(((b"1", pair.addr),))
+
+
+@pytest.mark.parametrize("made", [tuple, Datagram._make])
+def test_received_datagrams_are_sent_as_they_are(
+    speedups: ModuleType, made: Any
+) -> None:
+    """A Datagram is as good as a pair, and no other object is made of it."""
+    with ExitStack() as stack:
+        pair = open_pairs(stack, speedups, "127.0.0.1", offload=True)
+        datagrams = [made((b"%d" % number, pair.addr)) for number in range(3)]
+
+        prepared = speedups.BatchSocket.prepare(datagrams, lambda addr: addr, None)
+        pair.sender.send_batch(prepared)
+
+        assert all(map(operator.is_, prepared, datagrams))
+        assert pair.transfer(3) == [b"0", b"1", b"2"]

@@ -20,7 +20,11 @@ cdef extern from "Python.h":
 
 cdef inline tuple _pair(list datagrams, Py_ssize_t index):
     """Return *item* as a checked pair, because nothing below checks again."""
-    cdef tuple pair = <tuple?> list_item(datagrams, index)
+    cdef object item = list_item(datagrams, index)
+    cdef tuple pair
+    if not PyTuple_Check(item):
+        raise TypeError(f"a tuple of bytes and address is required, not {item!r}")
+    pair = <tuple> item  # maybe a Datagram, which is one
     if PyTuple_GET_SIZE(pair) != 2 or not PyBytes_Check(pair[0]):
         raise TypeError(f"a tuple of bytes and address is required, not {pair!r}")
     return pair
@@ -136,7 +140,9 @@ cdef class SendingSocket:
         cdef bint pair
         steer = remember_last(steer)
         for item in datagrams:
-            pair = type(item) is tuple and PyTuple_GET_SIZE(item) == 2
+            pair = (
+                type(item) is tuple or (<PyObject *> item).ob_type == _datagram_type
+            ) and PyTuple_GET_SIZE(item) == 2
             if pair:
                 data = (<tuple> item)[0]
                 addr = (<tuple> item)[1]
