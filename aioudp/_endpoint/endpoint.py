@@ -659,3 +659,25 @@ def _checked(
         transport.try_send(data, addr)
 
     return try_send
+
+
+async def recv_at_once(
+    endpoint: Endpoint, wanted: int, *, poll: bool = False
+) -> list[Any]:
+    """Wait for one datagram, and return all queued ones, oldest first.
+
+    Like :meth:`Endpoint.recv_many`, or :meth:`Endpoint.recv_messages`, for a consumer
+    that works on a batch while it's in the processor's cache: from now on, one read
+    brings about *wanted* datagrams, and nothing is added to what it brought. With
+    *poll*, reads at once if nothing is queued, without waiting for the event loop.
+    """
+    protocol = endpoint._protocol
+    protocol.inbox.at_once = wanted
+    if not endpoint._items or protocol.detour:
+        if poll and not protocol.detour and (more := endpoint._transport.poll(wanted)):
+            return more
+        await protocol.turn()
+    datagrams: list[Any] = protocol.inbox.take()
+    if protocol.detour:
+        protocol.resume_if_empty()
+    return datagrams

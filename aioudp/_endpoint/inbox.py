@@ -5,6 +5,7 @@ No socket, no event loop, no clock.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Sequence
 
@@ -23,20 +24,23 @@ class Inbox:
     so the inbox may exceed its capacity by one train.
     """
 
-    __slots__ = ("capacity", "dropped", "items", "overflow")
+    __slots__ = ("at_once", "capacity", "dropped", "items", "overflow")
 
     def __init__(self, capacity: int, overflow: Overflow) -> None:
         self.capacity: int = capacity
         self.overflow = overflow
+        self.at_once: int = sys.maxsize
+        """The number of datagrams that a consumer wants from one read."""
         self.items: deque[Received] = deque()
         self.dropped: int = 0
         """Datagrams dropped because the inbox was full."""
 
     def room(self) -> int:
         """Return the number of datagrams wanted now."""
+        room = ANY
         if self.overflow == "pause":
-            return max(0, self.capacity - len(self.items))
-        return ANY
+            room = max(0, self.capacity - len(self.items))
+        return room if room < self.at_once else self.at_once
 
     def put(self, datagrams: Sequence[Received]) -> None:
         """Add *datagrams* in order and apply the overflow policy."""

@@ -1,4 +1,4 @@
-"""Selects the twin for the batch I/O: the compiled one if available.
+"""Selects the twin: the compiled one if available.
 
 ``AIOUDP_SPEEDUPS=0`` in the environment selects the readable one. UNIX datagram sockets
 always use it, because they have no trains and gain nothing from batches.
@@ -10,16 +10,17 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from . import batchio
+from . import answering, batchio
 from .machine import machine_of
 
 if TYPE_CHECKING or os.environ.get("AIOUDP_SPEEDUPS") == "0":
-    _fast = batchio
+    _fast, answer_each = batchio, answering.answer_each
 else:
     try:
         from . import speedups as _fast
+        from .speedups import answer_each
     except ImportError:
-        _fast = batchio
+        _fast, answer_each = batchio, answering.answer_each
 
 
 def batch_socket(

@@ -1,10 +1,10 @@
-# The types of the compiled twin; batchio.py has the words.
+# The types of the compiled twin; batchio.py and answering.py have the words.
 
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from .._types import Payload
+from .._types import Datagram, Payload
 from .addresses import SocketAddress
 from .batchio import Destination
 from .control_data import Info
@@ -14,6 +14,9 @@ from .refusals import Refusals
 MAX_READS: Final[int]
 MAX_TRAINS: Final[int]
 
+def answer_each(
+    handler: Callable[..., Any], datagrams: Iterator[Datagram], replies: list[Any]
+) -> tuple[Datagram, Any] | None: ...
 def parse(control: bytes, flags: int, port: int) -> tuple[int, Info]: ...
 
 class BatchSocket:

@@ -14,6 +14,7 @@ the bottom up:
 ``columns``       the same from the memory of a batch
 ``receiving``     up to 32 with one recvmmsg, cut up without running Python
 ``batches``       the same, into columns and without an object for each
+``answering``     calls a handler with each datagram that was received
 
 They're one extension, so splitting them costs nothing. The GIL is released where many
 datagrams move at once. A single send keeps it, because releasing and reacquiring it
@@ -38,7 +39,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_SET_ITEM
+from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_SET_ITEM
 from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -65,6 +66,7 @@ include "compiled/sending.pxi"
 include "compiled/columns.pxi"
 include "compiled/receiving.pxi"
 include "compiled/batches.pxi"
+include "compiled/answering.pxi"
 
 
 cdef class BatchSocket(BatchingSocket):

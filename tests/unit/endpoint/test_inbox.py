@@ -147,3 +147,22 @@ def test_what_take_returned_is_the_callers() -> None:
     inbox.put(numbered(2))
 
     assert taken == numbered(1)
+
+
+def test_a_read_brings_no_more_than_is_wanted_at_once() -> None:
+    """A consumer may want less than there is room for, and never gets more."""
+    inbox = filled("pause", 10, numbered(1, 2, 3))
+
+    inbox.at_once = 5
+    assert inbox.room() == 5
+    inbox.put(numbered(*range(5)))
+    assert inbox.room() == 2
+
+
+def test_what_is_wanted_at_once_is_unchanged_by_dropping() -> None:
+    """A policy that drops accepts all, but not all at once."""
+    inbox = filled("drop-oldest", 3, numbered(1, 2, 3))
+
+    assert inbox.room() == ANY
+    inbox.at_once = 5
+    assert inbox.room() == 5
