@@ -461,12 +461,12 @@ class Server(ClosedAtTheEnd, Generic[AddressT_co]):
         Returns:
             Whether all work was finished.
         """
+        self._service.tasks.exempt_caller()
         self._service.endpoint.drain()
-        limit = asyncio.timeout(timeout)
         try:
-            async with limit:
+            async with asyncio.timeout(timeout):
                 await asyncio.wait([self._task])
-                await self._service.tasks.finish()
+                await self._service.tasks.finish()  # if the service has failed
         except TimeoutError:
             return False
         finally:

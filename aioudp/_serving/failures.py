@@ -30,7 +30,7 @@ class Failures:
         self.count: int = 0
         """The number of failures."""
 
-    def note(self, doing: str, exc: Exception, addr: Address) -> None:
+    def note(self, doing: str, exc: BaseException, addr: Address) -> None:
         """Count a failure, and log it if it's the first of its kind."""
         self.count += 1
         where = _place(exc.__traceback__)

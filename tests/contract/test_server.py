@@ -376,6 +376,92 @@ async def test_wait(serving: Serve) -> None:
         assert (server.stats().dropped_busy, server.stats().aborted) == (0, 0)
 
 
+@pytest.mark.parametrize("when_busy", ["drop-newest", "drop-oldest", "wait"])
+@pytest.mark.parametrize("way", ["function", "awaitable"])
+async def test_handlers_that_do_not_wait_are_never_busy(
+    serving: Serve, when_busy: Any, way: str
+) -> None:
+    """A burst of more datagrams than there are places is answered whole."""
+
+    async def handler(data: bytes, addr: Any) -> bytes:
+        return data
+
+    called = handler if way == "function" else lambda data, addr: handler(data, addr)
+    async with serving(called, concurrency=5, when_busy=when_busy) as server:
+        peer = await _offer(serving, server, 60)
+        answers = await recv(peer, 60)
+
+    assert sorted(answers, key=int) == [b"%d" % number for number in range(60)]
+    assert (server.stats().dropped_busy, server.stats().aborted) == (0, 0)
+
+
+class _Odd(BaseException):
+    """Neither an error nor a request to end."""
+
+
+async def test_a_task_frees_its_place_whatever_it_raises(
+    serving: Serve,
+) -> None:
+    """The event loop reports it, and the next datagram is served."""
+    reported: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+
+    async def handler(data: bytes, addr: Any) -> bytes:
+        await asyncio.sleep(0)
+        if data == b"0":
+            raise _Odd
+        return data
+
+    async with serving(handler, concurrency=1, when_busy="wait") as server:
+        peer = await _offer(serving, server, 3)
+        assert await recv(peer, 2) == [b"1", b"2"]
+        assert server.in_hand == 0
+
+    (context,) = reported
+    assert isinstance(context["exception"], _Odd)
+
+
+@pytest.mark.parametrize("function", ["handler", "async handler", "accept", "dedupe"])
+async def test_a_function_that_looks_at_a_cancelled_future(
+    serving: Serve, function: str
+) -> None:
+    """Its CancelledError is a failure like any other, not the end of the server."""
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+
+    def look(data: bytes, addr: Any = None) -> bytes:
+        if data == b"0":
+            future.result()
+        return data
+
+    async def wait(data: bytes, addr: Any) -> bytes:
+        if data == b"0":
+            await future
+        return data
+
+    options: dict[str, Any] = {}
+    if function in ("accept", "dedupe"):
+        options[function] = look
+    handler: Any = {"handler": look, "async handler": wait}.get(function)
+    async with serving(handler or (lambda data, addr: b"1"), **options) as server:
+        peer = await _offer(serving, server, 2)
+        assert await recv(peer) == [b"1"]
+        assert server.stats().failed == 1
+        assert not server.closed
+
+
+async def test_closing_while_datagrams_wait_for_a_place(serving: Serve) -> None:
+    """No coroutine is left behind that was never awaited."""
+    handler = Gated()
+    waiting: Any = lambda data, addr: handler(data, addr)  # noqa: E731
+    async with serving(waiting, concurrency=1, when_busy="wait") as server:
+        await _offer(serving, server, 5)
+        await turns_until(lambda: len(handler.begun) == 1)
+    assert handler.begun == handler.cancelled == [b"0"]
+    gc.collect()
+
+
 # -- who is served
 
 
@@ -469,7 +555,9 @@ async def test_dedupe_of_a_request_that_was_not_handled(
             first, second = (b"b", b"a") if how == "is dropped" else (b"a", b"b")
             await peer.send(first)
             await peer.send(second)
-            await turns_until(lambda: server.stats().requests == 2)
+            counter = {"raises": "failed", "is dropped": "dropped_busy"}
+            name = counter.get(how, "aborted")
+            await turns_until(lambda: getattr(server.stats(), name) == 1)
             handler.gate.set()
             await turns_until(lambda: server.in_hand == 0)
             for _ in range(50):
@@ -592,16 +680,30 @@ async def test_drain_that_takes_too_long(serving: Serve, way: str) -> None:
         assert server.in_hand == 0
 
 
-async def test_a_handler_drains_its_own_server(serving: Serve) -> None:
-    """It is not waited for by itself."""
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_handler_drains_its_own_server(serving: Serve, count: int) -> None:
+    """It isn't waited for by itself, nor by others that drain, but others are."""
 
-    async def handler(data: bytes, addr: Any) -> None:
-        drained.append(await server.drain(_PATIENCE))
+    async def handler(data: bytes, addr: Any) -> bytes | None:
+        if data == b"0":
+            await gate.wait()
+            return data
+        asyncio.get_running_loop().call_soon(gate.set)
+        try:
+            await server.drain()
+        finally:
+            ended.append(server.in_hand)
+        return None
 
-    drained: list[bool] = []
+    gate = asyncio.Event()
+    ended: list[int] = []
     async with serving(handler) as server:
-        await _offer(serving, server, 1)
-        await server.serve_forever()
+        peer = await _offer(serving, server, 1 + count)
+        async with asyncio.timeout(_PATIENCE):
+            await server.serve_forever()
+        assert await recv(peer) == [b"0"]
+    assert len(ended) == count
+    assert server.in_hand == 0
 
 
 async def test_close_in_a_handler(serving: Serve) -> None:
