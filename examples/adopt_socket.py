@@ -35,7 +35,7 @@ async def main(host: str = "127.0.0.1", port: str = "9999") -> None:
     sock = open_socket(host, int(port)) if fd is None else fd
     # The endpoint owns the socket from here on, and closes it.
     async with aioudp.adopt(sock) as endpoint:
-        port = str(endpoint.local_addr[1])
+        port = str(endpoint.port)
         print(f"listening on a socket {origin}, port {port}", flush=True)
         async for data, addr in endpoint:
             await endpoint.send(data, addr)

@@ -12,7 +12,7 @@ import aioudp
 
 async def main(port: str = "9999") -> None:
     async with aioudp.open_broadcast(int(port)) as endpoint:
-        print("listening on port", endpoint.local_addr[1], flush=True)
+        print("listening on port", endpoint.port, flush=True)
         async for data, addr in endpoint:
             print(f"{addr[0]} port {addr[1]}: {data!r}", flush=True)
 

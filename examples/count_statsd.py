@@ -29,7 +29,7 @@ async def main(host: str = "127.0.0.1", port: str = "8125", wanted: str = "0") -
     batch: aioudp.DatagramBatch | None = None
     received = 0
     async with aioudp.bind((host, int(port))) as endpoint:
-        print("listening on port", endpoint.local_addr[1], flush=True)
+        print("listening on port", endpoint.port, flush=True)
         async with aioudp.until_signal(call=endpoint.drain):
             while not int(wanted) or received < int(wanted):
                 try:

@@ -63,7 +63,7 @@ async def main(
             forward, (host, int(port)), accept=is_query, concurrency=1000
         ) as server,
     ):
-        print("listening on port", server.local_addr[1], flush=True)
+        print("listening on port", server.port, flush=True)
         await server.serve_forever()
 
 

@@ -82,7 +82,7 @@ async def play(game: Game, endpoint: aioudp.Endpoint) -> None:
 async def main(host: str, port: str) -> None:
     game = Game()
     endpoint = await aioudp.bind((host, int(port)))
-    print("listening on port", endpoint.local_addr[1], flush=True)
+    print("listening on port", endpoint.port, flush=True)
     async with aioudp.serve(game.receive, endpoint) as server:
         playing = asyncio.create_task(play(game, endpoint))
         await server.serve_forever()

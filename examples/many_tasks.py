@@ -22,7 +22,7 @@ async def work(endpoint: aioudp.Endpoint, name: str) -> None:
 
 async def main(host: str = "127.0.0.1", port: str = "9999") -> None:
     async with aioudp.bind((host, int(port))) as endpoint:
-        print("listening on port", endpoint.local_addr[1], flush=True)
+        print("listening on port", endpoint.port, flush=True)
         async with asyncio.TaskGroup() as workers:
             for number in range(WORKERS):
                 workers.create_task(work(endpoint, f"worker {number}"))

@@ -28,7 +28,7 @@ async def main(
         ) as endpoint,
         asyncio.TaskGroup() as tasks,
     ):
-        print(f"{name} is in {group}, port", endpoint.local_addr[1], flush=True)
+        print(f"{name} is in {group}, port", endpoint.port, flush=True)
         showing = tasks.create_task(show(endpoint))
         while line := await asyncio.to_thread(sys.stdin.readline):
             for outcome in await endpoint.send(f"{name}: {line.strip()}".encode()):

@@ -14,7 +14,7 @@ import aioudp
 
 async def main(port: str = "9999") -> None:
     async with aioudp.bind(("", int(port)), packet_info=True) as endpoint:
-        print("listening on port", endpoint.local_addr[1], flush=True)
+        print("listening on port", endpoint.port, flush=True)
         async for message in endpoint.messages():
             print(message.addr, "asked", message.local_addr, flush=True)
             await endpoint.reply(message, message.data)

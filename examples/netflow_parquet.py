@@ -67,7 +67,7 @@ async def main(
     received = 0
     with pyarrow.parquet.ParquetWriter(path, schema) as writer:
         async with aioudp.bind((host, int(port))) as endpoint:
-            print("listening on port", endpoint.local_addr[1], flush=True)
+            print("listening on port", endpoint.port, flush=True)
             async with aioudp.until_signal(call=endpoint.drain):
                 while not int(wanted) or received < int(wanted):
                     try:

@@ -13,7 +13,7 @@ import aioudp
 
 async def main(host: str = "", port: str = "9999") -> None:
     async with aioudp.bind((host, int(port))) as endpoint:
-        print("listening on port", endpoint.local_addr[1], flush=True)
+        print("listening on port", endpoint.port, flush=True)
         async for data, addr in endpoint:
             # repr, because payloads may contain line breaks and control sequences.
             print(f"{addr[0]} port {addr[1]}: {data!r}", flush=True)

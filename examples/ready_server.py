@@ -32,7 +32,7 @@ async def main(host: str, port: str) -> None:
         aioudp.serve(shout, (host, int(port))) as server,
         aioudp.until_signal() as stopping,
     ):
-        print("listening on port", server.local_addr[1], flush=True)
+        print("listening on port", server.port, flush=True)
         await notify("READY=1")
         await stopping.wait()
         await notify("STOPPING=1")

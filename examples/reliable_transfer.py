@@ -83,7 +83,7 @@ class Receiver:
 async def receive(directory: str, host: str, port: str) -> None:
     receiver = Receiver(directory)
     async with aioudp.serve(receiver.receive, (host, int(port))) as server:
-        print("listening on port", server.local_addr[1], flush=True)
+        print("listening on port", server.port, flush=True)
         await server.serve_forever()
 
 

@@ -72,7 +72,7 @@ async def report_each_second(collector: Collector) -> None:
 async def main(host: str, port: str) -> None:
     collector = Collector()
     async with aioudp.serve(collector.add, (host, int(port))) as server:
-        print("listening on port", server.local_addr[1], flush=True)
+        print("listening on port", server.port, flush=True)
         reports = asyncio.create_task(report_each_second(collector))
         await server.serve_forever()
         reports.cancel()

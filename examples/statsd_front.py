@@ -17,7 +17,7 @@ async def main(url: str, port: int) -> None:
         # SIGTERM drains: whatever was received by then is stored before this ends.
         aioudp.until_signal(call=endpoint.drain),
     ):
-        print(f"listening on port {endpoint.local_addr[1]}", flush=True)
+        print(f"listening on port {endpoint.port}", flush=True)
         stats = await aioudp.forward(endpoint, url, stream="statsd")
         print(f"{stats.acknowledged} of {stats.received} acknowledged", flush=True)
 

@@ -66,7 +66,7 @@ async def main(path: str, host: str, port: str) -> None:
             aioudp.bind((host, int(port)), queue_size=10 * BATCH) as endpoint,
             aioudp.until_signal(call=endpoint.drain),
         ):
-            print("listening on port", endpoint.local_addr[1], flush=True)
+            print("listening on port", endpoint.port, flush=True)
             await receive(endpoint, database)
         print("dropped", endpoint.stats().dropped_kernel)
 

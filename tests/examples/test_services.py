@@ -231,7 +231,7 @@ async def test_reliable_transfer(tmp_path: Path) -> None:
         async with testing.LossyRelay(
             (HOST, 0), (HOST, server.port), loss=0.1, duplicate=0.05, reorder=0.1
         ) as relay:
-            port = int(relay.local_addr[1])
+            port = relay.local_addr[1]
             printed = await asyncio.to_thread(send_file, original, port)
         end(server)
 
