@@ -15,6 +15,7 @@ import signal
 import sys
 import traceback
 from dataclasses import asdict
+from types import FrameType
 from typing import Any, Final, NoReturn
 
 from .._endpoint.dropin import run
@@ -64,6 +65,10 @@ async def _work(plan: Plan) -> None:
         def report() -> None:
             _report(plan.reports, {"stats": asdict(endpoint.stats() - before)})
 
+        # A service manager may signal every process of a service (systemd.kill(5)). The
+        # parent then sends a second SIGTERM, which must not end a worker that drains.
+        # If it takes too long, the parent kills it.
+        signal.signal(signal.SIGTERM, _do_nothing)
         async with until_signal(signal.SIGTERM, call=drain):
             # Not earlier: now the handler for SIGTERM is installed.
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -83,6 +88,10 @@ async def _work(plan: Plan) -> None:
             finally:
                 loop.remove_reader(plan.lifeline)
                 report()
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    """Handle a signal; unlike SIG_IGN, it keeps one that is pending."""
 
 
 def _report(pipe: int, what: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ pytestmark = [linux_only, pytest.mark.timeout(60)]
 
 PATIENCE: Final = 30  # seconds
 
-PROGRAM: Final = """
+PROGRAM: Final = r"""
 import asyncio, os, sys, aioudp
 
 number, options, kind = int(sys.argv[1]), eval(sys.argv[2]), sys.argv[3]
@@ -52,6 +52,12 @@ async def serve(endpoint):
 
     async with aioudp.serve(handler, endpoint, concurrency=10_000) as server:
         await server.serve_forever()
+
+async def slow(endpoint):
+    async with aioudp.until_signal(call=lambda: os.write(1, b"draining\n")):
+        async for data, addr in endpoint:
+            await asyncio.sleep(0.05)
+            await endpoint.send(b"%d " % os.getpid() + data, addr)
 
 async def never_ready(endpoint):
     raise RuntimeError("no configuration")
@@ -357,6 +363,30 @@ def test_sigterm_under_load(kind: str) -> None:
     assert (status, errors) == (0, "")
     received, sent = map(int, re.findall(r"^end (\d+) (\d+)$", output, re.M)[0])
     assert received == sent > 100
+
+
+def test_sigterm_for_every_process() -> None:
+    """A service manager may signal them all; a worker that gets two still drains."""
+    with running("slow", workers=2) as program:
+        pids = program.pids(2)
+        peers = [program.peer() for _ in range(20)]
+        for peer in peers:
+            peer.send(b"?")
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        assert program.process.stdout is not None
+        draining = 0
+        while draining < 2:
+            draining += program.process.stdout.readline() == "draining\n"
+        status, _, errors = program.end()
+        answers = []
+        for peer in peers:
+            peer.settimeout(0)
+            with peer, suppress(OSError):
+                answers.append(peer.recv(1000))
+
+    assert (status, errors) == (0, "")
+    assert len(answers) == 20
 
 
 @pytest.mark.parametrize("kind", ["echo", "serve"])
