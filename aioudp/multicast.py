@@ -302,8 +302,10 @@ class MulticastEndpoint(FanoutEndpoint):
             membership.joined &= present.keys()
             membership.left &= present.keys()
             for wanted in membership.wanted:
-                missing = Target(target.family, host, wanted, source)
-                self._join_where_missing(missing, membership, links)
+                # One by one: one that is gone must not keep the others from joining.
+                for part in [None] if wanted is None else [[one] for one in wanted]:
+                    missing = Target(target.family, host, part, source)
+                    self._join_where_missing(missing, membership, links)
         if target.interfaces is not None:
             return system_interfaces.look(target.interfaces, links)
         known = {link.index: link for link in _links(target, links)}

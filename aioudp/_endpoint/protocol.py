@@ -210,7 +210,8 @@ class EndpointProtocol(asyncio.DatagramProtocol):
                     waiter = waiters[place] = self._loop.create_future()
             except BaseException:
                 self._leave(waiter)
-                self._wake()  # pass on a turn that came with the cancellation
+                if not self._loop.is_closed():  # then no task will run again
+                    self._wake()  # pass on a turn that came with the cancellation
                 raise
             self._leave(waiter)
             if waiters:

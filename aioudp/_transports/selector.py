@@ -36,7 +36,7 @@ from .._types import Received, Stats
 from .base import State
 from .delivery import MAX_BATCH
 from .socket_transport import SocketTransport
-from .watcher import EpollWatcher, Watcher, watcher_for
+from .watcher import EpollWatcher, UvloopWatcher, Watcher, watcher_for
 
 _EMPTY_READS: Final = 3  # in a row: a read that met an error proves nothing
 FRUITLESS: Final = 16  # events in a row without a datagram, after which reading pauses
@@ -94,6 +94,8 @@ class SelectorTransport(SocketTransport):
             self._pausing.cancel()
             self._pausing = None
         self._watch_readable()
+        if isinstance(self._watcher, UvloopWatcher):
+            self._watcher.clean(self._fd)
 
     def pause_reading(self) -> None:
         self._taker = None

@@ -82,8 +82,8 @@ class SocketTransport(BufferedTransport):
 
     def carries(self, sock: socket.socket) -> bool:
         """Return whether *sock* is this transport's socket, or a duplicate."""
-        if self._state is State.CLOSED:
-            return False
+        if self._state is State.CLOSED or self._sock.fileno() == -1:
+            return False  # uvloop detaches the socket when a loop is closed under it
         try:
             return os.path.sameopenfile(self._sock.fileno(), sock.fileno())
         except OSError:  # this system can't compare sockets

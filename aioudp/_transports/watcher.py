@@ -85,7 +85,7 @@ class UvloopWatcher:
 
     def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
         """Watch; the caller must not keep a reference to *callback*."""
-        self._clean(fd)
+        self.clean(fd)
         self._loop.add_reader(fd, callback)
         self._watch = weakref.ref(callback, self._on_forgotten)
 
@@ -97,7 +97,7 @@ class UvloopWatcher:
     def add_writer(self, fd: int, callback: Callable[[], None]) -> None:
         # An error calls the writer as well. The writer always stops watching, so there
         # is nothing to detect.
-        self._clean(fd)
+        self.clean(fd)
         self._loop.add_writer(fd, callback)
 
     def remove_writer(self, fd: int) -> None:
@@ -110,8 +110,12 @@ class UvloopWatcher:
             self._lost = True
             self._on_error()
 
-    def _clean(self, fd: int) -> None:
-        """Make uvloop drop the handle that it closed, instead of reusing it."""
+    def clean(self, fd: int) -> None:
+        """Make uvloop drop the handle that it closed, instead of reusing it.
+
+        Must be called before *fd* is closed: otherwise, uvloop refuses to watch the
+        next socket with that number.
+        """
         if self._lost:
             self._lost = False
             self._loop.remove_reader(fd)

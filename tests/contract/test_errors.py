@@ -265,6 +265,28 @@ async def test_refused_again_and_again(endpoints: Endpoints, dead_addr: Any) -> 
 
 
 @linux_only
+async def test_the_next_socket_after_a_refusal(
+    endpoints: Endpoints, dead_addr: Any
+) -> None:
+    """An endpoint that is closed as soon as it's refused leaves its number usable.
+
+    uvloop closes its handle for a number with an error, and kept the closed one for
+    whatever had that number next.
+    """
+    for _ in range(3):
+        endpoint = await endpoints.connect(dead_addr)
+        await endpoint.send(b"hello")
+        with pytest.raises(ConnectionRefusedError):
+            await endpoint.recv()
+        await endpoint.aclose()
+
+        following = await endpoints.bind()  # the system gives it the same number
+        await following.send(b"hello", following.local_addr)
+        assert (await following.recv()).data == b"hello"
+        await following.aclose()
+
+
+@linux_only
 async def test_protocol_hears_of_it_once(endpoints: Endpoints, dead_addr: Any) -> None:
     """A protocol of the user's own gets the refusal in error_received (B142)."""
     endpoint = await endpoints.connect(dead_addr)

@@ -294,6 +294,64 @@ def test_a_closed_loop(
         task.get_coro().close()
 
 
+def test_waiting_in_a_closed_loop(loop_factory: LoopFactory, host: str) -> None:
+    """Tasks that wait in line are collected without a complaint.
+
+    The tests turn an exception that nobody can catch into a failure.
+    """
+    loop = loop_factory()
+
+    async def started() -> list[asyncio.Task[Any]]:
+        endpoint = await aioudp.bind((host, 0))
+        tasks = [loop.create_task(endpoint.recv()) for _ in range(3)]
+        await asyncio.sleep(0)
+        await endpoint.send(b"hello", endpoint.local_addr)
+        return tasks
+
+    tasks = loop.run_until_complete(started())
+    for task in tasks:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+    loop.close()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del task
+        tasks.clear()
+        gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # by the loops' own
+def test_the_number_of_a_socket_of_a_closed_loop(
+    transport: aioudp.TransportKind, loop_factory: LoopFactory, host: str
+) -> None:
+    """It can be adopted, though the endpoint that had it was never closed.
+
+    uvloop closes the sockets of its own transports together with the loop.
+    """
+    loop = loop_factory()
+    endpoint = loop.run_until_complete(_bound(host, transport))
+    number = endpoint.fileno()
+    loop.close()
+    if endpoint.fileno() != -1:
+        endpoint.close()
+
+    with plain_socket(host) as other:
+        os.dup2(other.fileno(), number)
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(_adopted(number))
+    gc.collect()
+
+
+async def _bound(host: str, transport: aioudp.TransportKind) -> aioudp.Endpoint:
+    return await aioudp.bind((host, 0), transport=transport)
+
+
+async def _adopted(number: int) -> None:
+    endpoint = await aioudp.adopt(number)
+    assert endpoint.fileno() == number
+    await endpoint.aclose()
+
+
 # -- the directory of a path
 
 

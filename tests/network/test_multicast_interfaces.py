@@ -154,6 +154,37 @@ async def test_interfaces_come_and_go(
         assert errno_by(await chosen.send(b"none left")) == {DEVICE: errno.ENODEV}
 
 
+async def test_one_of_two_comes_back(
+    office: Office, members: Members, transport: Any
+) -> None:
+    """The group is joined on it again, though the other one is still gone."""
+    family, group = AF_INET, _GROUP[AF_INET]
+    async with aioudp.open_multicast(
+        group,
+        0,
+        interfaces=[DEVICE, _OTHER_DEVICE],
+        loop=False,
+        transport=transport,
+    ) as endpoint:
+        office.near.ip(f"link delete {DEVICE}", f"link delete {_OTHER_DEVICE}")
+        gone = {DEVICE: errno.ENODEV, _OTHER_DEVICE: errno.ENODEV}
+        assert errno_by(await endpoint.send(b"nobody")) == gone
+
+        where = office.far[_OTHER_DEVICE]
+        Link(office.near, where, _OTHER_DEVICE)
+        office.near.ip(f"address add 198.51.101.1/24 dev {_OTHER_DEVICE}")
+        where.ip(f"address add 198.51.101.2/24 dev {_OTHER_DEVICE}")
+        port = port_of(endpoint)
+        far = members(where, family, port, group, device=_OTHER_DEVICE)
+
+        result = errno_by(await endpoint.send(b"back"))
+
+        assert result == {DEVICE: errno.ENODEV, _OTHER_DEVICE: None}
+        assert await far.recv() == b"back"
+        far.socket.sendto(b"welcome back", (group, port))
+        assert (await take(endpoint)).data == b"welcome back"
+
+
 async def test_leaving_one_interface(office: Office, members: Members) -> None:
     """Sending does not join the group there again."""
     family, group = AF_INET, _GROUP[AF_INET]
