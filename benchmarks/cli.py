@@ -40,6 +40,7 @@ from .catalogue import Subject
 from .parties import Parties, Pinning
 from .processes import MeasurementError, cpus
 from .results import Results, Round, Row
+from .soak import command as soaking
 
 app = typer.Typer(
     add_completion=False,
@@ -270,6 +271,32 @@ def fairness_(
         "unaccounted."
     )
     _write(output, "fairness", rows)
+
+
+@app.command("soak")
+def soak_(
+    seconds: Annotated[float, typer.Option(min=5, help="Of the whole run.")] = 120.0,
+    rate: Annotated[
+        float, typer.Option(min=0.01, max=2, help="Processors to use, all in all.")
+    ] = 0.25,
+    seed: Annotated[int, typer.Option(help="Of everything by chance.")] = 0,
+    loop: Annotated[
+        list[str] | None, typer.Option(help="Only this event loop.")
+    ] = None,
+    output: Output = None,
+) -> None:
+    """Run mixed traffic with faults for long, and see that nothing grows."""
+    if why := soaking.missing():
+        raise typer.BadParameter(why)
+    plan = soaking.Plan(tuple(loop or _loops()), seconds, seed, rate)
+    head = {
+        "date": _now(),
+        "commit": machine.commit(),
+        "machine": machine.describe(),
+        "versions": catalogue.versions(),
+    }
+    if not soaking.soak(plan, head, output):
+        raise typer.Exit(1)
 
 
 async def _flood(parties: Parties, policies: Sequence[str]) -> list[dict[str, Any]]:

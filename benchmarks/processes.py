@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 from .machine import ROOT
 
 _EXIT_PATIENCE: Final = 5.0  # seconds, after the result
-_LAST_WORDS: Final = 4096  # bytes of standard error that are looked at
+_LAST_WORDS: Final = 16384  # bytes of standard error that are looked at
 
 
 class MeasurementError(Exception):
@@ -93,9 +93,13 @@ class Child:
         status = await self._process.wait()
         return self._last_words() or f"exit status {status}"
 
-    def _last_words(self) -> str:
+    def errors(self) -> str:
+        """Return the end of what it wrote to standard error."""
         self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _LAST_WORDS))
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return self._errors.read().decode(errors="replace").strip()
+
+    def _last_words(self) -> str:
+        lines = self.errors().splitlines()
         return lines[-1] if lines else ""
 
 

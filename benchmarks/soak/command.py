@@ -1,0 +1,104 @@
+"""The command ``python -m benchmarks soak``: a run, its file, its verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..formatting import markdown
+from . import namespace, recording
+from .kinds import needed
+from .recording import Recorded, Recorder
+from .run import Plan, run
+from .verdict import MIB, Growth, Verdict, judge
+
+__all__ = ["Plan", "judge_all", "missing", "render", "soak"]
+
+
+def missing() -> str | None:
+    """Return why there can be no run on this system, or ``None``."""
+    if sys.platform != "linux":
+        return "what a process has is read from /proc, which only Linux has"
+    return None
+
+
+def soak(plan: Plan, head: Mapping[str, Any], output: Path | None) -> bool:
+    """Run, print the samples and the verdict, and return whether it's good."""
+    lacks = namespace.missing()
+    if lacks is not None:
+        print(f"SKIPPED cannot: network: no interfaces come and go: {lacks}")
+    conditions = {**plan.conditions(), "network": lacks is None}
+    with tempfile.TemporaryDirectory() as scratch:
+        path = output or Path(scratch) / "soak.json"
+        recorder = Recorder(path, {**head, "conditions": conditions})
+        try:
+            grown = asyncio.run(run(plan, recorder, _show))
+        finally:
+            recorder.close()
+        recorded = recording.read(path)
+    verdicts = judge_all(recorded)
+    print(f"\n{render(recorded, verdicts)}")
+    good = True
+    for loop in plan.loops:
+        verdict = verdicts.get(loop)
+        complaints: tuple[str, ...] = ("it ended without a sample",)
+        if verdict is not None:
+            complaints = verdict.complaints
+        for complaint in complaints:
+            print(f"{loop}: {complaint}")
+        if complaints:
+            good = False
+            print(f"{loop}: more objects than after the warm-up: {grown.get(loop)}")
+    print("good" if good else "NOT good")
+    if output is not None:
+        print(f"\nThe samples are in {output}.")
+    return good
+
+
+def judge_all(recorded: Recorded) -> dict[str, Verdict]:
+    """Judge each process of a run."""
+    wanted = needed(
+        network=recorded.conditions["network"], seconds=recorded.conditions["seconds"]
+    )
+    return {
+        loop: judge(samples, needed=wanted)
+        for loop, samples in recorded.samples.items()
+    }
+
+
+def render(recorded: Recorded, verdicts: Mapping[str, Verdict]) -> str:
+    """Return a Markdown table of what was judged."""
+    header = ["after the warm-up", "begin", "end", "trend", "allowed"]
+    lines = []
+    for loop, verdict in verdicts.items():
+        lines += [[f"{loop}: {one.name}", *_cells(one)] for one in verdict.growths]
+        last = recorded.samples[loop][-1]
+        for name in ("unaccounted", "unexpected"):
+            lines.append([f"{loop}: {name}", "", str(last[name]), "", "0"])
+    return markdown(header, lines)
+
+
+def _cells(one: Growth) -> list[str]:
+    if one.limit >= MIB:
+        return [
+            f"{value / MIB:.2f} MiB"
+            for value in (one.begin, one.end, one.trend, one.limit)
+        ]
+    return [f"{value:.0f}" for value in (one.begin, one.end, one.trend, one.limit)]
+
+
+def _show(loop: str, sample: dict[str, Any]) -> None:
+    print(
+        f"{sample['seconds']:7.1f} s {loop:8}"
+        f" rss {sample['rss'] / MIB:6.2f} MiB"
+        f" descriptors {sample['descriptors']}"
+        f" objects {sample['objects']} ({sample['objects_aioudp']} of aioudp)"
+        f" sent {sample['sent']}"
+        f" faults {sum(sample['faults'].values())}"
+        f" unaccounted {sample['unaccounted']}",
+        flush=True,
+    )

@@ -1,0 +1,124 @@
+"""What stays open for the whole run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import aioudp
+
+from .account import NUMBER, numbered
+from .world import World, until
+
+_HOST: Final = "127.0.0.1"
+
+
+@asynccontextmanager
+async def opened(world: World) -> AsyncIterator[None]:
+    """Open everything that stays open, and close it with the block."""
+    async with AsyncExitStack() as stack:
+
+        async def enter(opening: Any) -> Any:
+            return await stack.enter_async_context(opening)
+
+        for overflow in ("pause", "drop-oldest", "drop-newest"):
+            for transport in ("auto", "loop"):
+                receiver = await enter(
+                    aioudp.bind(
+                        (_HOST, 0),
+                        overflow=overflow,
+                        transport=transport,
+                        queue_size=50,
+                        offload=False,
+                    )
+                )
+                name = f"receiver {overflow} {transport}"
+                world.standing[name] = receiver, asyncio.Lock()
+        server = await enter(
+            aioudp.serve(
+                _answer,
+                (_HOST, 0),
+                dedupe=_id,
+                accept=aioudp.RateLimit(10_000),
+                offload=False,
+            )
+        )
+        client = await enter(
+            aioudp.open_client(None, key=_id, offload=False, local_addr=(_HOST, 0))
+        )
+        world.standing["server"] = client, server, asyncio.Lock()
+        if world.hand is not None:
+            broadcast = await enter(aioudp.open_broadcast(0))
+            multicast = await enter(aioudp.open_multicast("239.255.0.9", 0))
+            world.standing["members"] = broadcast, multicast, asyncio.Lock()
+        try:
+            yield
+        finally:
+            world.standing.clear()
+
+
+IDS: Final = 16
+"""Different requests to the server that stays open, which remembers them all."""
+
+_CROWD: Final = 17_000
+"""Peers; more than any table of the library holds."""
+
+
+async def meet_a_crowd(world: World) -> None:
+    """Hear from and send to so many peers that every table of addresses is full.
+
+    The tables are bounded and shared, and never smaller than full for long: their
+    growth is no leak, and mustn't be mistaken for one, nor hide one.
+    """
+    hosts = [f"127.1.{n // 250}.{1 + n % 250}" for n in range(_CROWD)]
+    heard = 0
+
+    class Hearing(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            nonlocal heard
+            heard += 1
+
+    async with (
+        aioudp.bind(("0.0.0.0", 0)) as sender,
+        aioudp.bind(("0.0.0.0", 0), packet_info=True, offload=False) as receiver,
+    ):
+        dropin, _ = await aioudp.create_datagram_endpoint(Hearing, ("0.0.0.0", 0))
+        for number, host in enumerate(hosts):
+            for to in (receiver.local_addr, dropin.get_extra_info("sockname")):
+                await sender.send(b"hello", (host, to[1]), local_addr=host)
+            if number % 100 == 99:
+                await asyncio.sleep(0.01)
+                while True:
+                    try:
+                        receiver.recv_nowait()
+                    except BlockingIOError:
+                        break
+        await until(lambda: heard == _CROWD)
+        stats = receiver.stats()
+        world.tally.flow(
+            2 * _CROWD, stats.received + heard, stats.dropped_kernel, "crowd"
+        )
+        dropin.abort()
+    client, server, _ = world.standing["server"]
+    for number in range(IDS):
+        await client.request(numbered(number, 64), server.local_addr)
+    for host in world.hosts:
+        addrs = [(host, port) for port in range(1, 5000)]
+        async with aioudp.bind((host, 0)) as one:
+            one.transport.prepare([(b"", addr) for addr in addrs])
+        other, _ = await aioudp.create_datagram_endpoint(
+            asyncio.DatagramProtocol, (host, 0)
+        )
+        other.prepare([(b"", addr) for addr in addrs])
+        other.abort()
+
+
+def _id(data: bytes) -> bytes:
+    return data[:NUMBER]
+
+
+async def _answer(data: bytes, addr: aioudp.Address) -> bytes:
+    await asyncio.sleep(0)
+    return data
