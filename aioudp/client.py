@@ -42,7 +42,7 @@ from ._endpoint.options import Options, check_names
 from ._errors import EndpointClosedError, RequestTimeoutError
 from ._requests.line import Line, Turns
 from ._requests.port import Key, Port, Tally
-from ._requests.ports import Ports
+from ._requests.ports import USES, Ports
 from ._requests.schedule import Schedule
 from ._system.addresses import check_number, host_and_port, is_path, public_address
 from ._types import (
@@ -320,6 +320,8 @@ class Client(ClosedAtTheEnd, Generic[AddressT_co]):
         "_clock",
         "_closed",
         "_key",
+        "_last_addr",
+        "_last_peer",
         "_loop",
         "_peer",
         "_places",
@@ -349,6 +351,8 @@ class Client(ClosedAtTheEnd, Generic[AddressT_co]):
         self._unsolicited: Mailbox[Datagram[AddressT_co]] = Mailbox(_UNSOLICITED)
         self._closed = False
         self._peer: AddressT_co | None = None
+        self._last_addr: Address | None = None
+        self._last_peer: Any = None
         self._ports = make_ports(
             key=key, tally=self._tally, unsolicited=self._unsolicited
         )
@@ -403,10 +407,10 @@ class Client(ClosedAtTheEnd, Generic[AddressT_co]):
             schedule = replace(schedule, retries=retries)
         if self._closed:
             raise EndpointClosedError
-        ((payload, destination),) = self._ports.any.prepare([(data, addr)])
-        if addr is None and self._peer is None:
-            raise ValueError("a client without a remote_addr needs an address")
-        peer = self._peer or public_address(destination)
+        if type(data) is bytes and addr is None and self._peer is not None:
+            payload, peer = data, self._peer
+        else:
+            payload, peer = self._checked(data, addr)
         id = None if self._key is None else self._key(payload)
         turn = peer, id
         if not self._turns.take_nowait(turn):
@@ -424,6 +428,20 @@ class Client(ClosedAtTheEnd, Generic[AddressT_co]):
         finally:
             self._turns.give(turn)
 
+    def _checked(self, data: Payload, addr: Address | None) -> tuple[bytes, Any]:
+        """Return a copy of *data*, and the peer in the form of its answers."""
+        if type(data) is bytes and addr is self._last_addr and addr is not None:
+            return data, self._last_peer  # the same tuple as last time
+        ((payload, destination),) = self._ports.any.prepare([(data, addr)])
+        if self._peer is not None:
+            return payload, self._peer
+        if addr is None:
+            raise ValueError("a client without a remote_addr needs an address")
+        peer = public_address(destination)
+        if type(addr) is tuple:
+            self._last_addr, self._last_peer = addr, peer
+        return payload, peer
+
     async def _exchange(
         self,
         port: Port,
@@ -435,6 +453,7 @@ class Client(ClosedAtTheEnd, Generic[AddressT_co]):
         tally, loop, clock = self._tally, self._loop, self._clock
         request = port.begin(peer, id)
         waiting = request.item
+        to = peer if self._peer is None else None
         transmissions, error = 0, None
         started, ignored = clock(), tally.ignored()
         tally.requests += 1
@@ -443,15 +462,16 @@ class Client(ClosedAtTheEnd, Generic[AddressT_co]):
                 due = loop.time() + schedule.wait(transmissions, self._chance())
                 try:
                     try:
-                        port.try_send(data, peer)
+                        port.try_send(data, to)
                     except BlockingIOError:
-                        await port.send_by(due, data, peer)
+                        await port.send_by(due, data, to)
                 except OSError as exc:
                     if not transmissions:
                         raise
                     error = exc
                 transmissions += 1
-                await port.wait(request, due)
+                if (woken := port.wait(request, due)) is not None:
+                    await woken
                 if waiting.answer is not None:
                     if transmissions == 1:
                         tally.round_trips += 1
@@ -473,7 +493,8 @@ class Client(ClosedAtTheEnd, Generic[AddressT_co]):
             raise
         finally:
             port.end(request)
-            self._ports.used(port)
+            if port.uses >= USES:
+                self._ports.used(port)
             if self._key is None and (transmissions != 1 or waiting.answer is None):
                 self._ports.retire(port)  # another answer may come
 

@@ -121,18 +121,19 @@ class Port(asyncio.DatagramProtocol):
         self.uses += 1
         return self._table.add(peer, id, Waiting())
 
-    async def wait(self, request: Entry[Waiting], due: float) -> None:
-        """Wait until the request is answered or has failed, or until *due*."""
-        waiting = request.item
-        if waiting.answer is not None or waiting.error is not None:
-            return  # it happened while the send waited for room
-        waiting.woken = self._loop.create_future()
+    def wait(self, request: Entry[Waiting], due: float) -> asyncio.Future[None] | None:
+        """Return a future that is done when the request is answered, has failed, or is
+        due; ``None`` if it isn't pending any more.
+        """
+        if not request.pending:
+            return None  # it happened while the send waited for room
+        woken = request.item.woken = self._loop.create_future()
         self._table.schedule(request, due)
         if self._timer is None or due < self._due:
             self._set_timer(due)
-        await waiting.woken
+        return woken
 
-    async def send_by(self, due: float, data: bytes, peer: Address) -> None:
+    async def send_by(self, due: float, data: bytes, peer: Address | None) -> None:
         """Send when there's room, or give up at *due*.
 
         Raises:
@@ -148,7 +149,8 @@ class Port(asyncio.DatagramProtocol):
 
     def end(self, request: Entry[Waiting]) -> None:
         """Remove a request."""
-        self._table.remove(request)
+        if request.pending:
+            self._table.remove(request)
         if self._retired and not self._table:
             self.close()
 

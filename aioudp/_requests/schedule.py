@@ -49,11 +49,14 @@ class Schedule:
             transmission: The number of earlier transmissions: 0 for the first.
             random: A random number from 0 to 1.
         """
-        try:
-            wait = self.timeout * self.backoff**transmission
-        except OverflowError:
-            return MAX_WAIT
-        return min(wait * (1 + self.jitter * random), MAX_WAIT)
+        wait = self.timeout
+        if transmission:
+            try:
+                wait *= self.backoff**transmission
+            except OverflowError:
+                return MAX_WAIT
+        wait *= 1 + self.jitter * random
+        return wait if wait < MAX_WAIT else MAX_WAIT
 
 
 def _check_number(name: str, value: object) -> None:

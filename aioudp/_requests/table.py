@@ -23,12 +23,14 @@ _T = TypeVar("_T")
 class Entry(Generic[_T]):
     """One request in flight."""
 
-    __slots__ = ("_time", "id", "item", "peer")
+    __slots__ = ("_time", "id", "item", "peer", "pending")
 
     def __init__(self, peer: Address, id: Hashable, item: _T) -> None:
         self.peer = peer
         self.id = id
         self.item = item
+        self.pending: bool = True
+        """Whether it's in the table."""
         self._time: int = -1  # the number of its valid time in the heap
 
 
@@ -62,28 +64,34 @@ class Table(Generic[_T]):
     def add(self, peer: Address, id: Hashable, item: _T) -> Entry[_T]:
         """Add a request. There must be none with this peer and id."""
         entry = Entry(peer, id, item)
-        self._peers.setdefault(peer, {})[id] = entry
+        asked = self._peers.get(peer)
+        if asked is None:
+            asked = self._peers[peer] = {}
+        asked[id] = entry
         self._count += 1
         return entry
 
     def remove(self, entry: Entry[_T]) -> None:
         """Remove a request and its time. Idempotent."""
-        asked = self._peers.get(entry.peer)
-        if asked is None or asked.get(entry.id) is not entry:
+        if not entry.pending:
             return
+        entry.pending = False
+        asked = self._peers[entry.peer]
         del asked[entry.id]
         if not asked:
             del self._peers[entry.peer]
         self._count -= 1
         entry._time = -1
-        self._tidy()
+        if len(self._heap) > 2 * self._count + _SLACK or not self._count:
+            self._tidy()
 
     def schedule(self, entry: Entry[_T], due: float) -> None:
         """Set the due time of *entry*."""
         self._number += 1
         entry._time = self._number
         heappush(self._heap, (due, self._number, entry))
-        self._tidy()
+        if len(self._heap) > 2 * self._count + _SLACK:
+            self._tidy()
 
     def next_due(self) -> float | None:
         """Return the earliest time at which a request may be due."""
@@ -100,8 +108,9 @@ class Table(Generic[_T]):
         return found
 
     def _tidy(self) -> None:
+        """Remove the outdated times."""
         if not self._count:
             self._heap.clear()
-        elif len(self._heap) > 2 * self._count + _SLACK:
-            self._heap = [one for one in self._heap if one[2]._time == one[1]]
-            heapify(self._heap)
+            return
+        self._heap = [one for one in self._heap if one[2]._time == one[1]]
+        heapify(self._heap)

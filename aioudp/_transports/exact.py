@@ -108,7 +108,11 @@ class ExactTransport(DeliveringTransport):
         if self._state or self._buffer.size:
             self._make_way()
         if addr is not None:
-            addr = self._translate(addr)
+            try:  # the same as _translate, inlined
+                known = self._destinations[addr]
+            except TypeError:
+                known = self._destination(addr)
+            addr = known if self._peer is None else self._translate(addr)
         try:  # the same as _send, inlined
             self._io.send(data, addr)
         except BlockingIOError:

@@ -228,7 +228,7 @@ class EpollWatcher:
         self._events = events
 
     def _on_ready(self) -> None:
-        for _, events in self._epoll.poll(0):
+        for _, events in self._epoll.poll(0, 1):  # it allocates room for as many
             if events & EPOLLERR:
                 self._on_error()
             # A socket that was shut down has EPOLLHUP; the reader counts such events.
