@@ -678,6 +678,5 @@ async def recv_at_once(
             return more
         await protocol.turn()
     datagrams: list[Any] = protocol.inbox.take()
-    if protocol.detour:
-        protocol.resume_if_empty()
+    protocol.resume_if_empty()
     return datagrams
