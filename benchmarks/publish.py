@@ -10,11 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from . import bars, ratios, tables
+from . import bars, guides, ratios, tables
 from .formatting import markdown, microseconds, quantity
-from .results import Results, Round
+from .results import Results, Round, read
 
 RESULT_FILE: Final = Path("benchmarks/results/published.json")
+BATCHES_FILE: Final = Path("benchmarks/results/batches.json")
+"""What the published results lack, measured in a run of its own."""
+EXPECTATIONS: Final = Path("docs/explanation/_expectations.md")
+KNOBS: Final = Path("docs/how-to/_knobs.md")
 PAGE: Final = Path("docs/explanation/_benchmarks.md")
 PLOTS: Final = Path("docs/explanation/figures")
 FRONT: Final = Path("docs/figures")
@@ -22,6 +26,7 @@ README: Final = Path("README.md")
 REPOSITORY: Final = "https://github.com/aioudp/aioudp/blob/main"
 """Where the README's links lead, so that they work on a package index too."""
 
+_MADE_BY: Final = "<!-- Made by: python -m benchmarks publish -->\n\n"
 _BEGIN: Final = "<!-- figures:begin -->\n"
 _END: Final = "<!-- figures:end -->"
 _PAYLOAD: Final = 64  # bytes, of the README's figures
@@ -75,13 +80,23 @@ def in_docs(results: Results) -> str:
     """Return the page of the documentation: ratios, plots and tables."""
     plots = "\n\n".join(map(_plot, _UNITS))
     return (
-        "<!-- Made by: python -m benchmarks publish -->\n\n"
-        "### Ratios\n\n"
+        f"{_MADE_BY}### Ratios\n\n"
         "Each taken round by round, between two measurements that stood close "
         "together. The last column compares what a datagram cost in CPU time.\n\n"
-        f"{ratios.render(results)}\n\n### Plots\n\n{plots}\n\n"
+        f"{ratios.render(results, goals=False)}\n\n### Plots\n\n{plots}\n\n"
         f"### Conditions\n\n{tables.render(results)}\n"
     )
+
+
+def expectations(results: Results) -> str:
+    """Return the table of the documentation that says what to expect."""
+    return f"{_MADE_BY}{guides.what_to_expect(results)}\n"
+
+
+def knobs(results: Results, root: Path) -> str:
+    """Return the table of the documentation that says what each knob brings."""
+    sources = [results, read(root / BATCHES_FILE)]
+    return f"{_MADE_BY}{guides.what_knobs_bring(sources)}\n"
 
 
 def publish(results: Results, root: Path) -> list[Path]:
@@ -91,8 +106,11 @@ def publish(results: Results, root: Path) -> list[Path]:
     page, readme = root / PAGE, root / README
     page.write_text(in_docs(results))
     readme.write_text(replaced(readme.read_text(), in_readme(results)))
+    expected, brought = root / EXPECTATIONS, root / KNOBS
+    expected.write_text(expectations(results))
+    brought.write_text(knobs(results, root))
     front = bars.draw(results, root / FRONT)
-    return [page, readme, *plots.draw(results, root / PLOTS), *front]
+    return [page, readme, expected, brought, *plots.draw(results, root / PLOTS), *front]
 
 
 def replaced(text: str, figures: str) -> str:

@@ -130,16 +130,23 @@ def _ratios() -> Iterator[Ratio]:
 RATIOS: Final = tuple(_ratios())
 
 
-def render(results: Results) -> str:
-    """Return a Markdown table of the ratios that *results* allow."""
-    header = ["ratio", "bytes", "median", "spread", "aim", "reached", "CPU"]
+def render(results: Results, *, goals: bool = True) -> str:
+    """Return a Markdown table of the ratios that *results* allow.
+
+    Args:
+        results: What to compare.
+        goals: Show also what is aimed at, and whether it's reached.
+    """
+    aims = ["aim", "reached"] if goals else []
+    header = ["ratio", "bytes", "median", "spread", *aims, "CPU"]
     lines = []
     for ratio in RATIOS:
         for payload in sorted({row.payload for row in results.rows}):
             values = ratio.values(results, payload)
             if values:
                 cpu = ratio.cpu_values(results, payload)
-                lines.append([*_line(ratio, payload, values), _cpu(cpu)])
+                cells = _line(ratio, payload, values)
+                lines.append([*(cells if goals else cells[:4]), _cpu(cpu)])
     return markdown(header, lines) if lines else "No two rows to compare."
 
 

@@ -51,3 +51,19 @@ def test_a_bar_is_as_long_as_its_figure() -> None:
 
         assert widths[0] == max(widths)
         assert widths[-1] / widths[0] == pytest.approx(other / one, abs=0.001)
+
+
+def test_the_guides_show_the_published_figures() -> None:
+    """What to expect and what knobs bring are computed, and nobody has edited them."""
+    published = results.read(ROOT / publish.RESULT_FILE)
+
+    assert (ROOT / publish.EXPECTATIONS).read_text() == publish.expectations(published)
+    assert (ROOT / publish.KNOBS).read_text() == publish.knobs(published, ROOT)
+
+
+def test_readers_are_not_shown_goals() -> None:
+    """The page compares; what we aim at is for those who work on the library."""
+    page = (ROOT / publish.PAGE).read_text()
+
+    assert "| aim" not in page
+    assert "reached" not in page
