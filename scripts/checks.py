@@ -54,6 +54,15 @@ LOADS: Final = ("tests/contract/test_workers.py", "tests/forwarding")
 THIS_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 CLOSING_LINE: Final = re.compile(r"\d+ (passed|failed|error|skipped).* in [\d.]+s")
 COVERAGE: Final = str(HOME / "coverage" / "data")
+SCHEMAS: Final = {
+    "custom.github-workflows-require-timeout": ".github/workflows/*.yml",
+    "vendor.citation-file-format": "CITATION.cff",
+    "vendor.dependabot": ".github/dependabot.yml",
+    "vendor.github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
+    "vendor.github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
+    "vendor.github-workflows": ".github/workflows/*.yml",
+}
+"""Of check-jsonschema, and what each is for."""
 LIMIT: Final = 1800  # seconds for one command: only a hang takes so long
 
 
@@ -135,6 +144,20 @@ def lint(leg: Leg) -> None:
     ruff = main_environment(leg).with_name("ruff")
     leg.run(ruff, "check")
     leg.run(ruff, "format", "--check")
+    if (ROOT / ".github").exists():  # a source distribution doesn't have it
+        lint_the_repository(leg, ruff.parent)
+
+
+def lint_the_repository(leg: Leg, tools: Path) -> None:
+    """Check the workflows, and the files that GitHub reads."""
+    leg.run(tools / "zizmor", "--offline", "--persona=pedantic", "--quiet", ".")
+    if (tools / "actionlint").exists():
+        leg.run(tools / "actionlint")
+    else:
+        leg.output += "SKIPPED cannot: actionlint: there's none for this system\n"
+    for schema, pattern in SCHEMAS.items():
+        files = sorted(ROOT.glob(pattern))
+        leg.run(tools / "check-jsonschema", "--builtin-schema", schema, *files)
 
 
 def types(leg: Leg) -> None:

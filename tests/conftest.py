@@ -73,7 +73,15 @@ import pytest
 
 import aioudp
 
-from .matrix import HAS_IPV6, LOOPS, LoopFactory, Matrix, add_option, new_uvloop
+from .matrix import (
+    HAS_IPV6,
+    HAS_UVLOOP,
+    LOOPS,
+    LoopFactory,
+    Matrix,
+    add_option,
+    new_uvloop,
+)
 
 UntilBlocked: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 
@@ -88,8 +96,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, LoopFactory]:
-    """Return the loops on which pytest-asyncio runs each test."""
-    return LOOPS
+    """Return the loops on which pytest-asyncio runs each test.
+
+    One that isn't installed is left out, unless it must be here. Its tests can't be
+    skipped: after a loop that skips, pytest-asyncio fails the tests that follow.
+    """
+    required = os.environ.get("AIOUDP_REQUIRE", "").split(",")
+    absent = set() if HAS_UVLOOP or "uvloop" in required else {"uvloop"}
+    return {name: loop for name, loop in LOOPS.items() if name not in absent}
 
 
 @pytest.fixture

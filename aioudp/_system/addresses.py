@@ -277,7 +277,7 @@ def format_address(addr: Address) -> str:
     """Format *addr* as text for :func:`parse_address`."""
     if isinstance(addr, tuple):
         host = addr[0]
-        if ":" not in host:
+        if ":" not in host and host != "unix":  # which would begin a path
             return f"{host}:{addr[1]}"
         zone = f"%{addr[3]}" if len(addr) == 4 and addr[3] and "%" not in host else ""
         return f"[{host}{zone}]:{addr[1]}"
