@@ -233,6 +233,27 @@ def forwarding_(
     _write(output, "forwarding", rows)
 
 
+@app.command("features")
+def features_(
+    python: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another interpreter, for one more column of asyncio."),
+    ] = None,
+) -> None:
+    """Try what aioudp and its peers can do, and write the comparison in the docs."""
+    from .comparison import table as features  # needs libraries that others don't
+
+    if why := features.missing():
+        raise typer.BadParameter(why)
+    console = Console(stderr=True)
+    with console.status("", spinner="line") as status:
+        found = features.measure(
+            lambda *cell: status.update(": ".join(cell)), python or ()
+        )
+    features.write(found)
+    typer.echo(f"Written: {features.RESULT_FILE}, {features.PAGE}")
+
+
 @app.command("iperf3")
 def iperf3_(
     rounds: Annotated[int, typer.Option(min=1)] = 5,
