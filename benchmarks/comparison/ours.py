@@ -72,7 +72,8 @@ class Aioudp(Peer):
 
     async def request(self, addr: Any) -> bytes:
         async with aioudp.open_client(addr, timeout=0.1) as client:
-            return (await client.request(b"a question")).data
+            data: bytes = (await client.request(b"a question")).data
+            return data
 
     async def serve(self, handler: Callable[[bytes], bytes]) -> tuple[Any, Any]:
         server = await aioudp.serve(lambda data, addr: handler(data), (HOST, 0))
@@ -83,4 +84,5 @@ class Aioudp(Peer):
         one, other = network.host("10.0.0.1"), network.host("10.0.0.2")
         async with one.bind(("10.0.0.1", 7)) as receiver, other.bind() as sender:
             await sender.send(b"over no wire", ("10.0.0.1", 7))
-            return (await receiver.recv()).data
+            data: bytes = (await receiver.recv()).data
+            return data

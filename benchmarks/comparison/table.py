@@ -148,7 +148,7 @@ def render(found: dict[str, Any]) -> str:
         "",
         _LEGEND,
         "",
-        "### What was tried, and what was seen",
+        "## What was tried, and what was seen",
     ]
     for title, cells in rows.items():
         sentence = (features.CHECKS[title].__doc__ or "").strip()
