@@ -76,7 +76,7 @@ async def exchange(
 
 async def serve(host: str = "", port: str = "9999") -> None:
     async with aioudp.bind((host, int(port))) as endpoint:
-        print("listening on port", endpoint.local_addr[1], flush=True)
+        print("listening on port", endpoint.port, flush=True)
         await introduce(endpoint)
 
 
