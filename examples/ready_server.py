@@ -1,9 +1,11 @@
-"""Report to systemd when the server is ready, and when it stops (sd_notify(3)).
+"""A service for systemd: its socket may be systemd's, and it reports its state.
 
     python ready_server.py HOST PORT
 
-In the unit, ``Type=notify`` makes systemd wait for the report before it starts what
-depends on this service. Without systemd, nothing is reported.
+If a socket unit has opened the port, the server uses that socket; otherwise, it opens
+HOST and PORT itself. In the service unit, ``Type=notify`` makes systemd wait for the
+report before it starts what depends on this service (sd_notify(3)). Without systemd,
+nothing is reported. SIGTERM lets the server finish what has arrived.
 """
 
 import os
@@ -23,20 +25,23 @@ async def notify(state: str) -> None:
         await manager.send(state.encode())
 
 
-def shout(data: bytes, addr: aioudp.Address) -> bytes:
-    return data.upper()
+def shout(message: aioudp.Message) -> bytes:
+    return message.data.upper()
 
 
 async def main(host: str, port: str) -> None:
-    async with (
-        aioudp.serve(shout, (host, int(port))) as server,
-        aioudp.until_signal() as stopping,
-    ):
-        print("listening on port", server.port, flush=True)
-        await notify("READY=1")
-        await stopping.wait()
-        await notify("STOPPING=1")
-        await server.drain(10)
+    async with aioudp.until_signal() as stopping:  # a signal that comes early counts
+        # With packet_info, a reply leaves from the address that was asked.
+        if inherited := aioudp.inherited_sockets():
+            endpoint = await aioudp.adopt(inherited[0].sock, packet_info=True)
+        else:
+            endpoint = await aioudp.bind((host, int(port)), packet_info=True)
+        async with aioudp.serve(shout, endpoint) as server:
+            print("listening on port", endpoint.port, flush=True)
+            await notify("READY=1")
+            await stopping.wait()
+            await notify("STOPPING=1")
+            await server.drain(10)
 
 
 if __name__ == "__main__":

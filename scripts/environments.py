@@ -188,6 +188,7 @@ def add_system_tools() -> str | None:
         "snmpd": "snmpd",
         "snmpget": "snmp",
         "socat": "socat",
+        "strace": "strace",
         "tc": "iproute2",
         "tshark": "tshark",
     }
