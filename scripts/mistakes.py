@@ -100,7 +100,7 @@ MISTAKES: Final = (
     Mistake(
         "a port that is in use",
         'server = await aioudp.bind(("127.0.0.1", 9999))',
-        'server = await aioudp.bind(("127.0.0.1", 0))\nserver.close()',
+        'server = await aioudp.bind(("127.0.0.1", 0))',
     ),
     Mistake(
         "a datagram that is too large",
@@ -131,8 +131,7 @@ MISTAKES: Final = (
     Mistake(
         "opening without `await`",
         'client = aioudp.connect(addr)\nawait client.send(b"hello")',
-        'client = await aioudp.connect(addr)\nawait client.send(b"hello")\n'
-        "client.close()",
+        'client = await aioudp.connect(addr)\nawait client.send(b"hello")',
     ),
     Mistake(
         "sending without `await`",
@@ -142,7 +141,7 @@ MISTAKES: Final = (
     Mistake(
         "an option that is misspelt",
         "server = await aioudp.bind(queue_sise=100)",
-        "server = await aioudp.bind(queue_size=100)\nserver.close()",
+        "server = await aioudp.bind(queue_size=100)",
     ),
 )
 
@@ -181,15 +180,15 @@ def table() -> str:
     Raises:
         ValueError: If a mistake goes unnoticed, or what is right fails.
     """
-    lines = ["| mistake | Python says | write instead |", "|---|---|---|"]
+    lines = ["| mistake | Python says, and what to write instead |", "|---|---|"]
     for one in MISTAKES:
         _, said = run(one.wrong, one.frame)
         if not said:
             raise ValueError(f"nothing happens: {one.wrong}")
         if any(answer := run(one.right, one.frame)):
             raise ValueError(f"this fails: {one.right}: {answer}")
-        cells = (f"**{one.name}**<br>{_code(one.wrong)}", _code(said), _code(one.right))
-        lines.append(f"| {' | '.join(cells)} |")
+        mistake = f"**{one.name}**<br>{_code(one.wrong)}"
+        lines.append(f"| {mistake} | {_code(said)}<br>Instead:<br>{_code(one.right)} |")
     return "\n".join(lines) + "\n"
 
 
