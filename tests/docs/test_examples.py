@@ -113,9 +113,9 @@ def test_marks_are_known() -> None:
     assert marks <= {"", "fragment", "output", "theirs", *sides}
 
 
-@pytest.mark.parametrize(("index", "name"), [(0, "echo_server"), (1, "echo_client")])
+@pytest.mark.parametrize(("index", "name"), [(1, "echo_server"), (2, "echo_client")])
 def test_readme_shows_the_examples(index: int, name: str) -> None:
-    """The two programs of the README are the examples, word for word."""
+    """The server and the client of the README are the examples, word for word."""
     shown = [
         block for block in blocks(ROOT / "README.md") if block.language == "python"
     ]
