@@ -232,7 +232,8 @@ class Stats(Counts):
     error queue, which stays empty unless someone sets an option that fills it."""
 
     dropped_close: int = 0
-    """Received datagrams that nobody had taken when the endpoint was closed."""
+    """Received datagrams that nobody had taken when the endpoint was closed, or that a
+    server had taken, but not handled."""
 
     @property
     def dropped_kernel_exact(self) -> bool:

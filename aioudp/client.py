@@ -520,6 +520,8 @@ class Client(ClosedAtTheEnd, Generic[AddressT_co]):
         """
         self._closed = True
         self._ports.close()
+        if self._loop.is_closed():  # who waits will never run again
+            return
         self._places.close()
         self._turns.close()
         self._unsolicited.close()

@@ -206,8 +206,9 @@ class Discovery(ClosedAtTheEnd):
 
     async def _start(self) -> None:
         self._started = True
-        self._deadline = asyncio.get_running_loop().time() + self._timeout
         self._endpoint, self._send = await self._open()
+        await asyncio.sleep(0)  # uvloop's clock stands still during an iteration
+        self._deadline = asyncio.get_running_loop().time() + self._timeout
 
     def _next_request(self) -> float:
         """Return when the next request is due; infinity after the last one."""

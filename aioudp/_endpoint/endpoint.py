@@ -649,6 +649,11 @@ async def send_step(endpoint: Endpoint[Any], step: Callable[[], object]) -> None
     await endpoint._sender.in_turn(step)
 
 
+def drop_at_close(endpoint: Endpoint[Any], count: int) -> None:
+    """Count datagrams that a consumer took, and couldn't handle before the close."""
+    endpoint._protocol.dropped_close += count
+
+
 def _checked(
     protocol: EndpointProtocol, transport: DatagramTransport
 ) -> Callable[[Payload, Address | None], None]:

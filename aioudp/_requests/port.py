@@ -194,6 +194,8 @@ class Port(asyncio.DatagramProtocol):
                 self._refuse(request, error.error)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._loop.is_closed():  # who waits will never run again
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

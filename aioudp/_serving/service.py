@@ -13,12 +13,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Hashable,
+    Iterable,
+    Iterator,
+)
 from inspect import isawaitable
 from operator import length_hint
 from typing import Any, Final, TypeAlias
 
-from .._endpoint.endpoint import Endpoint, recv_at_once
+from .._endpoint.endpoint import Endpoint, drop_at_close, recv_at_once
 from .._errors import EndpointClosedError, SendManyError, TruncatedError
 from .._system.implementation import answer_each
 from .._system.send_options import SendOptions
@@ -139,8 +146,16 @@ class Service:
                 job.abandon()
 
     async def _handle_each(self, batch: list[Any]) -> None:
+        left = iter(batch)
+        try:
+            await self._handle_one_by_one(left)
+        finally:
+            if unhandled := length_hint(left):  # closed, or cancelled, meanwhile
+                drop_at_close(self.endpoint, unhandled)
+
+    async def _handle_one_by_one(self, left: Iterator[Any]) -> None:
         replies: list[Any] = []
-        for one in batch:
+        for one in left:
             data, addr = one.data, one.addr
             if self.budgets is not None:
                 self.budgets.receive(addr, len(data))

@@ -8,6 +8,7 @@ import math
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from time import sleep
 from typing import Any, Final
 
 import pytest
@@ -364,6 +365,24 @@ async def test_an_error_at_the_deadline(
 
     assert [answer.data async for answer in search] == [b"two"]
     assert errors == []
+
+
+async def test_a_slow_start_is_not_part_of_the_search(
+    devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time begins with the first question, however busy the program is before."""
+    bind: Any = vars(discovery)["bind"]
+
+    def bind_slowly(*args: Any, **options: Any) -> Any:
+        sleep(2 * _SHORT)
+        return bind(*args, **options)
+
+    monkeypatch.setattr(discovery, "bind", bind_slowly)
+    await devices.add()
+
+    found = [datagram.data async for datagram in devices.search(timeout=_SHORT)]
+
+    assert found == [b"I"]
 
 
 @pytest.mark.parametrize("group", [None, _GROUP])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import socket
@@ -340,6 +341,53 @@ def test_the_number_of_a_socket_of_a_closed_loop(
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(_adopted(number))
     gc.collect()
+
+
+@pytest.mark.parametrize("end", ["close", "forget"])
+def test_a_client_of_a_closed_loop(
+    loop_factory: LoopFactory, host: str, end: str
+) -> None:
+    """Requests that nobody will wait for don't keep it from closing its sockets."""
+    loop = loop_factory()
+    with plain_socket(host) as silent:
+
+        async def asking() -> tuple[list[aioudp.Client], list[asyncio.Task[Any]]]:
+            client = await aioudp.open_client(
+                silent.getsockname()[:2], key=bytes, in_flight=2
+            )
+            tasks: list[asyncio.Task[Any]]
+            tasks = [loop.create_task(client.request(b"%d" % n)) for n in range(4)]
+
+            async def listen() -> None:
+                async for _ in client.unsolicited():
+                    pass
+
+            tasks.append(loop.create_task(listen()))
+            await asyncio.sleep(0)
+            return [client], tasks
+
+        clients, tasks = loop.run_until_complete(asking())
+    (port,) = clients[0]._ports._ports
+    sock = port.endpoint.get_extra_info("socket")
+    del port
+    loop.close()
+
+    if end == "close":
+        clients[0].close()
+        assert sock.fileno() == -1
+    for task in tasks:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        coroutine: Any = task.get_coro()
+        with contextlib.suppress(RuntimeError):  # of asyncio's own locks
+            coroutine.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        clients.clear()
+        del coroutine, task
+        tasks.clear()
+        gc.collect()
+
+    assert sock.fileno() == -1
 
 
 async def _bound(host: str, transport: aioudp.TransportKind) -> aioudp.Endpoint:

@@ -21,7 +21,7 @@ import aioudp
 from aioudp import server as server_module
 
 from ..conftest import Endpoints, UntilBlocked
-from .support import linux_only, plain_socket, turns_until
+from .support import linux_only, plain_socket, turns, turns_until
 
 _PATIENCE: Final = 10  # seconds
 
@@ -460,6 +460,30 @@ async def test_closing_while_datagrams_wait_for_a_place(serving: Serve) -> None:
         await turns_until(lambda: len(handler.begun) == 1)
     assert handler.begun == handler.cancelled == [b"0"]
     gc.collect()
+
+
+@pytest.mark.parametrize("end", ["close", "drain", "cancel"])
+async def test_what_is_not_handled_before_the_end_is_counted(
+    serving: Serve, end: str
+) -> None:
+    """Every datagram was a request, or is in ``dropped_close`` of the endpoint."""
+    handler = Gated()
+    async with serving(handler, concurrency=1, when_busy="wait") as server:
+        await _offer(serving, server, 5)
+        await turns_until(lambda: len(handler.begun) == 1)
+        await turns_until(lambda: server.stats().endpoint.received == 5)
+        if end == "close":
+            server.close()
+        elif end == "drain":
+            assert not await server.drain(0.001)
+        else:
+            forever = asyncio.create_task(server.serve_forever())
+            await turns(3)
+            forever.cancel()
+            await asyncio.wait([forever])
+    stats = server.stats()
+    assert stats.requests < 5
+    assert stats.requests + stats.endpoint.dropped_close == 5
 
 
 # -- who is served
