@@ -161,6 +161,19 @@ def publish_(file: ResultFile) -> None:
         typer.echo(path)
 
 
+@app.command("publish-soak")
+def publish_soak(file: ResultFile) -> None:
+    """Put a result of `soak` into the documentation, with its plot."""
+    if find_spec("matplotlib") is None:
+        raise typer.BadParameter("plots need matplotlib: pip install matplotlib")
+    try:
+        paths = soaking.publish(file, Path())
+    except (OSError, ValueError) as exc:
+        raise typer.BadParameter(str(exc)) from None
+    for path in paths:
+        typer.echo(path)
+
+
 @app.command("ratios")
 def ratios_(
     file: ResultFile,

@@ -19,13 +19,14 @@ from .formatting import quantity
 from .results import Results, Row, Spread
 
 _COLOURS: Final = {"aioudp": "#1f6fb4", "others": "#7d868f", "C": "#b58a2b"}
-_STYLE: Final[dict[Any, object]] = {
+STYLE: Final[dict[Any, object]] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "font.size": 9,
     "svg.fonttype": "none",
     "svg.hashsalt": "aioudp",
 }
+"""Of every plot: text stays text, and ids don't depend on the time."""
 _AXES: Final[dict[Scenario, str]] = {
     "receive": "datagrams received per second: median, lowest to highest round",
     "send": "datagrams sent per second: median, lowest to highest round",
@@ -37,7 +38,7 @@ def draw(results: Results, directory: Path) -> list[Path]:
     """Write the plots into *directory* and return their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         for scenario in SCENARIOS:
             rows = [row for row in results.rows if row.scenario == scenario]
             rows = [row for row in rows if row.rounds]

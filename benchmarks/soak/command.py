@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..formatting import markdown
 from . import namespace, recording
 from .kinds import needed
+from .page import PAGE, PLOT, RESULT_FILE, in_docs
+from .page import grown as grown_table
 from .recording import Recorded, Recorder
 from .run import Plan, run
-from .verdict import MIB, Growth, Verdict, judge
+from .verdict import MIB, Verdict, judge
 
-__all__ = ["Plan", "judge_all", "missing", "render", "soak"]
+__all__ = ["Plan", "judge_all", "missing", "publish", "soak"]
 
 
 def missing() -> str | None:
@@ -41,7 +42,7 @@ def soak(plan: Plan, head: Mapping[str, Any], output: Path | None) -> bool:
             recorder.close()
         recorded = recording.read(path)
     verdicts = judge_all(recorded)
-    print(f"\n{render(recorded, verdicts)}")
+    print(f"\n{grown_table(verdicts)}\n")
     good = True
     for loop in plan.loops:
         verdict = verdicts.get(loop)
@@ -70,25 +71,17 @@ def judge_all(recorded: Recorded) -> dict[str, Verdict]:
     }
 
 
-def render(recorded: Recorded, verdicts: Mapping[str, Verdict]) -> str:
-    """Return a Markdown table of what was judged."""
-    header = ["after the warm-up", "begin", "end", "trend", "allowed"]
-    lines = []
-    for loop, verdict in verdicts.items():
-        lines += [[f"{loop}: {one.name}", *_cells(one)] for one in verdict.growths]
-        last = recorded.samples[loop][-1]
-        for name in ("unaccounted", "unexpected"):
-            lines.append([f"{loop}: {name}", "", str(last[name]), "", "0"])
-    return markdown(header, lines)
+def publish(file: Path, root: Path) -> list[Path]:
+    """Put a result file and what is made from it below *root*; return the paths."""
+    from .plot import draw
 
-
-def _cells(one: Growth) -> list[str]:
-    if one.limit >= MIB:
-        return [
-            f"{value / MIB:.2f} MiB"
-            for value in (one.begin, one.end, one.trend, one.limit)
-        ]
-    return [f"{value:.0f}" for value in (one.begin, one.end, one.trend, one.limit)]
+    recorded = recording.read(file)
+    verdicts = judge_all(recorded)
+    kept, page, plot = (root / one for one in (RESULT_FILE, PAGE, PLOT))
+    kept.write_bytes(file.read_bytes())
+    page.write_text(in_docs(recorded, verdicts))
+    draw(recorded, verdicts, plot)
+    return [kept, page, plot]
 
 
 def _show(loop: str, sample: dict[str, Any]) -> None:

@@ -168,7 +168,7 @@ async def discovery(world: World, rng: random.Random) -> None:
             if group is not None:
                 answers = asyncio.create_task(_answer(answering))
             search = aioudp.discover(
-                b"who?", port, timeout=0.1, interfaces=links.names[:1], group=group
+                b"who?", port, timeout=0.5, interfaces=links.names[:1], group=group
             )
             found = 0
             way = rng.choice(("end", "break", "cancel"))

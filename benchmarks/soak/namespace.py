@@ -21,7 +21,7 @@ from typing import Final, Self
 _CLONE_NEWNET: Final = 0x40000000  # include/uapi/linux/sched.h
 _QUEUE: Final = Path("/proc/sys/net/unix/max_dgram_qlen")  # of each network
 _FEW: Final = 10  # datagrams that wait for a UNIX socket: it's full soon
-_PATIENCE: Final = 5.0  # seconds for one command of ip(8)
+_PATIENCE: Final = 30.0  # seconds for commands of ip(8)
 
 
 def missing() -> str | None:
@@ -83,7 +83,7 @@ class Hand:
         """Run commands, and return when they are done.
 
         Raises:
-            RuntimeError: If they aren't done in five seconds.
+            RuntimeError: If they aren't done in half a minute.
         """
         mark = self.new_name()
         lines = (*commands, *adding(mark))

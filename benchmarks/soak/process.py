@@ -112,7 +112,7 @@ class Soak:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(loops.complain(self._world))
         async with opened(self._world):
-            await meet_a_crowd(self._world)
+            await meet_a_crowd(self._world, self._spec["crowd"])
             lanes = [loop.create_task(self._lane()) for _ in range(_LANES)]
             await self._sample_until_the_end()
             for lane in lanes:

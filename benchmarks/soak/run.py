@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ..processes import Command, started
 from .recording import Recorder
+from .standing import CROWD
 
 _PATIENCE: Final = 300.0  # seconds for a sample, beyond its time: a machine may be busy
 _SCENARIO: Final = 60.0  # seconds for one, after which it hangs
@@ -53,6 +54,7 @@ class Plan:
             "seed": self.seed,
             "share": self.share / len(self.loops),
             "patience": _SCENARIO,
+            "crowd": CROWD,
         }
         module = f"{__package__}.process"
         return Command([sys.executable, "-m", module, json.dumps(spec)])

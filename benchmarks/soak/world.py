@@ -63,6 +63,13 @@ class Tally:
         missing = abs(sent - received - dropped)
         self.settle(Balance(sent, received, dropped, 0, missing), where)
 
+    def differ(self, one: int, other: int, where: str) -> None:
+        """Compare two counts of the same datagrams, which are entered elsewhere."""
+        if one != other:
+            with self._lock:
+                self.unaccounted += abs(one - other)
+            self._tell(f"unaccounted in {where}: {one} is {other}")
+
     def surprise(self, what: str, exc: BaseException | None = None) -> None:
         """Count something that may not happen, and describe the first of them."""
         with self._lock:
@@ -167,7 +174,7 @@ def listed(where: list[Scenario]) -> Callable[[Scenario], Scenario]:
     return add
 
 
-async def until(true: Callable[[], bool], seconds: float = 5.0) -> bool:
+async def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
     """Wait until *true*; return whether it became so in time."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
