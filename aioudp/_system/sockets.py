@@ -57,6 +57,8 @@ fields of the IPv4 and UDP headers have 16 bits."""
 
 _PEEK_LENGTH: Final = int(socket.MSG_PEEK | getattr(socket, "MSG_TRUNC", 0))
 
+_NO_FREE_PORT: Final = "the system has no free port left"
+
 MIN_DATAGRAM_COST: Final = 256
 """The minimum number of bytes charged for a queued datagram: the size of the kernel's
 own structure, sk_buff."""
@@ -167,6 +169,8 @@ def open_bound(
 def _advice_on_binding(error: OSError, addr: SocketAddress) -> str:
     if error.errno != errno.EADDRINUSE or not isinstance(addr, tuple):
         return ""
+    if addr[1] == 0:
+        return f"; {_NO_FREE_PORT}"
     return "; another socket has this port: choose another, or 0 for any that is free"
 
 
@@ -205,7 +209,11 @@ def connect(
     try:
         sock.connect(peer)
     except OSError as exc:
-        advice = advice_on(sock, exc, peer)
+        # inet_autobind() in net/ipv4/af_inet.c
+        if exc.errno == errno.EAGAIN and sock.family in INET:
+            advice = f"; {_NO_FREE_PORT}"
+        else:
+            advice = advice_on(sock, exc, peer)
         raise with_context(exc, f"connecting to {peer!r}{advice}") from None
     backlog: list[Datagram[Any]] = []
     foreign = 0
