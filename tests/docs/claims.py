@@ -15,7 +15,7 @@ ROOT: Final = Path(__file__).parents[2]
 CLAIMS: Final = ROOT / "tests" / "CLAIMS.md"
 PAGES: Final = ("README.md", "docs/index.md")
 
-# What leads somewhere else and claims nothing, and figures that have tests of their own.
+# What leads elsewhere and claims nothing, and figures that have tests of their own.
 _LEFT_OUT: Final = {"Documentation", "Where to go"}
 _FIGURES: Final = re.compile(r"<!-- figures:begin -->.*?<!-- figures:end -->", re.S)
 
