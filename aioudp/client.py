@@ -541,7 +541,9 @@ class Client(ClosedAtTheEnd, Generic[AddressT_co]):
             return
         if forgotten:
             _warn(f"unclosed client {self!r}", ResourceWarning, source=self)
-            self.close()
+            self._closed = True
+            # No task waits for a request, or the client would be in use.
+            self._ports.forget(self._unsolicited.close)
 
     # -- information
 

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, Final, Self, TypeAlias
 
 from ._endpoint.closing import ClosedAtTheEnd
-from ._endpoint.endpoint import Endpoint
+from ._endpoint.endpoint import Endpoint, end_forgotten
 from ._endpoint.fanout import FanoutEndpoint, SendOutcome
 from ._endpoint.opening import bind
 from ._errors import EndpointClosedError, with_context
@@ -279,9 +279,11 @@ class Discovery(ClosedAtTheEnd):
 
     def __del__(self) -> None:
         try:
-            self._close()
+            endpoint = self._endpoint
         except AttributeError:  # __init__ did not get far enough to own anything
             return
+        if endpoint is not None:
+            end_forgotten(endpoint._endpoint)
 
     def __repr__(self) -> str:
         state = "not started"

@@ -22,7 +22,7 @@ from typing import Any, Final, Generic, Protocol, Unpack, cast, get_args, overlo
 
 from ._endpoint.closing import ClosedAtTheEnd
 from ._endpoint.dropin import is_drop_in
-from ._endpoint.endpoint import Endpoint
+from ._endpoint.endpoint import Endpoint, end_forgotten
 from ._endpoint.opening import IPLocal, LocalAddress, Opening, UnixPath, bind
 from ._endpoint.options import Options, check_names
 from ._serving.amplification import Budgets
@@ -179,8 +179,10 @@ def serve(
         amplification: Send an address at most this many times the bytes received from
             it, at most 3.0 (:rfc:`9000` section 8.1), until :meth:`Server.validate` is
             called for it. A reply that is too long is truncated.
-        options: See :class:`aioudp.Options`. With a URL, those of
-            :func:`aioudp.subscribe`: *stream* and *group* are required.
+        options: See :class:`aioudp.Options`. A datagram longer than
+            ``max_datagram_size`` reaches the handler only with ``packet_info``. With a
+            URL, the options are those of :func:`aioudp.subscribe`: *stream* and *group*
+            are required.
 
     With the URL of a NATS server instead of an address (``"nats://..."``), the same
     handler answers what fronts receive on other machines, see :func:`aioudp.forward`.
@@ -502,7 +504,7 @@ class Server(ClosedAtTheEnd, Generic[AddressT_co]):
             return
         if forgotten:
             _warn(f"unclosed server {self!r}", ResourceWarning, source=self)
-            self._service.endpoint.close()
+            end_forgotten(self._service.endpoint)
 
     # -- information
 

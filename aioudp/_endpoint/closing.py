@@ -1,10 +1,10 @@
-"""``async with`` for objects with ``aclose``."""
+"""``async with`` for objects with ``aclose``, which have one owner."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self, SupportsIndex
 
 
 class ClosedAtTheEnd:
@@ -26,3 +26,11 @@ class ClosedAtTheEnd:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuse to be copied or pickled: the end of a copy would close the original.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(f"cannot copy or pickle {type(self).__name__!r} object")

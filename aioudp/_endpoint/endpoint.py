@@ -11,6 +11,7 @@ The file is long because most of it is docstrings: the contract of the public cl
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -24,6 +25,7 @@ from .._system.datagram_batch import DatagramBatch
 from .._system.path_mtu import known_mtu
 from .._system.send_options import SendOptions
 from .._transports.base import DatagramTransport
+from .._transports.home import Place, place_of
 from .._types import (
     Address,
     AddressT_co,
@@ -546,6 +548,10 @@ class Endpoint(ClosedAtTheEnd, Generic[AddressT_co]):
         at once (loop transport: after :meth:`aclose`).
         """
         self._protocol.check_loop(waits=False)
+        self._end()
+
+    def _end(self) -> None:
+        """Close it, whatever event loop runs here."""
         self._protocol.close()
         # Not close(), which would first send the write buffer of transport.sendto.
         self._transport.abort()
@@ -566,8 +572,7 @@ class Endpoint(ClosedAtTheEnd, Generic[AddressT_co]):
             return
         if forgotten:
             _warn(f"unclosed endpoint {self!r}", ResourceWarning, source=self)
-            self._protocol.close()
-            self._transport.abort()
+            end_forgotten(self)
 
     # -- information
 
@@ -652,6 +657,29 @@ async def send_step(endpoint: Endpoint[Any], step: Callable[[], object]) -> None
 def drop_at_close(endpoint: Endpoint[Any], count: int) -> None:
     """Count datagrams that a consumer took, and couldn't handle before the close."""
     endpoint._protocol.dropped_close += count
+
+
+def end_forgotten(
+    endpoint: Endpoint[Any], also: Callable[[], object] | None = None
+) -> None:
+    """Close *endpoint* for a finalizer, which runs in any thread and beside any loop.
+
+    If the endpoint's loop runs in another thread, that one closes it: tasks may be
+    waiting, and only their own thread can wake them. It then calls *also*, which wakes
+    other tasks; not if the loop is closed.
+    """
+    transport: Any = endpoint._transport
+
+    def end() -> None:
+        endpoint._end()
+        if also is not None and not transport._loop.is_closed():
+            also()
+
+    if place_of(transport._loop, transport._pid) is Place.OTHER_THREAD:
+        with contextlib.suppress(RuntimeError):  # the loop has just been closed
+            transport._loop.call_soon_threadsafe(end)
+            return
+    end()
 
 
 def _checked(

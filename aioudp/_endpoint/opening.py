@@ -81,7 +81,7 @@ class Opening(AbstractAsyncContextManager[_T]):
 
     def __init__(self, open_: Callable[[], Coroutine[Any, Any, _T]]) -> None:
         self._open = on_this_machine(open_)
-        self._opened: list[_T] = []
+        self._opened: list[tuple[Any, _T]] = []  # with the task that entered
 
     def __await__(self) -> Generator[Any, Any, _T]:
         return self._open().__await__()
@@ -107,7 +107,7 @@ class Opening(AbstractAsyncContextManager[_T]):
 
     async def __aenter__(self) -> _T:
         opened = await self._open()
-        self._opened.append(opened)
+        self._opened.append((asyncio.current_task(), opened))
         return opened
 
     async def __aexit__(
@@ -116,7 +116,12 @@ class Opening(AbstractAsyncContextManager[_T]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._opened.pop().aclose()
+        # Several tasks may be in a block of the same object at a time: each closes its
+        # own. A block may also end in another task, as that of a generator does.
+        task = asyncio.current_task()
+        mine = [n for n, (entered, _) in enumerate(self._opened) if entered is task]
+        _, opened = self._opened.pop(mine[-1] if mine else -1)
+        await opened.aclose()
 
 
 @overload

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from .._endpoint.endpoint import Endpoint
+from .._endpoint.endpoint import Endpoint, end_forgotten
 from .._endpoint.mailbox import Mailbox
 from .._errors import EndpointClosedError
 from .._types import Datagram, Stats
@@ -139,6 +139,15 @@ class Ports:
         self._closed = True
         for port in (*self._ports, *self._retired):
             port.close()
+
+    def forget(self, also: Callable[[], object]) -> None:
+        """Close every port for a finalizer, which may run in any thread.
+
+        *also* is called in the same one, unless the event loop is closed.
+        """
+        self._closed = True
+        for port in (*self._ports, *self._retired):
+            end_forgotten(port.endpoint, also)
 
     async def aclose(self) -> None:
         """Close, and return when all ports can be bound again."""

@@ -26,6 +26,7 @@ from operator import length_hint
 from typing import Any, Final, TypeAlias
 
 from .._endpoint.endpoint import Endpoint, drop_at_close, recv_at_once
+from .._endpoint.message_endpoint import MessageEndpoint
 from .._errors import EndpointClosedError, SendManyError, TruncatedError
 from .._system.implementation import answer_each
 from .._system.send_options import SendOptions
@@ -94,6 +95,10 @@ class Service:
         self._packet_info = packet_info
         self._accept = accept
         self._dedupe = dedupe
+        # Without packet_info, a handler can't see that a datagram was cut short.
+        self._drops_truncated = (
+            isinstance(endpoint, MessageEndpoint) and not packet_info
+        )
         checks = (accept, dedupe, budgets)  # compared with None: empty tables are falsy
         self._plain = not messages and not asynchronous and checks == (None,) * 3
 
@@ -114,7 +119,10 @@ class Service:
             # While full batches come, only every third one waits for the event loop.
             polls = polls + 1 if len(batch) >= wanted and polls < _POLLS else 0
             wanted = min(_IN_CACHE // (_OBJECTS + len(batch[-1].data)) + 1, _MOST)
-            await handle(batch)
+            if self._drops_truncated:  # the endpoint counts them
+                batch = [one for one in batch if len(one) == 2 or not one.truncated]
+            if batch:
+                await handle(batch)
 
     async def _handle_plainly(self, batch: list[Datagram]) -> None:
         """Like :meth:`_handle_each`, for servers without any options."""

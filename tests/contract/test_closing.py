@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
+import pickle
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -246,6 +248,24 @@ async def test_descriptor_is_gone(endpoints: Endpoints, close: Close) -> None:
     assert endpoint.get_extra_info("socket").fileno() == -1
     with pytest.raises(OSError):
         os.fstat(descriptor)
+
+
+@pytest.mark.parametrize("kind", ["endpoint", "client", "server", "broadcast"])
+async def test_no_copies(kind: str) -> None:
+    """The end of a copy would close the original; a socket can't be copied either."""
+    openings: dict[str, aioudp.Opening[Any]] = {
+        "endpoint": aioudp.bind(("127.0.0.1", 0)),
+        "client": aioudp.open_client(),
+        "server": aioudp.serve(lambda data, addr: None, ("127.0.0.1", 0)),
+        "broadcast": aioudp.open_broadcast(0),
+    }
+    async with openings[kind] as one:
+        for way in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(
+                TypeError, match=f"copy or pickle '{type(one).__name__}"
+            ):
+                way(one)
+        assert not one.closed
 
 
 async def test_port_is_free_after_aclose(endpoints: Endpoints) -> None:

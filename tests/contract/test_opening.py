@@ -111,6 +111,41 @@ async def test_opening_opens_anew_each_time(
     assert second.closed
 
 
+async def test_tasks_that_share_an_opening(
+    transport: aioudp.TransportKind, host: str
+) -> None:
+    """Each block closes its own endpoint, in whatever order the blocks end."""
+    opening = aioudp.bind((host, 0), transport=transport)
+    both, first_is_out = asyncio.Barrier(2), asyncio.Event()
+
+    async def first() -> None:
+        async with opening as endpoint:
+            await both.wait()
+        assert endpoint.closed
+        first_is_out.set()
+
+    async def second() -> None:
+        async with opening as endpoint:
+            await both.wait()
+            await first_is_out.wait()
+            assert not endpoint.closed
+        assert endpoint.closed
+
+    await asyncio.gather(first(), second())
+
+
+async def test_a_block_that_ends_in_another_task(
+    transport: aioudp.TransportKind, host: str
+) -> None:
+    """As that of a generator does, which another task closes."""
+    opening = aioudp.bind((host, 0), transport=transport)
+    endpoint = await asyncio.create_task(opening.__aenter__())
+
+    await asyncio.create_task(opening.__aexit__(None, None, None))
+
+    assert endpoint.closed
+
+
 async def test_unused_opening_opens_nothing(
     transport: aioudp.TransportKind, host: str
 ) -> None:

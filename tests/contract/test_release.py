@@ -213,6 +213,74 @@ async def test_garbage_collection_in_another_thread(open_: Open) -> None:
     await transport.wait_closed()
 
 
+_OPENINGS: Final[dict[str, Callable[[], aioudp.Opening[Any]]]] = {
+    "server": lambda: aioudp.serve(lambda data, addr: data, ("127.0.0.1", 0)),
+    "client": lambda: aioudp.open_client(("127.0.0.1", 9)),
+    "endpoint": lambda: aioudp.bind(("127.0.0.1", 0)),
+}
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("name", _OPENINGS)
+def test_collected_in_another_thread(
+    name: str, debug: bool, loop_factory: LoopFactory
+) -> None:
+    """The loop closes it, in debug mode too; its own thread wakes who waits."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        held = [await _OPENINGS[name]()]
+        if name == "server":
+            socks = [held[0]._service.endpoint.get_extra_info("socket")]
+        elif name == "client":
+            socks = [held[0]._ports.any.endpoint.get_extra_info("socket")]
+        else:
+            socks = [held[0].get_extra_info("socket")]
+        others = held[0].unsolicited() if name == "client" else None
+        waiting = asyncio.ensure_future(anext(others, None)) if others else None
+        await turns(3)
+
+        await loop.run_in_executor(None, held.clear)
+        await turns_until(lambda: socks[0].fileno() == -1)
+
+        if waiting is not None:
+            async with asyncio.timeout(_PATIENCE):
+                assert await waiting is None
+
+    with (
+        pytest.warns(ResourceWarning, match=f"unclosed {name}"),
+        asyncio.Runner(loop_factory=loop_factory, debug=debug) as runner,
+    ):
+        runner.run(main())
+
+
+@pytest.mark.parametrize("name", [*_OPENINGS, "discovery"])
+def test_collected_beside_another_loop(name: str, loop_factory: LoopFactory) -> None:
+    """In debug mode too: nobody called it from the other loop."""
+
+    async def search() -> Any:
+        found = aioudp.discover(b"", 9, timeout=9)  # sends nothing
+        await found._start()
+        return found
+
+    async def collect(held: list[Any]) -> None:
+        held.clear()
+        gc.collect()
+
+    with asyncio.Runner(loop_factory=loop_factory, debug=True) as first:
+
+        async def open_() -> Any:
+            return await (search() if name == "discovery" else _OPENINGS[name]())
+
+        held = [first.run(open_())]
+        with (
+            warnings.catch_warnings(),
+            asyncio.Runner(loop_factory=loop_factory) as second,
+        ):
+            warnings.simplefilter("ignore", ResourceWarning)
+            second.run(collect(held))
+
+
 @pytest.mark.parametrize("end", ["close", "abort"])
 async def test_a_transport_that_another_thread_closes(end: str, open_: Open) -> None:
     """The protocol is called in the loop's thread, and the thread doesn't wait."""

@@ -41,7 +41,11 @@ class Serve:
         async with aioudp.serve(handler, addr, **options) as server:
             yield server
 
-    async def peer(self, server: aioudp.Server) -> aioudp.Endpoint:
+    async def peer(
+        self, server: aioudp.Server, host: str | None = None
+    ) -> aioudp.Endpoint:
+        if host is not None:
+            return await self._endpoints.connect((host, server.port))
         return await self._endpoints.connect(server.local_addr)
 
 
@@ -136,6 +140,41 @@ async def test_packet_info(serving: Serve) -> None:
 
 
 @linux_only
+@pytest.mark.parametrize("every_address", [False, True])
+async def test_a_datagram_that_is_too_long(serving: Serve, every_address: bool) -> None:
+    """A handler that couldn't see that it's truncated doesn't get it."""
+    seen = []
+
+    def handler(data: bytes, addr: Any) -> bytes:
+        seen.append(data)
+        return data
+
+    options = {"host": "" if "." not in serving.host else "0.0.0.0"}
+    async with serving(
+        handler, max_datagram_size=10, **(options if every_address else {})
+    ) as server:
+        peer = await serving.peer(server, serving.host)
+        await peer.send_many([(bytes(n), None) for n in (11, 10, 11, 4, 11)])
+
+        assert await recv(peer, 2) == [bytes(10), bytes(4)]
+        assert seen == [bytes(10), bytes(4)]
+        await turns_until(lambda: server.stats().endpoint.truncated == 3)
+        assert server.stats().requests == 2
+
+
+async def test_a_message_that_is_too_long(serving: Serve) -> None:
+    """With packet_info, the handler gets it, and can see that it's truncated."""
+    async with serving(
+        lambda message: b"truncated" if message.truncated else message.data,
+        max_datagram_size=10,
+        packet_info=True,
+    ) as server:
+        peer = await serving.peer(server)
+        await peer.send_many([(bytes(n), None) for n in (11, 4)])
+
+        assert await recv(peer, 2) == [b"truncated", bytes(4)]
+
+
 async def test_the_reply_leaves_from_the_address_that_was_asked() -> None:
     """On a machine with several, and a server on all of them."""
     async with aioudp.serve(lambda data, addr: data, ("0.0.0.0", 0)) as server:
