@@ -30,7 +30,7 @@ import distributions
 import environments
 from environments import ROOT
 
-INSTALLING: Final = 300  # seconds, for a line of sh
+INSTALLING: Final = 1200  # seconds, for a line of sh; only a hang takes so long
 SHOWING: Final = 15  # seconds, for a line of console
 _BLOCK: Final = re.compile(r"^```(sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
