@@ -18,6 +18,7 @@ import threading
 import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Final, Generic, Protocol, Unpack, cast, get_args, overload
 
 from ._endpoint.closing import ClosedAtTheEnd
@@ -234,6 +235,9 @@ def _on_stream(
     **arguments: Any,
 ) -> Opening[Any]:
     """Do as :func:`serve`, with what comes through a stream engine."""
+    if scheme not in schemes:
+        # It stands above this module, and adds its schemes when it's loaded.
+        import_module(".forwarding", __package__)
     if scheme not in schemes:
         listed = ", ".join(f"{known}://" for known in sorted(schemes))
         raise ValueError(f"{url!r} is no address; of URLs, serve knows {listed}")

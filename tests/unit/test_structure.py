@@ -299,6 +299,14 @@ def test_a_name_is_imported_when_it_is_used() -> None:
     assert endpoint.isdisjoint({"aioudp.server", "aioudp.forwarding", "aioudp.workers"})
 
 
+def test_serve_knows_the_urls_of_modules_that_are_not_loaded() -> None:
+    """Forwarding adds its schemes to it, and is loaded for a URL only."""
+    serve = "aioudp.serve(print, 'nats://127.0.0.1', stream='s', group='g')"
+
+    assert "aioudp.forwarding" in loaded_after(f"import aioudp; {serve}")
+    assert "aioudp.forwarding" not in loaded_after("import aioudp; aioudp.serve")
+
+
 def test_all_is_complete() -> None:
     """Every public name is in __all__, in order, and is found where it is declared."""
     declared = {
