@@ -1,6 +1,6 @@
 """The ``aioudp`` command, also ``python -m aioudp``.
 
-The commands are in ``cli``, which needs typer and rich (the extra ``cli``); the
+The commands are in ``cli``, which needs click and rich (the extra ``cli``); the
 library doesn't. If they're missing, this file prints how to install them.
 """
 
@@ -18,16 +18,17 @@ def main() -> None:
     except ImportError as exc:
         sys.exit(f"aioudp: {exc}")
     try:
-        from .cli.app import app
+        from .cli.app import main as run
+
+        run()
     except ModuleNotFoundError as exc:
         missing = (exc.name or "").partition(".")[0]
-        if missing not in ("typer", "rich"):
+        if missing not in ("click", "rich"):
             raise
         sys.exit(
             f"aioudp: the command line needs {missing}, which is not installed; "
             "run: pip install 'aioudp-endpoint[cli]'"
         )
-    app(prog_name="aioudp")
 
 
 if __name__ == "__main__":

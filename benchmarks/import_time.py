@@ -1,4 +1,4 @@
-"""What ``import aioudp`` adds to ``import asyncio``, in fresh interpreters.
+"""What loading ``aioudp.bind`` adds to ``import asyncio``, in fresh interpreters.
 
 From bytecode, as for an installed package: it is kept in a directory of its own for
 the time of the measurement, whatever the environment says about writing it.
@@ -19,7 +19,7 @@ from .processes import environment
 PROMISE: Final = 0.020
 """Seconds that the import may add."""
 
-_STATEMENTS: Final = ("import asyncio", "import asyncio, aioudp")
+_STATEMENTS: Final = ("import asyncio", "import asyncio, aioudp; aioudp.bind")
 _PROGRAM: Final = """\
 import time
 begin = time.perf_counter()

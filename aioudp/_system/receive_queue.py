@@ -18,6 +18,7 @@ from .sockets import AF_UNIX, SO_MEMINFO
 
 _MEMINFO: Final = struct.Struct("=9I")  # SK_MEMINFO_VARS words, of which the first is
 _RMEM_ALLOC: Final = 0  # ... SK_MEMINFO_RMEM_ALLOC (include/uapi/linux/sock_diag.h)
+_RCVBUF: Final = 1  # ... SK_MEMINFO_RCVBUF
 
 _MIN_COST: Final = 256
 """Bytes charged for a queued buffer in addition to its payload: sk_buff alone."""
@@ -51,12 +52,25 @@ class Remaining:
         return self._left > 0
 
 
-def _queue_memory(sock: socket.socket) -> int:
-    """Return the queue's size in bytes, or else its maximum size."""
+def memory(sock: socket.socket) -> tuple[int, int] | None:
+    """Return how much memory the queue takes, and its limit, in bytes.
+
+    Both are in the kernel's terms: payloads and its own structures. ``None`` if the
+    system doesn't tell.
+    """
     if sys.platform == "linux":
         try:
             words = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO.size)
-            return int(_MEMINFO.unpack(words)[_RMEM_ALLOC])
+            found = _MEMINFO.unpack(words)
+            return found[_RMEM_ALLOC], found[_RCVBUF]
         except (OSError, struct.error):
             pass
+    return None
+
+
+def _queue_memory(sock: socket.socket) -> int:
+    """Return the queue's size in bytes, or else its maximum size."""
+    found = memory(sock)
+    if found is not None:
+        return found[0]
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)

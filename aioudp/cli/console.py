@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Final, TextIO
 
-from .formats import printable
+from .escaping import printable as printable
 
 _STDERR: Final = 2
 
@@ -31,10 +31,21 @@ def note(line: str) -> None:
     _write(sys.stderr, line)
 
 
-def complain(error: Exception) -> None:
-    """Print an error in one line."""
-    reason = error.strerror if isinstance(error, OSError) else None
-    note(f"aioudp: {printable(reason or str(error))}")
+def emit_bytes(data: bytes) -> None:
+    """Write bytes to standard output, unchanged.
+
+    Raises:
+        BrokenPipeError: If the reader has closed the pipe.
+    """
+    if sys.stdout is not None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+def on_terminal() -> bool:
+    """Return whether standard error is a terminal, where a display can be updated."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def prepare() -> None:

@@ -1,78 +1,18 @@
-"""``aioudp discover``: send a request to everybody, and print the replies."""
+"""The program of ``aioudp discover``: ask everybody, and print the replies."""
 
 from __future__ import annotations
-
-import time
-from typing import Annotated
-
-import typer
 
 import aioudp
 
 from . import console
-from .formats import Format, show
-from .options import (
-    HexOption,
-    InterfaceOption,
-    LoopOption,
-    PortArgument,
-    chosen_interfaces,
-)
+from .formats import Format
 from .outcomes import show_outcomes
 from .payloads import payloads
-from .running import FAILURE, Loop, run
+from .receiving import print_datagram
+from .running import FAILURE
 
 
-def discover(
-    port: PortArgument,
-    text: Annotated[
-        str, typer.Argument(metavar="TEXT", help="The request.", show_default=False)
-    ],
-    group: Annotated[
-        str | None,
-        typer.Option(
-            "--group",
-            "-g",
-            metavar="GROUP",
-            help="Send to this multicast group. Default: broadcast.",
-        ),
-    ] = None,
-    timeout: Annotated[
-        float,
-        typer.Option(
-            "--timeout", "-t", metavar="SECONDS", help="Duration of the search."
-        ),
-    ] = 3.0,
-    repeat: Annotated[
-        int,
-        typer.Option("--repeat", "-r", min=1, help="How many requests to send."),
-    ] = 3,
-    interface: InterfaceOption = None,
-    hexadecimal: HexOption = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per reply.")
-    ] = False,
-    loop: LoopOption = Loop.AUTO,
-) -> None:
-    """Send a request on every interface, and print each distinct reply.
-
-    At the end, standard error lists the interfaces on which the request could not be
-    sent, and the number of replies. Exits with status 1 if there was no reply.
-    """
-    command = _discover(
-        port,
-        text,
-        hexadecimal=hexadecimal,
-        group=group,
-        seconds=timeout,
-        repeat=repeat,
-        interfaces=chosen_interfaces(interface),
-        form=Format.JSON if as_json else Format.TEXT,
-    )
-    run(command, loop=loop)
-
-
-async def _discover(
+async def discover(
     port: int,
     text: str,
     *,
@@ -81,8 +21,9 @@ async def _discover(
     seconds: float,
     repeat: int,
     interfaces: list[str | int] | None,
-    form: Format,
+    form: str,
 ) -> int:
+    """Ask on every interface for so many seconds; print each distinct reply."""
     request = await anext(payloads([text], hexadecimal=hexadecimal))
     replies = 0
     async with aioudp.discover(
@@ -96,7 +37,7 @@ async def _discover(
     ) as search:
         async for reply in search:
             replies += 1
-            console.emit(show(reply, form, time.time()))
+            print_datagram(reply, Format(form))
     for line in show_outcomes(
         [outcome for outcome in search.outcomes if not outcome.sent], as_json=False
     ):

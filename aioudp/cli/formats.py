@@ -1,25 +1,21 @@
-r"""Datagrams as text: escaped, as a hex dump, as JSON lines.
+"""Datagrams as text: a line, a hex dump, a JSON object; statistics as a line.
 
-Payloads may contain terminal control sequences, line breaks that fake a second entry,
-or characters that change the writing direction. All of them are escaped here. Pure: no
-stream, no clock.
+Pure: no stream, no clock. ``escaping`` makes payloads safe to print.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Final
 
-from aioudp import Datagram, Stats
-
 from .._system.addresses import format_address
+from .._types import Address, Datagram, Stats
+from .escaping import escape, printable
 
 _BYTES_PER_LINE: Final = 16
 _HEX_WIDTH: Final = 3 * _BYTES_PER_LINE  # two digits and a space for each byte
-
-_SHORT_ESCAPES: Final = {"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 class Format(StrEnum):
@@ -28,12 +24,14 @@ class Format(StrEnum):
     TEXT = "text"
     HEX = "hex"
     JSON = "json"
+    RAW = "raw"
 
 
 def show(datagram: Datagram, form: Format, time: float) -> str:
     """Return the line, or the lines, that show one datagram.
 
     *time* is the time of reception, in seconds since the epoch; only JSON includes it.
+    Raw payloads aren't lines: they aren't shown by this function.
     """
     data, addr = datagram
     sender = printable(format_address(addr))
@@ -43,36 +41,6 @@ def show(datagram: Datagram, form: Format, time: float) -> str:
         unit = "byte" if len(data) == 1 else "bytes"
         return "\n".join((f"{sender} {len(data)} {unit}", *hex_dump(data)))
     return f"{sender} {escape(data)}"
-
-
-def escape(data: bytes) -> str:
-    r"""Return UTF-8 text unchanged, with unprintable characters escaped.
-
-    Bytes that aren't valid UTF-8 and ASCII control characters become ``\xNN``, other
-    unprintable characters ``\uNNNN``. Backslashes are doubled, so that different
-    payloads never look the same.
-    """
-    return printable(data.decode("utf-8", "surrogateescape"))
-
-
-def printable(text: str) -> str:
-    """Return *text* with unprintable characters escaped."""
-    if text.isprintable() and "\\" not in text:
-        return text
-    return "".join(map(_escape_character, text))
-
-
-def _escape_character(char: str) -> str:
-    if char in _SHORT_ESCAPES:
-        return _SHORT_ESCAPES[char]
-    if char.isprintable():
-        return char
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte, kept by "surrogateescape" (PEP 383)
-        return f"\\x{code - 0xDC00:02x}"
-    if code < 0x80:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def hex_dump(data: bytes) -> Iterator[str]:
@@ -85,23 +53,52 @@ def hex_dump(data: bytes) -> Iterator[str]:
 
 
 def json_line(datagram: Datagram, time: float) -> str:
-    """Return one line of JSON, in ASCII: time, addr, size, and data or hex.
+    """Return a datagram as one line of JSON.
 
     ``data`` is the payload as text, if it's valid UTF-8; otherwise, ``hex`` is the
     payload in hexadecimal.
     """
     data, addr = datagram
-    entry: dict[str, object] = {
-        "time": round(time, 6),
-        "addr": format_address(addr),
-        "size": len(data),
-    }
+    entry: dict[str, object] = {"time": round(time, 6), **address_fields(addr)}
+    entry["size"] = len(data)
     try:
         entry["data"] = data.decode()
     except UnicodeDecodeError:
         entry["hex"] = data.hex()
+    return json_object(entry)
+
+
+def address_fields(addr: Address) -> dict[str, object]:
+    """Return an address as every JSON object has it.
+
+    ``addr`` is in the form that commands accept; ``host`` and ``port`` are its parts,
+    null for a UNIX socket.
+    """
+    host, port = (addr[0], addr[1]) if isinstance(addr, tuple) else (None, None)
+    return {"addr": format_address(addr), "host": host, "port": port}
+
+
+def json_object(entry: Mapping[str, object]) -> str:
+    """Return one line of JSON, in ASCII."""
     # JSON allows an unescaped DEL (RFC 8259, section 7); a terminal may act on it.
     return json.dumps(entry).replace("\x7f", r"\u007f")
+
+
+def counts(stats: Stats, *, unanswered: int = 0) -> dict[str, object]:
+    """Return the statistics that a command prints at the end, for JSON.
+
+    *unanswered*: datagrams whose sender can't be answered; they count as errors.
+    """
+    dropped = stats.dropped_queue + stats.dropped_kernel + stats.truncated
+    return {
+        "received": stats.received,
+        "received_bytes": stats.received_bytes,
+        "sent": stats.sent,
+        "sent_bytes": stats.sent_bytes,
+        "dropped": dropped,
+        "dropped_max": dropped - stats.dropped_kernel + stats.dropped_kernel_max,
+        "errors": stats.send_errors + stats.receive_errors + unanswered,
+    }
 
 
 def summary(stats: Stats, *, unanswered: int = 0) -> str:
@@ -109,12 +106,11 @@ def summary(stats: Stats, *, unanswered: int = 0) -> str:
 
     *unanswered*: datagrams whose sender can't be answered; they count as errors.
     """
-    dropped = stats.dropped_queue + stats.dropped_kernel + stats.truncated
-    at_most = dropped - stats.dropped_kernel + stats.dropped_kernel_max
+    found = counts(stats, unanswered=unanswered)
+    dropped, at_most = found["dropped"], found["dropped_max"]
     drops = f"{dropped}" if dropped == at_most else f"{dropped} to {at_most}"
-    errors = stats.send_errors + stats.receive_errors + unanswered
     return (
         f"received {stats.received} ({stats.received_bytes} bytes), "
         f"sent {stats.sent} ({stats.sent_bytes} bytes), "
-        f"dropped {drops}, errors {errors}"
+        f"dropped {drops}, errors {found['errors']}"
     )

@@ -1,33 +1,27 @@
-"""``aioudp info``: show what this machine and its kernel support."""
+"""The program of ``aioudp info``: show what this machine and its kernel support."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import json
 import platform
 import socket
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Final
-
-import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import Final
 
 import aioudp
 
 from .. import _installation
 from .._system.sockets import DEFAULT_BUFFER, probe_offload
 from . import console
-from .options import LoopOption
-from .running import Loop, run
+from .escaping import printable
+from .formats import json_object
 
 _SYSCTL: Final = Path("/proc/sys/net/core")
 
-_UNWRAPPED: Final = 200  # columns: wider than any line, for pipes, which have no width
+_NAME_WIDTH: Final = 16  # columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +55,14 @@ class Report:
     """What another project did to the installation, and how to repair it."""
 
 
-def info(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object.")
-    ] = False,
-    loop: LoopOption = Loop.AUTO,
-) -> None:
-    """Show what this machine and its kernel support."""
-    run(_info(as_json), loop=loop)
-
-
-async def _info(as_json: bool) -> int:
+async def info(*, as_json: bool) -> int:
+    """Print the report."""
     report = await examine()
     if as_json:
-        console.emit(json.dumps(asdict(report), indent=2))
+        console.emit(json_object(asdict(report)))
     else:
-        output = Console()
-        if not output.is_terminal:
-            output.width = _UNWRAPPED
-        output.print(table(report))
+        for line in lines(report):
+            console.emit(line)
     return 0
 
 
@@ -119,13 +102,10 @@ def sysctl_line(receive_buffer: Buffer, send_buffer: Buffer) -> str | None:
     return " ".join(("sysctl -w", *wanted)) if wanted else None
 
 
-def table(report: Report) -> Table:
-    """Format the report as a table."""
-    rows = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    rows.add_column(style="bold", no_wrap=True)
-    rows.add_column(overflow="fold")
+def lines(report: Report) -> list[str]:
+    """Return the report for people, line by line."""
     segments = report.gso_segments
-    for name, value in (
+    every: list[tuple[str, str | None]] = [
         ("aioudp", report.aioudp),
         ("Python", report.python),
         ("system", report.system),
@@ -140,10 +120,12 @@ def table(report: Report) -> Table:
         ("send buffer", _describe(report.send_buffer)),
         ("to raise them", report.sysctl),
         ("conflict", report.conflict),
-    ):
-        if value is not None:
-            rows.add_row(name, Text(value))
-    return rows
+    ]
+    return [
+        f"{name:<{_NAME_WIDTH}}{printable(value)}"
+        for name, value in every
+        if value is not None
+    ]
 
 
 def _buffer(sock: socket.socket, option: int, limit: str) -> Buffer:

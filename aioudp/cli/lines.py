@@ -1,4 +1,4 @@
-"""Lines of a file descriptor, without blocking the event loop.
+"""Lines or chunks of a file descriptor, without blocking the event loop.
 
 The event loop can't read them: epoll refuses regular files, and asyncio's pipe
 transport makes the descriptor non-blocking for every process that shares the terminal.
@@ -22,12 +22,16 @@ MAX_LINE: Final = 65536
 """Bytes; a longer line doesn't fit in a datagram."""
 
 
+class InputError(ValueError):
+    """The input, rather than the command line, is wrong."""
+
+
 async def read_lines(fd: int) -> AsyncGenerator[bytes, None]:
     """Yield each line without its line ending (LF or CR LF), until the end of the file.
 
     Raises:
         OSError: If the descriptor cannot be read.
-        ValueError: If a line is longer than any datagram.
+        InputError: If a line is longer than any datagram.
     """
     partial = b""
     number = 0
@@ -41,9 +45,29 @@ async def read_lines(fd: int) -> AsyncGenerator[bytes, None]:
         yield partial.removesuffix(b"\r")
 
 
+async def read_chunks(fd: int, size: int) -> AsyncGenerator[bytes, None]:
+    """Yield chunks of *size* bytes until the end of the file; the last may be shorter.
+
+    An empty file is one empty chunk.
+
+    Raises:
+        OSError: If the descriptor cannot be read.
+    """
+    held = bytearray()
+    empty = True
+    while chunk := await _read(fd):
+        held += chunk
+        while len(held) >= size:
+            yield bytes(held[:size])
+            del held[:size]
+            empty = False
+    if held or empty:
+        yield bytes(held)
+
+
 def _checked(line: bytes, number: int) -> bytes:
     if len(line) > MAX_LINE:
-        raise ValueError(f"line {number} of the input is too long for a datagram")
+        raise InputError(f"line {number} of the input is too long for a datagram")
     return line
 
 

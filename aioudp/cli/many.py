@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Annotated, NoReturn
-
-import typer
 
 import aioudp
 
 from .._serving.service import Handler
-from .._system.addresses import format_address, parse_address
+from .._system.addresses import format_address
 from . import console
-from .formats import summary
+from .formats import counts, json_object, summary
 from .rates import Rates
-from .running import FAILURE, Loop
-
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        "-w",
-        min=1,
-        max=1024,
-        metavar="N",
-        help="Run N processes on one port (Linux). Default: this process alone.",
-    ),
-]
+from .running import complain, status_of
 
 
 def run_workers(
-    handler: Handler, address: str, workers: int, family: int, loop: Loop
-) -> NoReturn:
-    """Answer with *handler* in so many processes, and exit at their end."""
-    if loop is not Loop.AUTO:
-        raise typer.BadParameter("--loop can't be chosen for --workers")
+    handler: Handler,
+    addr: aioudp.Address,
+    workers: int,
+    family: int,
+    *,
+    as_json: bool,
+) -> int:
+    """Answer with *handler* in so many processes; return the status at their end."""
     console.prepare()
     first = _once()
 
@@ -54,16 +42,19 @@ def run_workers(
         with Rates() as rates:
             stats = aioudp.run_workers(
                 main,
-                parse_address(address),
+                addr,
                 workers=workers,
                 on_stats=show,
                 family=family,
             )
-        console.note(summary(stats.total))
+        if as_json:
+            console.emit(json_object(counts(stats.total)))
+        else:
+            console.note(summary(stats.total))
     except (OSError, ValueError) as exc:
-        console.complain(exc)
-        status = FAILURE
-    raise typer.Exit(status)
+        complain(exc)
+        status = status_of(exc)
+    return status
 
 
 def _once() -> Callable[[], bool]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 from aioudp import SendOutcome
 
 from .._system.addresses import format_address
-from .formats import printable
+from .escaping import printable
+from .formats import address_fields, json_object
 
 
 def show_outcomes(outcomes: Sequence[SendOutcome], *, as_json: bool) -> Iterator[str]:
@@ -17,11 +17,11 @@ def show_outcomes(outcomes: Sequence[SendOutcome], *, as_json: bool) -> Iterator
         for one in outcomes:
             entry = {
                 "interface": one.interface,
-                "addr": format_address(one.addr),
+                **address_fields(one.addr),
                 "sent": one.sent,
                 "error": _reason(one),
             }
-            yield json.dumps(entry)
+            yield json_object(entry)
         return
     rows = [
         (printable(one.interface), format_address(one.addr), _reason(one) or "sent")

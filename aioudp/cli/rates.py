@@ -8,28 +8,19 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+from .live import Live
+
 
 class Rates:
     """Shows how fast counters grow; a context manager. Shows nothing if piped.
 
-    The line is removed at the end. No thread is started, so forking stays safe.
+    The line is removed at the end.
     """
 
     def __init__(self) -> None:
         self._before: Mapping[str, int] = {}
         self._time = time.monotonic()
-        self._live = None
-        if sys.stderr is not None and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.live import Live
-
-            self._live = Live(
-                console=Console(stderr=True, highlight=False),
-                auto_refresh=False,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
+        self._live = Live(sys.stderr)
 
     def __enter__(self) -> Self:
         return self
@@ -40,12 +31,11 @@ class Rates:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._live.__exit__(exc_type, exc, traceback)
 
     def show(self, counts: Mapping[str, int]) -> None:
         """Show the rates since the last call; call it about once a second."""
-        if self._live is None:
+        if not self._live.active:
             return
         now = time.monotonic()
         seconds = max(now - self._time, 1e-3)
@@ -54,6 +44,4 @@ class Rates:
             for name, count in counts.items()
         )
         self._before, self._time = dict(counts), now
-        if not self._live.is_started:
-            self._live.start()
-        self._live.update(line, refresh=True)
+        self._live.show(line)

@@ -21,6 +21,16 @@ class Receiver(Protocol):
     def stats(self) -> aioudp.Stats: ...
 
 
+def print_datagram(
+    datagram: aioudp.Datagram[Any], form: Format, at: float | None = None
+) -> None:
+    """Print one datagram, received at the time *at*; by default, now."""
+    if form is Format.RAW:
+        console.emit_bytes(datagram.data)
+    else:
+        console.emit(show(datagram, form, time.time() if at is None else at))
+
+
 async def print_datagrams(
     endpoint: Receiver, form: Format, *, count: int | None, patience: float | None
 ) -> int:
@@ -36,7 +46,7 @@ async def print_datagrams(
                     datagram = await endpoint.recv()
             except TimeoutError:
                 return 0 if count is None else FAILURE
-            console.emit(show(datagram, form, time.time()))
+            print_datagram(datagram, form)
         return 0
     finally:
         console.note(summary(endpoint.stats()))

@@ -1,4 +1,4 @@
-"""``aioudp record``: write received datagrams to capture files.
+"""The program of ``aioudp record``: write received datagrams to capture files.
 
 Formatting and writing run in a thread, while the event loop receives the next batch.
 Two batches take turns, so nothing is allocated for a batch.
@@ -7,100 +7,34 @@ Two batches take turns, so nothing is allocated for a batch.
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Final
-
-import typer
+from typing import Any, Final
 
 import aioudp
 
-from .._system.addresses import format_address, parse_address
+from .._system.addresses import format_address
 from .._system.batch_records import BatchRecords
 from . import console
 from .capture_files import CaptureFiles
-from .options import (
-    CountOption,
-    IPv4Option,
-    IPv6Option,
-    LocalAddress,
-    LoopOption,
-    address_family,
-)
-from .running import Loop, run
+from .formats import json_object
 
 _RECEIVE_BUFFER: Final = 8 * 2**20  # bytes; a guess: some milliseconds at 10 Gbit/s
 
 
-def record(
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="The pcap file.", show_default=False),
-    ],
-    address: LocalAddress,
-    count: CountOption = None,
-    rotate_size: Annotated[
-        int | None,
-        typer.Option(
-            "--rotate-size",
-            min=1000,
-            metavar="BYTES",
-            help="Begin another file before one gets longer than this.",
-        ),
-    ] = None,
-    rotate_time: Annotated[
-        float | None,
-        typer.Option(
-            "--rotate-time",
-            min=0.001,
-            metavar="SECONDS",
-            help="Begin another file after this long.",
-        ),
-    ] = None,
-    exact: Annotated[
-        bool,
-        typer.Option(
-            "--exact",
-            help="Receive without GRO, so that the number of dropped datagrams is "
-            "exact. Slower.",
-        ),
-    ] = False,
-    ipv4: IPv4Option = False,
-    ipv6: IPv6Option = False,
-    loop: LoopOption = Loop.AUTO,
-) -> None:
-    """Record received datagrams in a file for Wireshark, tcpdump and aioudp replay.
-
-    Prints the address and the counts to standard error: once a second on a terminal,
-    else at the end. Press Ctrl-C to stop: what has arrived by then is recorded first.
-    """
-    command = _record(
-        file,
-        address,
-        count=count,
-        max_bytes=rotate_size,
-        max_seconds=rotate_time,
-        exact=exact,
-        family=address_family(ipv4, ipv6),
-    )
-    run(command, loop=loop, cancel=False)
-
-
-async def _record(
+async def record(
     file: Path,
-    address: str,
+    local_addr: aioudp.Address,
     *,
     count: int | None,
     max_bytes: int | None,
     max_seconds: float | None,
     exact: bool,
     family: int,
+    as_json: bool,
 ) -> int:
-    local_addr = parse_address(address)
-    if not isinstance(local_addr, tuple):
-        raise ValueError(f"a pcap file has no place for UNIX sockets: {address!r}")
+    """Record *count* datagrams, or all until a signal."""
     async with aioudp.bind(
         local_addr,
         family=family,
@@ -116,12 +50,15 @@ async def _record(
                 await _receive(endpoint, files, progress, count)
         finally:
             files.complete()
-            console.note(progress.total())
+            if as_json:
+                console.emit(json_object(progress.counts()))
+            else:
+                console.note(progress.total())
     return 0
 
 
 async def _receive(
-    endpoint: aioudp.Endpoint,
+    endpoint: aioudp.Endpoint[Any],
     files: CaptureFiles,
     progress: _Progress,
     left: int | None,
@@ -166,12 +103,12 @@ async def _receive(
 class _Progress:
     """Counts and rates, in lines."""
 
-    def __init__(self, endpoint: aioudp.Endpoint, files: CaptureFiles) -> None:
+    def __init__(self, endpoint: aioudp.Endpoint[Any], files: CaptureFiles) -> None:
         self._endpoint = endpoint
         self._files = files
         self._before = endpoint.stats()
         self._shown_at = asyncio.get_running_loop().time()
-        self._on_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._on_terminal = console.on_terminal()
         self.next_at = self._shown_at + 1
         """When to show the next line, by the clock of the event loop."""
 
@@ -184,6 +121,18 @@ class _Progress:
         if self._on_terminal:
             rate, size = new.received / seconds, new.received_bytes / seconds / 1e6
             console.note(f"{rate:,.0f} datagrams/s, {size:,.1f} MB/s, {self.total()}")
+
+    def counts(self) -> dict[str, object]:
+        """Return the same as :meth:`total`, for JSON."""
+        stats, files = self._endpoint.stats(), self._files
+        return {
+            "received": stats.received,
+            "received_bytes": stats.received_bytes,
+            "recorded": files.recorded,
+            "files": files.completed,
+            "dropped": stats.dropped_kernel,
+            "dropped_max": stats.dropped_kernel_max,
+        }
 
     def total(self) -> str:
         """Return what has been received, recorded and dropped so far."""

@@ -1,4 +1,4 @@
-"""``aioudp replay``: send what a capture file contains."""
+"""The program of ``aioudp replay``: send what a capture file contains."""
 
 from __future__ import annotations
 
@@ -7,56 +7,24 @@ import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-import typer
+import click
 
 import aioudp
 
-from .._system.addresses import parse_address
 from .._system.pcap import read_datagrams
 from . import console
-from .options import LoopOption
-from .running import FAILURE, Loop, run
+from .formats import json_object
+from .lines import InputError
+from .running import FAILURE
 
 _READ: Final = 1024  # packets at once; the file is read in a thread
 
 _Packets: TypeAlias = Iterator[tuple[int, bytes | None]]
 
 
-def replay(
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="The pcap file.", show_default=False),
-    ],
-    address: Annotated[
-        str,
-        typer.Argument(
-            metavar="ADDRESS",
-            help="The destination: HOST:PORT, [IPV6]:PORT, unix:PATH, or PORT on this "
-            "machine.",
-            show_default=False,
-        ),
-    ],
-    speed: Annotated[
-        str,
-        typer.Option(
-            "--speed",
-            metavar="FACTOR",
-            help="2 is twice as fast as recorded; max doesn't wait.",
-        ),
-    ] = "1",
-    loop: LoopOption = Loop.AUTO,
-) -> None:
-    """Send the payloads of a capture file, with the pauses that were recorded.
-
-    Reads files of aioudp record, tcpdump and Wireshark; packets that aren't complete
-    UDP datagrams are skipped. Prints what it sent to standard error.
-    """
-    run(_replay(file, address, _factor(speed)), loop=loop)
-
-
-def _factor(text: str) -> float:
+def factor_of(text: str) -> float:
     """Return how many times as fast as recorded; infinity for "max"."""
     if text == "max":
         return math.inf
@@ -65,12 +33,16 @@ def _factor(text: str) -> float:
     except ValueError:
         factor = math.nan
     if not 0 < factor < math.inf:
-        raise typer.BadParameter(f"a positive number or max is required, not {text!r}")
+        raise click.UsageError(
+            f"--speed: a positive number or max is required, not {text!r}"
+        )
     return factor
 
 
-async def _replay(path: Path, address: str, speed: float) -> int:
-    peer = parse_address(address, default_host="127.0.0.1")
+async def replay(
+    path: Path, peer: aioudp.Address, speed: float, *, as_json: bool
+) -> int:
+    """Send the datagrams of a file, *speed* times as fast as they were recorded."""
     skipped = 0
     with path.open("rb") as file:
         async with aioudp.connect(peer) as endpoint:
@@ -83,16 +55,27 @@ async def _replay(path: Path, address: str, speed: float) -> int:
                     skipped += len(read) - len(found)
                     await _send(endpoint, found, pace)
                     if damage is not None:
-                        raise ValueError(f"{path}: {damage}") from None
+                        raise InputError(f"{path}: {damage}") from None
                     if not read:
                         break
             finally:
                 stats = endpoint.stats()
                 errors = stats.send_errors + stats.receive_errors
-                console.note(
-                    f"sent {stats.sent} ({stats.sent_bytes} bytes) "
-                    f"in {pace.elapsed():.3f} s, skipped {skipped}, errors {errors}"
-                )
+                seconds = pace.elapsed()
+                if as_json:
+                    entry = {
+                        "sent": stats.sent,
+                        "sent_bytes": stats.sent_bytes,
+                        "seconds": round(seconds, 6),
+                        "skipped": skipped,
+                        "errors": errors,
+                    }
+                    console.emit(json_object(entry))
+                else:
+                    console.note(
+                        f"sent {stats.sent} ({stats.sent_bytes} bytes) "
+                        f"in {seconds:.3f} s, skipped {skipped}, errors {errors}"
+                    )
     return FAILURE if errors else 0
 
 

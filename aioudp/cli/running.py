@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import re
+import socket
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-import typer
+import click
 
 import aioudp
 
-from . import console
+from . import console, words
+from .lines import InputError
 
 FAILURE: Final = 1
+WRONG_USAGE: Final = 2
 INTERRUPTED: Final = 130  # the status that shells report after SIGINT
+
+# What shows only when the system is asked, and is an error of the command line all the
+# same: a name that doesn't exist, an address or an interface that isn't here.
+_WRONG_NAMES: Final = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", None)}
+_NOT_HERE: Final = re.compile(r"\(no interface |^no address found for ")
 
 
 class Loop(StrEnum):
@@ -25,49 +35,75 @@ class Loop(StrEnum):
     UVLOOP = "uvloop"
 
 
+class Failure(Exception):
+    """Something failed at run time; the message is for the terminal."""
+
+
 def run(
     command: Coroutine[Any, Any, int],
     *,
-    loop: Loop = Loop.AUTO,
+    loop: str = Loop.AUTO,
     interrupted: int = INTERRUPTED,
     cancel: bool = True,
-) -> NoReturn:
-    """Run *command* and exit with the status it returns.
+) -> int:
+    """Run *command* and return its exit status.
 
     SIGINT and SIGTERM cancel it; then the status is *interrupted*. With *cancel* false,
-    handling them is up to the command. An expected error
-    is printed to standard error in one line; the status is 1. If the reader of the
-    output has gone, the status is 1 as well, but nothing is printed.
+    handling them is up to the command. An expected error is printed to standard error
+    in one line; the status is 2 if it's an error of the command line, else 1. If the
+    reader of the output has gone, the status is 1 as well, but nothing is printed.
     """
     console.prepare()
     try:
-        with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-            status = runner.run(_until_signal(command) if cancel else command)
+        with asyncio.Runner(loop_factory=loop_factory(Loop(loop))) as runner:
+            return runner.run(_until_signal(command) if cancel else command)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        status = interrupted
+        return interrupted
     except BrokenPipeError:
-        status = FAILURE
-    except (OSError, ValueError, aioudp.UDPError) as exc:
-        console.complain(exc)
-        status = FAILURE
+        return FAILURE
+    except (OSError, ValueError, Failure, aioudp.UDPError) as exc:
+        complain(exc)
+        return status_of(exc)
     finally:
         command.close()
         console.abandon_broken()
-    raise typer.Exit(status)
+
+
+def complain(error: Exception) -> None:
+    """Print an error in one line, after the name of the command."""
+    ctx = click.get_current_context(silent=True)
+    path = "aioudp" if ctx is None else ctx.command_path
+    has_option = ctx is not None and "broadcast" in ctx.params
+    console.note(f"{path}: {words.message(error, broadcast_option=has_option)}")
+
+
+def status_of(error: Exception) -> int:
+    """Return the exit status for an error: 2 if the command line was wrong."""
+    if isinstance(error, ValueError):
+        return FAILURE if isinstance(error, InputError) else WRONG_USAGE
+    if isinstance(error, socket.gaierror):
+        return WRONG_USAGE if error.errno in _WRONG_NAMES else FAILURE
+    if not isinstance(error, OSError):
+        return FAILURE
+    reason = error.strerror or str(error)
+    if error.errno == errno.EADDRNOTAVAIL or _NOT_HERE.search(reason):
+        return WRONG_USAGE
+    no_such_path = error.errno in (errno.ENOENT, errno.ENOTDIR)
+    return WRONG_USAGE if no_such_path and "(binding to " in reason else FAILURE
 
 
 def loop_factory(choice: Loop) -> Callable[[], asyncio.AbstractEventLoop]:
     """Return the function that creates the loop; "auto" is uvloop if installed.
 
     Raises:
-        ValueError: If uvloop was requested and isn't installed.
+        Failure: If uvloop was requested and isn't installed.
     """
     if choice is not Loop.ASYNCIO:
         try:
             import uvloop
         except ModuleNotFoundError:
             if choice is Loop.UVLOOP:
-                raise ValueError(
+                raise Failure(
                     "uvloop is not installed; "
                     "run: pip install 'aioudp-endpoint[uvloop]'"
                 ) from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-pytest.importorskip("typer", reason="cannot: typer: it is not installed")
+pytest.importorskip("click", reason="cannot: click: it is not installed")
 if sys.platform != "linux":
     pytest.skip("cannot: linux: loopback has broadcast", allow_module_level=True)
 
@@ -52,6 +52,8 @@ def test_json_has_each_interface(start: Start) -> None:
     assert json.loads(line) == {
         "interface": "lo",
         "addr": f"{EVERYBODY}:{port}",
+        "host": EVERYBODY,
+        "port": port,
         "sent": True,
         "error": None,
     }
@@ -150,10 +152,10 @@ def test_nobody_could_be_asked(start: Start) -> None:
 def test_mistakes_are_reported_in_one_line(
     start: Start, arguments: list[str], message: str
 ) -> None:
-    """And end with status 1."""
+    """And end with status 2."""
     status, lines, errors = start(*arguments).end()
 
-    assert (status, lines, len(errors)) == (1, [], 1)
+    assert (status, lines, len(errors)) == (2, [], 1)
     assert message in errors[0]
 
 

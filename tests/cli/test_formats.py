@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aioudp import Datagram, Stats
-from aioudp.cli.formats import Format, escape, hex_dump, json_line, show, summary
+from aioudp.cli.escaping import escape
+from aioudp.cli.formats import Format, hex_dump, json_line, show, summary
 
 PEER = ("192.0.2.1", 5000)
 
@@ -39,6 +40,9 @@ def unescape(text: str) -> bytes:
     pattern = r"\\x..|\\u....|\\U.{8}|\\[\\nrt]|[^\\]"
     assert re.sub(pattern, "", text) == ""  # there is nothing else in it
     return b"".join(map(decode, re.finditer(pattern, text)))
+
+
+PEER_AS_JSON = '"addr": "192.0.2.1:5000", "host": "192.0.2.1", "port": 5000, '
 
 
 @pytest.mark.parametrize(
@@ -118,7 +122,7 @@ def test_json_line_is_one_line_and_has_everything(
 def test_a_hostile_sender_address_is_shown_safely(data: bytes, path: str) -> None:
     """The path of a UNIX socket is chosen by its owner: it is escaped as well."""
     addr: Any = path
-    for form in Format:
+    for form in set(Format) - {Format.RAW}:
         shown = show(Datagram(data, addr), form, 0.0)
 
         assert all(line.isprintable() for line in shown.split("\n"))
@@ -134,12 +138,12 @@ def test_a_hostile_sender_address_is_shown_safely(data: bytes, path: str) -> Non
         (
             Format.JSON,
             b"hi",
-            '{"time": 1.5, "addr": "192.0.2.1:5000", "size": 2, "data": "hi"}',
+            '{"time": 1.5, ' + PEER_AS_JSON + '"size": 2, "data": "hi"}',
         ),
         (
             Format.JSON,
             b"\xff",
-            '{"time": 1.5, "addr": "192.0.2.1:5000", "size": 1, "hex": "ff"}',
+            '{"time": 1.5, ' + PEER_AS_JSON + '"size": 1, "hex": "ff"}',
         ),
     ],
 )

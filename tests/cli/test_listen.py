@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.importorskip("typer", reason="cannot: typer: it is not installed")
+pytest.importorskip("click", reason="cannot: click: it is not installed")
 if sys.platform == "win32":
     pytest.skip("cannot: posix: no signals, no UNIX sockets", allow_module_level=True)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-pytest.importorskip("typer", reason="cannot: typer: it is not installed")
+pytest.importorskip("click", reason="cannot: click: it is not installed")
 if sys.platform == "win32":
     pytest.skip("cannot: posix: no signals", allow_module_level=True)
 
@@ -55,6 +55,8 @@ def test_json(start: Start) -> None:
     assert json.loads(line) == {
         "interface": loopback(),
         "addr": f"{GROUP}:{port}",
+        "host": GROUP,
+        "port": port,
         "sent": True,
         "error": None,
     }
@@ -88,7 +90,7 @@ def test_silence(start: Start) -> None:
     [
         (["listen", "192.0.2.1:9"], "not a multicast address"),
         (["listen", "9"], "expected a group and a port"),
-        (["send", f"{GROUP}:0", "text"], "cannot send to port 0"),
+        (["send", f"{GROUP}:0", "text"], "nothing can be sent to port 0"),
         (["listen", f"{GROUP}:0", "--interface", "nowhere"], "nowhere"),
         (["listen", f"{GROUP}:0", "--source", "here"], "numeric"),
         (["send", f"{GROUP}:9", "-i", "4294967295", "text"], "4294967295"),
@@ -97,10 +99,10 @@ def test_silence(start: Start) -> None:
 def test_mistakes_are_reported_in_one_line(
     start: Start, arguments: list[str], message: str
 ) -> None:
-    """And end with status 1."""
+    """And end with status 2."""
     status, lines, errors = start("multicast", *arguments).end()
 
-    assert (status, lines, len(errors)) == (1, [], 1)
+    assert (status, lines, len(errors)) == (2, [], 1)
     assert message in errors[0]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from aioudp._system.pcap import read_datagrams
 
-pytest.importorskip("typer", reason="cannot: typer: it is not installed")
+pytest.importorskip("click", reason="cannot: click: it is not installed")
 if sys.platform != "linux":
     pytest.skip("cannot: linux: errors read differently", allow_module_level=True)
 
@@ -113,7 +113,7 @@ def test_an_existing_file_is_kept(
 
     status, _, errors = start("record", str(path), "127.0.0.1:0").end()
 
-    assert (status, errors[-1]) == (1, f"aioudp: {path} exists already")
+    assert (status, errors[-1]) == (1, f"aioudp record: {path} exists already")
     assert path.read_bytes() == b"precious"
 
 
@@ -130,7 +130,8 @@ def test_a_damaged_file(start: Start, peer: socket.socket, tmp_path: Path) -> No
 
     assert status == 1
     assert errors[0].startswith("sent 6 ")
-    assert errors[1].startswith(f"aioudp: {path}: it is damaged: it ends in the packet")
+    reason = f"{path}: it is damaged: it ends in the packet"
+    assert errors[1].startswith(f"aioudp replay: {reason}")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x0a\x0d\x0d\x0a" + bytes(30)])
@@ -145,7 +146,7 @@ def test_no_pcap_file(
     status, _, errors = start("replay", str(path), where).end()
 
     assert status == 1
-    assert errors[-1].startswith(f"aioudp: {path}: it is ")
+    assert errors[-1].startswith(f"aioudp replay: {path}: it is ")
 
 
 @pytest.mark.skipif(

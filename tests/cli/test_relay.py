@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.importorskip("typer", reason="cannot: typer: it is not installed")
+pytest.importorskip("click", reason="cannot: click: it is not installed")
 if sys.platform == "win32":
     pytest.skip("cannot: posix: no signals, no UNIX sockets", allow_module_level=True)
 
@@ -39,7 +39,7 @@ def test_relay(start: Start) -> None:
 
         status, output, errors = program.end(signum=signal.SIGTERM)
     assert (status, output) == (0, [])
-    assert errors == ["2 datagrams of 1 clients: 2 delivered"]
+    assert errors == ["2 datagrams of 1 client: 2 delivered"]
 
 
 def test_relay_with_a_wrong_probability(start: Start) -> None:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 import sys
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
-pytest.importorskip("typer", reason="cannot: typer: it is not installed")
-
-import typer
+pytest.importorskip("click", reason="cannot: click: it is not installed")
 
 import aioudp
 from aioudp.cli import console, running
+from aioudp.cli.lines import InputError
 from aioudp.cli.running import Loop, loop_factory, run
 
 
 def status_of(command: Coroutine[Any, Any, int], **options: Any) -> int:
-    with pytest.raises(typer.Exit) as caught:
-        run(command, **options)
-    return int(caught.value.exit_code)
+    return run(command, **options)
 
 
 async def fail(error: BaseException) -> int:
@@ -54,20 +53,27 @@ def test_the_status_is_what_the_command_returns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "line"),
+    ("error", "status", "line"),
     [
-        (OSError(98, "Address already in use"), "Address already in use"),
-        (OSError("no number"), "no number"),
-        (ValueError("no port"), "no port"),
-        (aioudp.UDPError("nothing came"), "nothing came"),
-        (ValueError("two\nlines\x1b[2J"), r"two\nlines\x1b[2J"),
+        (OSError(98, "Address already in use"), 1, "Address already in use"),
+        (OSError("no number"), 1, "no number"),
+        (aioudp.UDPError("nothing came"), 1, "nothing came"),
+        (running.Failure("it failed"), 1, "it failed"),
+        (InputError("line 7 is too long"), 1, "line 7 is too long"),
+        (socket.gaierror(socket.EAI_AGAIN, "try again"), 1, "try again"),
+        (socket.gaierror(socket.EAI_NONAME, "no such name"), 2, "no such name"),
+        (OSError(errno.EADDRNOTAVAIL, "not here"), 2, "not here"),
+        (OSError(19, "gone (no interface 'x')"), 2, "gone (no interface 'x')"),
+        (OSError(19, "no interface to join"), 1, "no interface to join"),
+        (ValueError("no port"), 2, "no port"),
+        (ValueError("two\nlines\x1b[2J"), 2, r"two\nlines\x1b[2J"),
     ],
 )
 def test_an_error_is_one_line(
-    capsys: pytest.CaptureFixture[str], error: Exception, line: str
+    capsys: pytest.CaptureFixture[str], error: Exception, status: int, line: str
 ) -> None:
-    """It goes to standard error, and the status is 1."""
-    assert status_of(fail(error)) == 1
+    """It goes to standard error; the status is 2 if the command line was wrong."""
+    assert status_of(fail(error)) == status
     assert capsys.readouterr() == ("", f"aioudp: {line}\n")
 
 

@@ -28,7 +28,7 @@ import aioudp
 
 from .blocks import EXAMPLES, PAGES, ROOT, Block, blocks
 
-pytest.importorskip("typer", reason="cannot: typer: it is not installed")
+pytest.importorskip("click", reason="cannot: click: it is not installed")
 if sys.platform != "linux":
     pytest.skip("cannot: linux: errors read differently", allow_module_level=True)
 

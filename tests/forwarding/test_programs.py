@@ -61,7 +61,7 @@ async def end(process: Any) -> str:
 
 async def test_the_commands(engine: NatsServer) -> None:
     """forward and subscribe pass on what is sent; --status shows the counts."""
-    pytest.importorskip("typer", reason="cannot: cli: typer is not installed")
+    pytest.importorskip("click", reason="cannot: cli: click is not installed")
     cli = ("-m", "aioudp")
     stream = ("--stream", "s")
     async with (
@@ -88,7 +88,7 @@ async def test_the_commands(engine: NatsServer) -> None:
 
 async def test_the_command_serve(engine: NatsServer, tmp_path: Path) -> None:
     """A function answers what was forwarded."""
-    pytest.importorskip("typer", reason="cannot: cli: typer is not installed")
+    pytest.importorskip("click", reason="cannot: cli: click is not installed")
     module = tmp_path / "shouting.py"
     module.write_text("def shout(data, addr):\n    return data.upper()\n")
     serve = (
@@ -111,7 +111,7 @@ async def test_the_command_serve(engine: NatsServer, tmp_path: Path) -> None:
 
 async def test_forward_needs_two_arguments() -> None:
     """A wrong call is status 2, and says what is missing."""
-    pytest.importorskip("typer", reason="cannot: cli: typer is not installed")
+    pytest.importorskip("click", reason="cannot: cli: click is not installed")
     async with program("-m", "aioudp", "forward", ":0", "--stream", "s") as process:
         printed = (await process.stdout.read()).decode()
 

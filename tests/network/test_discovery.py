@@ -220,7 +220,7 @@ async def test_an_interface_comes_during_the_search(home: Home) -> None:
 
 async def test_the_command_reports_a_dead_link(home: Home) -> None:
     """After the answers of the other one."""
-    pytest.importorskip("typer", reason="cannot: typer: it is not installed")
+    pytest.importorskip("click", reason="cannot: click: it is not installed")
     home.links.far[DEVICE].ip(f"link set {DEVICE} down")
     group = () if home.group is None else ("--group", home.group)
     port = str(home.devices[DEVICE].port)

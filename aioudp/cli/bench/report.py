@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
-
-from rich.table import Table
 
 from .histogram import Histogram
 
@@ -112,13 +110,12 @@ class Report:
             else _percentiles(Histogram(one_way)),
         }
 
-    def as_table(self) -> Table:
-        """Return the result for people."""
-        table = Table("", "", title="aioudp bench")
-        table.columns[1].justify = "right"
-        for name, value in self._lines():
-            table.add_row(name, value)
-        return table
+    def as_text(self) -> Iterator[str]:
+        """Yield the result for people, line by line."""
+        lines = self._lines()
+        width = max(len(name) for name, _ in lines)
+        for name, value in lines:
+            yield f"{name:<{width}}  {value}"
 
     def _losses(self) -> list[tuple[str, str]]:
         """Return where datagrams were lost, as far as the counts prove it."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("typer", reason="cannot: typer: it is not installed")
+pytest.importorskip("click", reason="cannot: click: it is not installed")
 pytest.importorskip("rich", reason="cannot: rich: it is not installed")
 
 import aioudp
@@ -90,7 +90,7 @@ def test_nobody_there(start: Start) -> None:
     status, lines, errors = program.end()
 
     assert (status, lines) == (1, [])
-    assert errors == [f"aioudp: {LOCALHOST}:{port}: nobody listens there"]
+    assert errors == [f"aioudp bench: {LOCALHOST}:{port}: nobody listens there"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("typer", reason="cannot: typer: it is not installed")
+pytest.importorskip("click", reason="cannot: click: it is not installed")
 pytest.importorskip("rich", reason="cannot: rich: it is not installed")
 
 from aioudp.cli.bench import wire
