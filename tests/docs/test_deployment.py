@@ -253,6 +253,50 @@ def test_kubernetes_accepts_the_manifests() -> None:
     assert printed.count(" passed for resource ") == 2
 
 
+@contextmanager
+def server(*before: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run the program, and return it with its port."""
+    with subprocess.Popen(
+        [*before, sys.executable, str(PROGRAM), "127.0.0.1", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": PYTHONPATH},
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process, int(process.stdout.readline().rpartition(" ")[2])
+        finally:
+            process.kill()
+
+
+def test_the_probe_finds_that_the_server_is_ready() -> None:
+    """It succeeds if there is an answer, and fails if nobody listens."""
+    pytest.importorskip("typer", reason="cannot: typer: it is not installed")
+    pod = (FILES / "echo.yaml").read_text(encoding="utf-8")
+    found = re.search(r"command: \[aioudp, (.*)\]", pod)
+    assert found is not None
+    words = found[1].replace('"', "").split(", ")
+
+    with server() as (_, port):
+        arguments = [word.replace("9999", str(port)) for word in words]
+        assert "PING" in run(sys.executable, "-m", "aioudp", *arguments)
+
+    with pytest.raises(AssertionError, match="Connection refused"):
+        run(sys.executable, "-m", "aioudp", *arguments)
+
+
+def test_process_1_ends_on_sigterm() -> None:
+    """In a container there is no other process to handle the signal."""
+    if os.geteuid() != 0:
+        pytest.skip("cannot: network: needs root to make namespaces")
+    unshare = tool("unshare"), "--pid", "--fork", "--kill-child"
+    with server(*unshare) as (process, _):
+        tasks = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        os.kill(int(tasks.read_text()), signal.SIGTERM)
+
+        assert process.wait(PATIENCE) == 0
+
+
 # -- firewalls
 
 
