@@ -271,7 +271,7 @@ def server(*before: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 def test_the_probe_finds_that_the_server_is_ready() -> None:
     """It succeeds if there is an answer, and fails if nobody listens."""
-    pytest.importorskip("typer", reason="cannot: typer: it is not installed")
+    pytest.importorskip("click", reason="cannot: click: it is not installed")
     pod = (FILES / "echo.yaml").read_text(encoding="utf-8")
     found = re.search(r"command: \[aioudp, (.*)\]", pod)
     assert found is not None
