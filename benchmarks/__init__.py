@@ -16,6 +16,7 @@ and a talker, and one of them is measured:
     tables, plots, ratios     what is made from that file
     footprint   the memory of a process
     formatting  Markdown tables and short numbers
+    soak        long runs: what grows, and whether each datagram is accounted for
     memory, import_time, fairness, quic, iperf3     measurements of their own
     cli         the command line
 """

@@ -322,7 +322,8 @@ def soak_(
     """Run mixed traffic with faults for long, and see that nothing grows."""
     if why := soaking.missing():
         raise typer.BadParameter(why)
-    plan = soaking.Plan(tuple(loop or _loops()), seconds, seed, rate)
+    loops = tuple(loop or _loops())
+    plan = soaking.Plan(loops, seconds, seed, rate, network=soaking.network())
     head = {
         "date": _now(),
         "commit": machine.commit(),

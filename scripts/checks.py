@@ -271,6 +271,15 @@ def sanitizers(leg: Leg) -> None:
         leg.run(*fuzz, cwd=away / "run", **sanitized)
 
 
+def soak(leg: Leg) -> None:
+    """Run mixed traffic with faults for two minutes, and see that nothing grows."""
+    if sys.platform != "linux":
+        leg.output += "SKIPPED cannot: linux: what a process has is read from /proc\n"
+        return
+    python = main_environment(leg)
+    leg.run(python, "-m", "benchmarks", "soak", "--seconds", "120", **required())
+
+
 def other_suites(leg: Leg) -> None:
     """Run the test suites of other projects on our event loop."""
     groups = ("suites",)
@@ -416,6 +425,7 @@ def legs(*, fast: bool, full: bool) -> list[Leg]:
         Leg(here, all_tests),
         Leg("programs", programs),
         Leg("sanitizers", sanitizers),
+        Leg("soak", soak),
         *(tests_on(name, python, full=full) for name, python in others.items()),
         Leg("readable twin", readable),
         Leg("other suites", other_suites),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from .recording import Recorded, Recorder
 from .run import Plan, run
 from .verdict import MIB, Verdict, judge
 
-__all__ = ["Plan", "judge_all", "missing", "publish", "soak"]
+__all__ = ["Plan", "judge_all", "missing", "network", "publish", "soak"]
 
 
 def missing() -> str | None:
@@ -27,15 +28,26 @@ def missing() -> str | None:
     return None
 
 
+def network() -> bool:
+    """Return whether the processes can have networks of their own; print why not.
+
+    Raises:
+        RuntimeError: If they can't, and must: ``AIOUDP_REQUIRE`` says so.
+    """
+    why = namespace.missing()
+    if why is None:
+        return True
+    if "network" in os.environ.get("AIOUDP_REQUIRE", "").split(","):
+        raise RuntimeError(f"AIOUDP_REQUIRE wants a network: {why}")
+    print(f"SKIPPED cannot: network: no interfaces come and go: {why}")
+    return False
+
+
 def soak(plan: Plan, head: Mapping[str, Any], output: Path | None) -> bool:
     """Run, print the samples and the verdict, and return whether it's good."""
-    lacks = namespace.missing()
-    if lacks is not None:
-        print(f"SKIPPED cannot: network: no interfaces come and go: {lacks}")
-    conditions = {**plan.conditions(), "network": lacks is None}
     with tempfile.TemporaryDirectory() as scratch:
         path = output or Path(scratch) / "soak.json"
-        recorder = Recorder(path, {**head, "conditions": conditions})
+        recorder = Recorder(path, {**head, "conditions": plan.conditions()})
         try:
             grown = asyncio.run(run(plan, recorder, _show))
         finally:

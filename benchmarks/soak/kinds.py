@@ -91,11 +91,10 @@ _NETWORK: Final = {
 }
 
 _BY_CHANCE: Final = {
-    # Of few scenarios in many: a short run on a busy machine may do without.
+    # Seldom enough for a short run on a busy machine to do without.
     "recv_message",
     "recv_messages",
     "messages",
-    "recv_nowait",
     "truncated",
     "cancelled search",
     "cancelled request",

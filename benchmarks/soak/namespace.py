@@ -32,19 +32,24 @@ def missing() -> str | None:
         return "needs root to make a network namespace"
     if shutil.which("ip") is None:
         return "needs ip(8) of iproute2"
-    return None
+    attempt = subprocess.run(
+        [sys.executable, "-m", __name__], capture_output=True, text=True, check=False
+    )
+    return attempt.stderr.strip().rpartition("\n")[2] or None
 
 
-def enter() -> str | None:
-    """Move to a new network, with a loopback interface; return why not, or ``None``."""
-    if why := missing():
-        return why
+def enter() -> None:
+    """Move to a new network, with a loopback interface.
+
+    Raises:
+        OSError: If the system refuses.
+    """
     library = ctypes.CDLL(None, use_errno=True)  # os.unshare needs Python 3.12
     if library.unshare(_CLONE_NEWNET) != 0:
-        return f"unshare: {os.strerror(ctypes.get_errno())}"
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "unshare")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     _QUEUE.write_text(f"{_FEW}\n")
-    return None
 
 
 class Hand:
@@ -124,3 +129,7 @@ def exists(name: str) -> bool:
     except OSError:
         return False
     return True
+
+
+if __name__ == "__main__":  # an attempt, see missing()
+    enter()

@@ -52,6 +52,7 @@ def draw(recorded: Recorded, verdicts: Mapping[str, Verdict], path: Path) -> Non
             panel.set_axisbelow(True)
             if name in ("descriptors", "rate"):
                 panel.set_ylim(bottom=0)
+        figure.align_ylabels(list(panels))
         panels[-1].set_xlabel("minutes")
         panels[-1].set_xlim(left=0)
         figure.legend(

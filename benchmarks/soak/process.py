@@ -1,7 +1,7 @@
 """The inside of a measured process: scenarios in turn, samples in between.
 
 ``python -m benchmarks.soak.process '{"loop": "asyncio", "seconds": 120, ...}'`` writes
-lines of JSON: what it can't do here, then the samples, then which types have grown.
+lines of JSON: the samples, then which types have grown.
 
 A few tasks run scenarios that are chosen by chance, as often as the share of a
 processor allows. For each sample they all stop between two scenarios, so that only what
@@ -218,12 +218,12 @@ class _Complaints(logging.Handler):
 def main() -> None:
     """Run as the JSON on the command line says."""
     spec = json.loads(sys.argv[1])
-    lacks = namespace.enter()
+    if spec["network"]:
+        namespace.enter()
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory())
-        hand = stack.enter_context(namespace.Hand()) if lacks is None else None
+        hand = stack.enter_context(namespace.Hand()) if spec["network"] else None
         world = World(tuple(spec["loops"]), Path(directory), hand)
-        say({"lacks": lacks})
 
         def warn(message: Warning | str, category: type[Warning], *args: Any) -> None:
             if issubclass(category, ResourceWarning):

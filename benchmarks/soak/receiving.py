@@ -68,6 +68,26 @@ async def receive(world: World, rng: random.Random) -> None:
 
 
 @listed(anywhere)
+async def overflow(world: World, rng: random.Random) -> None:
+    """Nobody receives, until the queue and the kernel's buffer are full."""
+    host = rng.choice(world.hosts)
+    for policy in ("pause", "drop-oldest", "drop-newest"):
+        account = Account()
+        options: dict[str, Any] = {"overflow": policy, "queue_size": 8}
+        async with (
+            aioudp.bind((host, 0)) as sender,
+            aioudp.bind(
+                (host, 0), offload=False, receive_buffer=2048, **options
+            ) as receiver,
+        ):
+            numbers = world.numbers(100)
+            await send(world, rng, sender, receiver.local_addr, numbers, account)
+            before = receiver.stats()
+            await until(lambda: receiver.stats() != before, 0.05)  # noqa: B023
+            await finish(world, rng, receiver, account, [], f"overflow {policy}")
+
+
+@listed(anywhere)
 async def unix(world: World, rng: random.Random) -> None:
     """The same over UNIX datagram sockets, with a path or an abstract name."""
     addr: Any = world.path()

@@ -28,6 +28,8 @@ class Plan:
     seed: int
     share: float
     """Of one processor, for all processes together."""
+    network: bool
+    """Whether each process has a network of its own."""
 
     @property
     def interval(self) -> float:
@@ -42,6 +44,7 @@ class Plan:
             "interval": self.interval,
             "seed": self.seed,
             "share": self.share,
+            "network": self.network,
         }
 
     def command(self, loop: str) -> Command:
@@ -55,6 +58,7 @@ class Plan:
             "share": self.share / len(self.loops),
             "patience": _SCENARIO,
             "crowd": CROWD,
+            "network": self.network,
         }
         module = f"{__package__}.process"
         return Command([sys.executable, "-m", module, json.dumps(spec)])
@@ -74,7 +78,6 @@ async def run(
 
     async def one(loop: str) -> None:
         async with started(plan.command(loop)) as child:
-            await child.read(_PATIENCE)  # it is ready
             while True:
                 message = await child.read(plan.interval + _PATIENCE)
                 if "grown" in message:

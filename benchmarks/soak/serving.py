@@ -191,6 +191,7 @@ async def refused(world: World, rng: random.Random) -> None:
         world.tally.flow(count, 0, stats.receive_errors, f"refused: {stats}")
         world.tally.fault("icmp error", stats.receive_errors)
     async with aioudp.connect(addr) as connected:
+        world.tally.did("connect")
         for _ in range(3):
             await connected.send(b"anybody?")
             try:

@@ -6,16 +6,19 @@ but the scenario of that name.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import socket
 import sys
-from typing import Any
+from typing import Any, Final
 
 import aioudp
 from benchmarks.soak import process, world
 from benchmarks.soak.account import Account, numbered
 from benchmarks.soak.world import World
+
+_WAIT: Final = 0.05  # seconds; so that what is kept is never too much
 
 kept: list[Any] = []
 
@@ -39,13 +42,14 @@ async def a_list(world: World, rng: random.Random) -> None:
 
 async def memory(world: World, rng: random.Random) -> None:
     """Memory that holds no objects is never freed."""
-    kept.append(b"x" * 32_768)
+    kept.append(b"x" * 262_144)
+    await asyncio.sleep(_WAIT)
 
 
 async def a_descriptor(world: World, rng: random.Random) -> None:
-    """Descriptors stay open. Few enough for any limit."""
-    if len(kept) < 100:
-        kept.append(os.dup(0))
+    """Descriptors stay open."""
+    kept.append(os.dup(0))
+    await asyncio.sleep(_WAIT)
 
 
 async def a_datagram(world: World, rng: random.Random) -> None:

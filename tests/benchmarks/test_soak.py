@@ -268,6 +268,7 @@ def run(scenario: str) -> Verdict:
         "share": 0.5,
         "patience": 10.0,
         "crowd": 10,
+        "network": False,
     }
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.leaks", scenario, json.dumps(spec)],
