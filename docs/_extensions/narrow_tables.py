@@ -2,8 +2,8 @@
 
 A table of prose with three columns or more is shown there as a list of cards, one for
 each row, and each cell needs the title of its column. A table of figures scrolls.
-``tables.css`` does the rest. A header without a word is left out. A short piece of
-code without a space, such as ``--timeout``, is not broken, here or elsewhere.
+``tables.css`` does the rest. A header without a word is left out. The short words of
+a piece of code, such as ``--timeout 2``, are not broken, here or elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 _FEWEST = 3  # columns; two are narrow enough
 _BRIEF = 11  # characters; as wide as the place that tables.css leaves beside a cell
-_SHORT = 20  # characters of code that always find room
+_SHORT = 20  # characters of a word that always finds room
 _LONG = 24  # characters of a word; a longer one may be broken anywhere
 
 
@@ -32,8 +32,7 @@ class Prepare(SphinxPostTransform):
         for table in self.document.findall(nodes.table):
             _prepare(table)
         for code in self.document.findall(nodes.literal):
-            text = code.astext()
-            if len(text) <= _SHORT and " " not in text:
+            if all(len(word) <= _SHORT for word in code.astext().split()):
                 code["classes"].append("whole")
 
 
