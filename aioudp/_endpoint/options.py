@@ -81,10 +81,10 @@ class Options(TypedDict, total=False):
     is ``False``."""
 
     timestamps: Timestamps
-    """With ``packet_info``, whose clock provides the timestamps: the kernel's with
-    ``"software"``, the default, or the network device's with ``"hardware"``. Hardware
-    timestamping must be enabled on the device (SIOCSHWTSTAMP, ``hwstamp_ctl``); if the
-    device provides no timestamp, it's ``None``."""
+    """Whose clock provides the timestamps that ``packet_info`` gets. With
+    ``"software"``, the default, it's the kernel's; with ``"hardware"``, the network
+    device's. Hardware timestamping must be enabled on the device (SIOCSHWTSTAMP,
+    ``hwstamp_ctl``); if the device provides no timestamp, it's ``None``."""
 
     max_datagram_size: int
     """The size in bytes of the longest datagram to keep whole. Only the beginning of a

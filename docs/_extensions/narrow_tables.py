@@ -1,7 +1,8 @@
 """Prepare the tables of a page for narrow screens.
 
 A table of prose with three columns or more is shown there as a list of cards, one for
-each row, and each cell needs the title of its column. A table of figures scrolls.
+each row, and each cell needs the title of its column. A table of figures, whose
+columns are aligned to the right or centred, scrolls.
 ``tables.css`` does the rest. A header without a word is left out. The short words of
 a piece of code, such as ``--timeout 2``, are not broken, here or elsewhere.
 """
@@ -16,6 +17,8 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.typing import ExtensionMetadata
 from sphinx.writers.html5 import HTML5Translator
 
+_ALIGNED = {"text-center", "text-right"}  # what a table of figures, or marks, has
+_MANY = 9  # columns of figures, for which a page leaves more room
 _FEWEST = 3  # columns; two are narrow enough
 _BRIEF = 11  # characters; as wide as the place that tables.css leaves beside a cell
 _SHORT = 20  # characters of a word that always finds room
@@ -45,8 +48,10 @@ def _prepare(table: nodes.table) -> None:
     cells = [cell for row in body for cell in row]
     if any(len(word) > _LONG for word in body.astext().split()):
         table["classes"].append("long-words")
-    if any("text-right" in cell["classes"] for cell in cells):
+    if any(not _ALIGNED.isdisjoint(cell["classes"]) for cell in cells):
         table["classes"].append("figures")
+        if len(titles) >= _MANY:
+            table["classes"].append("wide")
     elif len(titles) >= _FEWEST:
         table["classes"].append("cards")
         if max(map(len, titles[1:])) <= _BRIEF:
