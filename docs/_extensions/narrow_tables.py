@@ -1,10 +1,12 @@
 """Prepare the tables of a page for narrow screens.
 
-A table of prose with three columns or more is shown there as a list of cards, one for
-each row, and each cell needs the title of its column. A table of figures, whose
-columns are aligned to the right or centred, scrolls.
-``tables.css`` does the rest. A header without a word is left out. The short words of
-a piece of code, such as ``--timeout 2``, are not broken, here or elsewhere.
+A table of prose with three columns or more, or with long texts in its first one, is
+shown there as a list of cards, one for each row, and each cell needs the title of its
+column. A table of figures, whose columns are centred or aligned to the right, scrolls.
+``tables.css`` does the rest.
+
+A header without a word is left out. The short words of a piece of code, such as
+``--timeout 2``, are not broken, in a table or elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from sphinx.writers.html5 import HTML5Translator
 
 _ALIGNED = {"text-center", "text-right"}  # what a table of figures, or marks, has
 _MANY = 9  # columns of figures, for which a page leaves more room
-_FEWEST = 3  # columns; two are narrow enough
+_FEWEST = 3  # columns; two are narrow enough, unless the first one has long texts
+_ROOM = 64  # characters
 _BRIEF = 11  # characters; as wide as the place that tables.css leaves beside a cell
 _SHORT = 20  # characters of a word that always finds room
 _LONG = 24  # characters of a word; a longer one may be broken anywhere
@@ -52,7 +55,9 @@ def _prepare(table: nodes.table) -> None:
         table["classes"].append("figures")
         if len(titles) >= _MANY:
             table["classes"].append("wide")
-    elif len(titles) >= _FEWEST:
+    elif len(titles) >= _FEWEST or (
+        titles and max(len(row[0].astext()) for row in body) > _ROOM
+    ):
         table["classes"].append("cards")
         if max(map(len, titles[1:])) <= _BRIEF:
             table["classes"].append("brief")
