@@ -70,6 +70,8 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Open a page and wait until all that belongs to it is there."""
+        for name in ("browser", "performance"):
+            self._log(name)  # of another page, whose test failed before it asked
         self._driver.get(url)
 
     def set_screen(self, width: int, theme: Theme) -> None:
