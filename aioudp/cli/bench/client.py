@@ -1,4 +1,4 @@
-"""The client of ``aioudp bench``: sends datagrams and probes, requests the result.
+"""The client of ``aioudp bench``: sends and receives, probes, requests the result.
 
 Each flow has its own endpoint for data; requests and probes share another one. A
 request is repeated until it's answered, up to a limit.
@@ -10,97 +10,23 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import aioudp
 
 from . import wire
+from .arrivals import Arrivals
 from .histogram import Histogram
 from .report import Received, Report
+from .sending import Flow, Plan, send_all
 from .server import machine
 from .wire import Kind
 
 ANSWER_WITHIN: Final = 0.25  # seconds before a request is repeated
 ATTEMPTS: Final = 12
 PROBE_INTERVAL: Final = 0.01  # seconds
-BATCH: Final = 64  # datagrams per iteration of the event loop
 _UNDER_WAY: Final = 0.2  # seconds that a datagram may take
-_TICK: Final = 0.002  # seconds between two batches at a given rate
-_TRAIN: Final = 65_000  # maximum bytes per send with a segment size
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The datagrams to send."""
-
-    payload: int = 1200
-    """Bytes per datagram."""
-    seconds: float = 5.0
-    rate: float | None = None
-    """Datagrams per second over all flows; ``None``: as fast as possible."""
-    flows: int = 1
-    trains: bool = False
-    """Whether to send trains, with a segment size."""
-
-
-class Flow:
-    """Builds and sends the numbered datagrams of one flow."""
-
-    def __init__(
-        self, endpoint: aioudp.Endpoint, run: int, flow: int, plan: Plan
-    ) -> None:
-        self._endpoint = endpoint
-        self._run = run
-        self._flow = flow
-        self._payload = plan.payload
-        self._trains = plan.trains
-        self.number: int = 0
-        self.sent: int = 0
-        self.send_errors: int = 0
-
-    @property
-    def largest(self) -> int:
-        """The maximum number of datagrams per :meth:`send`."""
-        return max(1, _TRAIN // self._payload) if self._trains else BATCH
-
-    async def send(self, count: int) -> None:
-        """Send the next *count* datagrams."""
-        before = self._endpoint.stats()
-        try:
-            if self._trains:
-                train = self._compose(count)
-                await self._endpoint.send(train, segment_size=self._payload)
-            else:
-                await self._endpoint.send_many(self._singles(count))
-        except (OSError, aioudp.SendManyError):
-            pass  # counted in the statistics
-        after = self._endpoint.stats()
-        self.sent += after.sent - before.sent
-        self.send_errors += after.send_errors - before.send_errors
-        self.number += count
-
-    def _compose(self, count: int) -> bytearray:
-        buffer = bytearray(count * self._payload)
-        now = time.monotonic_ns()
-        for index in range(count):
-            offset, number = index * self._payload, self.number + index
-            wire.pack_into(buffer, offset, self._run, self._flow, number, now)
-        return buffer
-
-    def _singles(self, count: int) -> Iterator[tuple[bytes, None]]:
-        padding = bytes(self._payload - wire.HEADER_SIZE)
-        for number in range(self.number, self.number + count):
-            header = wire.pack(
-                Kind.DATA,
-                self._run,
-                flow=self._flow,
-                number=number,
-                time=time.monotonic_ns(),
-            )
-            yield header + padding, None
 
 
 class Client:
@@ -109,13 +35,19 @@ class Client:
     def __init__(self, server: aioudp.IPAddress, plan: Plan) -> None:
         self._server = server
         self._plan = plan
+        self._sends = plan.direction != "to-client"
+        self._receives = plan.direction != "to-server"
         self._run = int.from_bytes(os.urandom(8))
         self._answers: asyncio.Queue[tuple[wire.Header, bytes]] = asyncio.Queue(100)
         self._token = b""
         self._seconds = 0.0
         self._probes = 0
-        self._round_trips = Histogram()
+        self._polls = 0
+        self.round_trips: Histogram = Histogram()
+        self.new_round_trips: Histogram = Histogram()
+        """Those since an interval's display has replaced it."""
         self._flows: list[Flow] = []
+        self._arrivals: Arrivals | None = None
         self._stack = AsyncExitStack()
         self._unanswered: OSError | None = None
 
@@ -124,8 +56,10 @@ class Client:
             self._control = await stack.enter_async_context(
                 aioudp.connect(self._server)
             )
+            # Without receiving, only ICMP errors are of interest.
+            options: aioudp.Options = {} if self._receives else {"queue_size": 1}
             for flow in range(self._plan.flows):
-                opening = aioudp.connect(self._server, queue_size=1)
+                opening = aioudp.connect(self._server, **options)
                 endpoint = await stack.enter_async_context(opening)
                 self._flows.append(Flow(endpoint, self._run, flow, self._plan))
             hearing = asyncio.create_task(self._hear())
@@ -142,7 +76,7 @@ class Client:
         return sum(flow.sent for flow in self._flows)
 
     async def start(self) -> None:
-        """Register the run with the server.
+        """Register the run with the server, and each flow that it's to send.
 
         Raises:
             TimeoutError: If the server doesn't answer.
@@ -152,17 +86,29 @@ class Client:
         welcome = await self._ask(hello, Kind.WELCOME)
         self._token = welcome[wire.HEADER_SIZE :][: wire.TOKEN_SIZE]
         header = wire.pack(Kind.START, self._run, flow=self._plan.flows)
-        await self._ask(header + self._token + machine(), Kind.STARTED)
+        plan = json.dumps(self._plan.as_json()).encode()
+        await self._ask(header + self._token + machine() + plan, Kind.STARTED)
+        if self._receives:
+            for flow, sender in enumerate(self._flows):
+                await self._join(sender.endpoint, flow)
+            result = await self._result(Kind.POLL)
+            same_clock = result.get("one_way") is not None
+            self._arrivals = Arrivals(self._plan.flows, same_clock=same_clock)
+            for sender in self._flows:
+                receiving = asyncio.create_task(self._receive(sender.endpoint))
+                self._stack.callback(receiving.cancel)
 
     async def send(self) -> None:
-        """Send for the duration of the plan, and send probes meanwhile."""
+        """Send, or let the server send, as planned; send probes meanwhile."""
         probing = asyncio.create_task(self._probe())
         begin = time.monotonic()
         try:
-            if self._plan.rate is None:
-                await self._send_all_the_time(begin)
+            if self._receives:
+                await self._ask(wire.pack(Kind.GO, self._run) + self._token, Kind.GOING)
+            if self._sends:
+                await send_all(self._flows, self._plan)
             else:
-                await self._send_at(self._plan.rate, begin)
+                await asyncio.sleep(self._plan.seconds)
         finally:
             self._seconds = time.monotonic() - begin
             probing.cancel()
@@ -171,65 +117,146 @@ class Client:
         """Wait until datagrams in flight should have arrived."""
         await asyncio.sleep(_UNDER_WAY)
 
-    async def report(self) -> Report:
-        """Request the server's counts, and return the result, with or without them."""
-        received = None
-        try:
-            finish = wire.pack(Kind.FINISH, self._run) + self._token
-            answer = await self._ask(finish, Kind.RESULT)
-            received = Received.from_json(json.loads(answer[wire.HEADER_SIZE :]))
-        except (OSError, ValueError):
-            pass  # no answer, or an invalid one
+    async def reports(self) -> list[Report]:
+        """Request the server's counts; return the result of each direction.
+
+        Without an answer, the results are what is known here.
+        """
+        return self._reports(await self._result(Kind.FINISH))
+
+    async def poll(self) -> list[Report]:
+        """Return the results so far; ask the server only once."""
+        return self._reports(await self._result(Kind.POLL, attempts=1))
+
+    def _reports(self, result: dict[str, Any]) -> list[Report]:
+        reports = []
+        if self._sends:
+            try:
+                received = Received.from_json(result)
+            except ValueError:
+                received = None  # no answer, or an invalid one
+            errors = sum(flow.send_errors for flow in self._flows)
+            reports.append(
+                self._report("to-server", self._seconds, self.sent, errors, received)
+            )
+        if self._receives:
+            sent = result.get("sent")
+            sent = sent if isinstance(sent, int) else None
+            arrived = None
+            if self._arrivals is not None:
+                stats = [flow.endpoint.stats() for flow in self._flows]
+                arrived = self._arrivals.result(sum(stats[1:], stats[0]))
+            refused = result.get("send_errors")
+            seconds = result.get("sending_seconds")
+            reports.append(
+                self._report(
+                    "to-client",
+                    seconds if isinstance(seconds, float) else self._seconds,
+                    sent,
+                    refused if isinstance(refused, int) else 0,
+                    arrived,
+                )
+            )
+        return reports
+
+    def _report(
+        self,
+        direction: str,
+        seconds: float,
+        sent: int | None,
+        send_errors: int,
+        received: Received | None,
+    ) -> Report:
         return Report(
+            direction=direction,
             payload=self._plan.payload,
             flows=self._plan.flows,
-            seconds=self._seconds,
-            sent=self.sent,
-            send_errors=sum(flow.send_errors for flow in self._flows),
+            seconds=seconds,
+            sent=sent,
+            send_errors=send_errors,
             probes=self._probes,
-            round_trips=self._round_trips,
+            round_trips=self.round_trips,
             received=received,
         )
 
-    async def _send_all_the_time(self, begin: float) -> None:
-        while True:
-            for flow in self._flows:
-                await flow.send(flow.largest)
-                await asyncio.sleep(0)
-                if time.monotonic() - begin >= self._plan.seconds:
-                    return
+    async def _result(self, kind: Kind, attempts: int | None = None) -> dict[str, Any]:
+        """Return the server's counts; nothing if it doesn't answer."""
+        self._polls += 1
+        request = wire.pack(kind, self._run, number=self._polls) + self._token
+        try:
+            answer = await self._ask(
+                request, Kind.RESULT, number=self._polls, attempts=attempts
+            )
+            result: dict[str, Any] = json.loads(answer[wire.HEADER_SIZE :])
+        except (OSError, ValueError):
+            return {}
+        return result if isinstance(result, dict) else {}
 
-    async def _send_at(self, rate: float, begin: float) -> None:
-        """Send the datagrams that are due, one flow after the other."""
-        total = round(rate * self._plan.seconds)
-        done = sends = 0
-        while done < total:
-            due = min(total, int((time.monotonic() - begin) * rate) + 1)
-            while done < due:
-                flow = self._flows[sends % len(self._flows)]
-                count = min(due - done, flow.largest)
-                await flow.send(count)
-                done += count
-                sends += 1
-                await asyncio.sleep(0)
-            wait = begin + done / rate - time.monotonic()
-            await asyncio.sleep(max(wait, _TICK) if done < total else 0)
-
-    async def _ask(self, request: bytes, kind: Kind) -> bytes:
+    async def _ask(
+        self,
+        request: bytes,
+        kind: Kind,
+        *,
+        number: int = 0,
+        attempts: int | None = None,
+    ) -> bytes:
         """Send a request until an answer of *kind* comes; return the answer."""
-        for _ in range(ATTEMPTS):
+        for _ in range(ATTEMPTS if attempts is None else attempts):
             try:
                 await self._control.send(request)
                 async with asyncio.timeout(ANSWER_WITHIN):
                     while True:
                         header, answer = await self._answers.get()
-                        if header.kind == kind:
+                        if header.kind == kind and header.number == number:
                             return answer
             except TimeoutError:
                 # Trust a refusal only if the server has never answered.
                 if self._unanswered is not None and not self._token:
                     raise self._unanswered from None
         raise TimeoutError(f"{self._server[0]} does not answer")
+
+    async def _join(self, endpoint: aioudp.Endpoint[Any], flow: int) -> None:
+        """Prove that a flow's address receives, and register it."""
+        token = b""
+        hello = wire.pack(Kind.HELLO, self._run) + bytes(wire.TOKEN_SIZE)
+        for _ in range(ATTEMPTS):
+            join = wire.pack(Kind.JOIN, self._run, flow=flow) + token
+            try:
+                await endpoint.send(join if token else hello)
+                async with asyncio.timeout(ANSWER_WITHIN):
+                    while True:
+                        data, _ = await endpoint.recv()
+                        header = wire.parse(data)
+                        if header is None or header.run != self._run:
+                            continue
+                        if header.kind == Kind.JOINED and header.flow == flow:
+                            return
+                        if header.kind == Kind.WELCOME and not token:
+                            token = data[wire.HEADER_SIZE :][: wire.TOKEN_SIZE]
+                            join = wire.pack(Kind.JOIN, self._run, flow=flow) + token
+                            await endpoint.send(join)
+            except TimeoutError:
+                continue
+        raise TimeoutError(f"{self._server[0]} does not answer")
+
+    async def _receive(self, endpoint: aioudp.Endpoint[Any]) -> None:
+        """Count what the server sends to one flow."""
+        assert self._arrivals is not None
+        while True:
+            try:
+                datagrams = await endpoint.recv_many()
+            except aioudp.EndpointClosedError:
+                return
+            except OSError:
+                continue  # the server has gone, perhaps for a moment
+            now_ns = time.monotonic_ns()
+            for data, _ in datagrams:
+                if (
+                    data.startswith(wire.DATA)
+                    and len(data) >= wire.HEADER_SIZE
+                    and wire.unpack_data(data)[1] == self._run
+                ):
+                    self._arrivals.add(data, now_ns)
 
     async def _hear(self) -> None:
         """Receive probes and answers from the server."""
@@ -246,7 +273,8 @@ class Client:
             if header is None or header.run != self._run:
                 continue
             if header.kind == Kind.PROBE:
-                self._round_trips.add(now - header.time)
+                self.round_trips.add(now - header.time)
+                self.new_round_trips.add(now - header.time)
             elif not self._answers.full():
                 self._answers.put_nowait((header, data))
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn
 
@@ -13,16 +12,19 @@ import aioudp
 
 from ..._system.addresses import format_address, parse_address
 from .. import console
-from ..formats import summary
+from ..formats import json_object, summary
 from ..running import INTERRUPTED
-from .client import Client, Plan
+from .client import Client
+from .intervals import Interval, Intervals
 from .report import Report
+from .sending import Plan
 from .server import Server
 
 _PATIENCE: Final = 15.0  # seconds to wait for the server process
 
 
 async def run_server(host: str, port: int) -> NoReturn:
+    """Serve clients until cancelled."""
     async with aioudp.bind((host, port)) as endpoint:
         console.note(f"listening on {format_address(endpoint.local_addr)}")
         server = Server(endpoint)
@@ -32,23 +34,45 @@ async def run_server(host: str, port: int) -> NoReturn:
             console.note(f"{summary(endpoint.stats())}, ignored {server.ignored}")
 
 
-async def run_client(host: str | None, port: int, plan: Plan, *, as_json: bool) -> int:
+async def run_client(
+    host: str | None, port: int, plan: Plan, *, interval: float, as_json: bool
+) -> int:
+    """Measure, with a server on another machine or one of our own; print the result."""
+
+    def show(one: Interval) -> None:
+        console.emit(json_object(one.as_json()) if as_json else one.line())
+
+    # The only interval of a short run would be the result itself.
+    shown = show if 0 < interval < plan.seconds else None
     if host is not None:
         addr = await aioudp.resolve(host, port)
-        report, status = await measure(addr, plan)
+        reports, status = await measure(addr, plan, interval, shown)
     else:
         async with _server_process() as addr:
-            report, status = await measure(addr, plan)
-    if as_json:
-        console.emit(json.dumps(report.as_json()))
-    else:
+            reports, status = await measure(addr, plan, interval, shown)
+    for index, report in enumerate(reports):
+        if as_json:
+            console.emit(json_object(report.as_json()))
+            continue
+        if index or shown is not None:
+            console.emit("")
+        if len(reports) > 1:
+            console.emit(report.direction.replace("-", " the "))
         for line in report.as_text():
             console.emit(line)
     return status
 
 
-async def measure(addr: aioudp.IPAddress, plan: Plan) -> tuple[Report, int]:
-    """Return the report and the exit status; on Ctrl-C, the results so far."""
+async def measure(
+    addr: aioudp.IPAddress,
+    plan: Plan,
+    interval: float = 0.0,
+    show: Callable[[Interval], None] | None = None,
+) -> tuple[list[Report], int]:
+    """Return the reports and the exit status; on Ctrl-C, the results so far.
+
+    With *show*, it's called with each interval.
+    """
     status = 0
     async with Client(addr, plan) as client:
         try:
@@ -58,6 +82,10 @@ async def measure(addr: aioudp.IPAddress, plan: Plan) -> tuple[Report, int]:
             raise ConnectionRefusedError(exc.errno, reason) from None
         except TimeoutError:
             raise TimeoutError(f"{format_address(addr)} does not answer") from None
+        showing = None
+        if show is not None:
+            intervals = Intervals(client, interval, show)
+            showing = asyncio.create_task(intervals.run())
         try:
             await client.send()
         except asyncio.CancelledError:
@@ -65,8 +93,14 @@ async def measure(addr: aioudp.IPAddress, plan: Plan) -> tuple[Report, int]:
             assert task is not None
             task.uncancel()
             status = INTERRUPTED
+        finally:
+            if showing is not None:
+                failed = showing.done()
+                showing.cancel()
+                if failed:
+                    await showing  # its output is a closed pipe, for example
         await client.finish()
-        return await client.report(), status
+        return await client.reports(), status
 
 
 @asynccontextmanager

@@ -1,12 +1,16 @@
-"""The server of ``aioudp bench``: counts datagrams and answers requests.
+"""The server of ``aioudp bench``: counts datagrams, sends some, answers requests.
 
 A run is kept from its START, whose token proves the client's address, until it has
 been silent for :data:`FORGET_AFTER` seconds. There are at most :data:`MAX_RUNS` runs.
 Invalid datagrams are counted and ignored.
+
+It sends datagrams only to addresses that have proved themselves with a token of their
+own, and only while the client is heard.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -14,19 +18,20 @@ import os
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import aioudp
 
 from . import wire
-from .histogram import Histogram
-from .report import Received
-from .tracker import MAX_NUMBER, Tracker
+from .arrivals import Arrivals
+from .sending import MAX_FLOWS, Flow, Plan, send_all
 from .wire import Header, Kind
 
 FORGET_AFTER: Final = 30.0  # seconds
 MAX_RUNS: Final = 64
-MAX_FLOWS: Final = 1024  # of one run; each costs a window of 64 KiB
+
+SILENCE: Final = 1.0
+"""Seconds without a probe after which the server stops sending: a hundred probes."""
 
 
 def machine() -> bytes:
@@ -43,50 +48,69 @@ def machine() -> bytes:
 
 
 class Run:
-    """The datagrams received from one client so far."""
+    """One client: what it has sent, and what it's sent."""
 
-    def __init__(self, flows: int, *, same_clock: bool, before: aioudp.Stats) -> None:
-        self.trackers: list[Tracker] = [Tracker() for _ in range(flows)]
-        self.one_way: Histogram | None = Histogram() if same_clock else None
-        self.bytes: int = 0
-        self.first_ns: int = 0
-        self.last_ns: int = 0
+    def __init__(self, plan: Plan, *, same_clock: bool, before: aioudp.Stats) -> None:
+        self.plan: Plan = plan
+        self.arrivals: Arrivals = Arrivals(plan.flows, same_clock=same_clock)
         self.heard_ns: int = time.monotonic_ns()
+        self.peers: dict[int, aioudp.Address] = {}
+        """Where the client receives each flow."""
         self._before = before
+        self._flows: list[Flow] = []
+        self._sending: asyncio.Task[None] | None = None
+        self._began = self._ended = 0.0
 
-    def add(self, flow: int, number: int, sent_ns: int, size: int, now_ns: int) -> None:
-        """Count a DATA datagram."""
-        self.bytes += size
-        if not self.first_ns:
-            self.first_ns = now_ns
-        self.last_ns = self.heard_ns = now_ns
-        self.trackers[flow].add(number, sent_ns, now_ns)
-        if self.one_way is not None:
-            self.one_way.add(now_ns - sent_ns)
+    @property
+    def bytes(self) -> int:
+        """Bytes received."""
+        return self.arrivals.bytes
 
-    def result(self, now: aioudp.Stats) -> Received:
+    def go(self, endpoint: aioudp.Endpoint[Any], number: int) -> bool:
+        """Begin to send, once; return whether there's an address for each flow."""
+        if self.plan.direction == "to-server" or len(self.peers) < self.plan.flows:
+            return False
+        if self._sending is None:
+            self._flows = [
+                Flow(endpoint, number, flow, self.plan, self.peers[flow])
+                for flow in range(self.plan.flows)
+            ]
+            self._began = time.monotonic()
+            self._sending = asyncio.create_task(self._send())
+        return True
+
+    def stop(self) -> None:
+        """Stop sending."""
+        if self._sending is not None:
+            self._sending.cancel()
+
+    def result(self, now: aioudp.Stats) -> dict[str, Any]:
         """Return the counts so far; *now* are those of the endpoint."""
-        since = now - self._before
-        flows = self.trackers
-        active = [flow.jitter for flow in flows if flow.received]
-        return Received(
-            received=sum(flow.received for flow in flows),
-            received_bytes=self.bytes,
-            duplicated=sum(flow.duplicated for flow in flows),
-            reordered=sum(flow.reordered for flow in flows),
-            late=sum(flow.late for flow in flows),
-            kernel_drops=since.dropped_kernel,
-            kernel_drops_max=since.dropped_kernel_max,
-            seconds=(self.last_ns - self.first_ns) / 1e9,
-            jitter=sum(active) / len(active) if active else 0.0,
-            one_way=None if self.one_way is None else self.one_way.buckets(),
-        )
+        ended = self._ended or time.monotonic()
+        return {
+            **asdict(self.arrivals.result(now - self._before)),
+            "sent": sum(flow.sent for flow in self._flows),
+            "send_errors": sum(flow.send_errors for flow in self._flows),
+            "sending_seconds": ended - self._began if self._flows else 0.0,
+        }
+
+    async def _send(self) -> None:
+        sending = asyncio.create_task(send_all(self._flows, self.plan))
+        try:
+            while not sending.done():
+                await asyncio.wait([sending], timeout=SILENCE / 4)
+                if time.monotonic_ns() - self.heard_ns > SILENCE * 1e9:
+                    return
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            self._ended = time.monotonic()
 
 
 class Server:
     """Serves benchmark runs on an endpoint."""
 
-    def __init__(self, endpoint: aioudp.Endpoint) -> None:
+    def __init__(self, endpoint: aioudp.Endpoint[Any]) -> None:
         self._endpoint = endpoint
         self._secret = os.urandom(32)
         self._machine = machine()
@@ -96,25 +120,28 @@ class Server:
 
     async def serve(self) -> NoReturn:
         """Serve until cancelled."""
-        while True:
-            try:
-                datagrams = await self._endpoint.recv_many()
-            except OSError:
-                continue  # an earlier answer couldn't be delivered
-            now_ns = time.monotonic_ns()
-            for data, addr in datagrams:
-                if data.startswith(wire.DATA) and len(data) >= wire.HEADER_SIZE:
-                    self._count(data, now_ns)
-                else:
-                    await self._answer(data, addr)
+        try:
+            while True:
+                try:
+                    datagrams = await self._endpoint.recv_many()
+                except OSError:
+                    continue  # an earlier answer couldn't be delivered
+                now_ns = time.monotonic_ns()
+                for data, addr in datagrams:
+                    if data.startswith(wire.DATA) and len(data) >= wire.HEADER_SIZE:
+                        self._count(data, now_ns)
+                    else:
+                        await self._answer(data, addr)
+        finally:
+            for run in self._runs.values():
+                run.stop()
 
     def _count(self, data: bytes, now_ns: int) -> None:
-        flow, number_of_run, number, sent_ns = wire.unpack_data(data)
-        run = self._runs.get(number_of_run)
-        if run is None or flow >= len(run.trackers) or number >= MAX_NUMBER:
+        run = self._runs.get(wire.unpack_data(data)[1])
+        if run is None or not run.arrivals.add(data, now_ns):
             self.ignored += 1
         else:
-            run.add(flow, number, sent_ns, len(data), now_ns)
+            run.heard_ns = now_ns
 
     async def _answer(self, data: bytes, addr: aioudp.Address) -> None:
         header = wire.parse(data)
@@ -136,28 +163,49 @@ class Server:
         can receive.
         """
         token = self._token(addr, header.run)
+        run = self._runs.get(header.run)
+        if run is not None:
+            run.heard_ns = time.monotonic_ns()
         if header.kind == Kind.HELLO and len(data) >= wire.HELLO_SIZE:
             return wire.pack(Kind.WELCOME, header.run) + token
         if header.kind == Kind.PROBE:
             return data
         body = data[wire.HEADER_SIZE :]
-        proof, name = body[: wire.TOKEN_SIZE], body[wire.TOKEN_SIZE :]
+        proof, rest = body[: wire.TOKEN_SIZE], body[wire.TOKEN_SIZE :]
         if not hmac.compare_digest(proof, token):
             return None
         if header.kind == Kind.START:
-            return self._start(header, same_clock=name == self._machine)
-        if header.kind == Kind.FINISH and header.run in self._runs:
-            result = self._runs[header.run].result(self._endpoint.stats())
-            body = json.dumps(asdict(result), separators=(",", ":")).encode()
-            return wire.pack(Kind.RESULT, header.run) + body
+            return self._start(header, rest)
+        return None if run is None else self._go_on(run, header, addr)
+
+    def _go_on(self, run: Run, header: Header, addr: aioudp.Address) -> bytes | None:
+        """Answer a request of a known run, with a valid token."""
+        if header.kind == Kind.JOIN and header.flow < run.plan.flows:
+            run.peers[header.flow] = addr
+            return wire.pack(Kind.JOINED, header.run, flow=header.flow)
+        if header.kind == Kind.GO and run.go(self._endpoint, header.run):
+            return wire.pack(Kind.GOING, header.run)
+        if header.kind in (Kind.POLL, Kind.FINISH):
+            if header.kind == Kind.FINISH:
+                run.stop()
+            result = run.result(self._endpoint.stats())
+            body = json.dumps(result, separators=(",", ":")).encode()
+            return wire.pack(Kind.RESULT, header.run, number=header.number) + body
         return None
 
-    def _start(self, header: Header, *, same_clock: bool) -> bytes | None:
+    def _start(self, header: Header, body: bytes) -> bytes | None:
         if header.run not in self._runs:
-            if not 1 <= header.flow <= MAX_FLOWS or not self._make_room():
+            name, wanted = body[: wire.MACHINE_SIZE], body[wire.MACHINE_SIZE :]
+            try:
+                plan = Plan.from_json(json.loads(wanted), header.flow)
+            except ValueError:
+                return None
+            if not 1 <= plan.flows <= MAX_FLOWS or not self._make_room():
                 return None
             self._runs[header.run] = Run(
-                header.flow, same_clock=same_clock, before=self._endpoint.stats()
+                plan,
+                same_clock=name == self._machine,
+                before=self._endpoint.stats(),
             )
         return wire.pack(Kind.STARTED, header.run)
 
@@ -166,7 +214,7 @@ class Server:
         limit = time.monotonic_ns() - FORGET_AFTER * 1e9
         silent = [number for number, run in self._runs.items() if run.heard_ns < limit]
         for number in silent:
-            del self._runs[number]
+            self._runs.pop(number).stop()
         return len(self._runs) < MAX_RUNS
 
     def _token(self, addr: aioudp.Address, run: int) -> bytes:

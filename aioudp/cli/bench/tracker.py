@@ -45,6 +45,11 @@ class Tracker:
         self.jitter: float = 0.0
         """Seconds: the interarrival jitter of RFC 3550, section 6.4.1."""
 
+    @property
+    def expected(self) -> int:
+        """Datagrams that were sent, as far as the numbers received prove it."""
+        return self._next
+
     def add(self, number: int, sent_ns: int, received_ns: int) -> None:
         """Count a datagram. The two times may come from different clocks."""
         behind = self._next - number

@@ -4,9 +4,9 @@ Every datagram starts with the same header, in network byte order::
 
     magic and version   4 bytes
     kind                1 byte
-    flow                2 bytes     of DATA; else 0
+    flow                2 bytes     of DATA, JOIN, JOINED; in START how many; else 0
     run                 8 bytes     chosen at random by the client
-    number              8 bytes     of DATA and PROBE, from 0 on
+    number              8 bytes     of DATA and PROBE, from 0 on; of a poll
     time                8 bytes     nanoseconds on the sender's clock
 
 =========  ==========================  ============================================
@@ -17,8 +17,15 @@ HELLO      padded to the size of the   WELCOME with a token: a MAC of the client
 START      with the token              STARTED: counting starts now
 DATA       payload of a flow           nothing
 PROBE      anything                    the same datagram
-FINISH     with the token              RESULT with JSON
+POLL       with the token              RESULT with JSON: the counts so far
+FINISH     with the token              the same; it stops sending
+JOIN       from the socket of a flow,  JOINED: this flow is sent to that address
+           with a token of its own
+GO         with the token              GOING, and the flows' DATA
 =========  ==========================  ============================================
+
+START has the client's machine and, as JSON, its plan after the token. The number of a
+RESULT is that of its request.
 
 A client that returns the token can receive at its claimed address. Only then does the
 server send more than it received; until then, an answer is never longer than the
@@ -32,7 +39,7 @@ import struct
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-MAGIC: Final = b"aUB\x01"
+MAGIC: Final = b"aUB\x02"
 TOKEN_SIZE: Final = 16  # bytes
 MACHINE_SIZE: Final = 16  # bytes that identify the machine's clock, after the token
 
@@ -53,6 +60,11 @@ class Kind(IntEnum):
     PROBE = 6
     FINISH = 7
     RESULT = 8
+    POLL = 9
+    JOIN = 10
+    JOINED = 11
+    GO = 12
+    GOING = 13
 
 
 class Header(NamedTuple):
@@ -98,6 +110,6 @@ def parse(datagram: bytes) -> Header | None:
     if len(datagram) < HEADER_SIZE:
         return None
     magic, kind, flow, run, number, time = _HEADER.unpack_from(datagram)
-    if magic != MAGIC or not Kind.HELLO <= kind <= Kind.RESULT:
+    if magic != MAGIC or not Kind.HELLO <= kind <= Kind.GOING:
         return None
     return Header(kind, flow, run, number, time)

@@ -15,7 +15,7 @@ EXAMPLES = [
     ("bench --server --port 5201", "Serve clients of other machines"),
     ("bench --client 192.0.2.1 --port 5201", "Send to such a server"),
     ("bench --client 192.0.2.1 --port 5201 -R", "Let the server send"),
-    ("bench --client 192.0.2.1 --port 5201 --both --rate 10000", "Both, at a rate"),
+    ("bench --client 192.0.2.1 --port 5201 --both --rate 10000", "Let both send"),
 ]
 
 
@@ -66,7 +66,17 @@ EXAMPLES = [
     metavar="N",
     help="Number of sending sockets.",
 )
-@json_option("JSON objects")
+@click.option("--reverse", "-R", is_flag=True, help="Let the server send.")
+@click.option("--both", is_flag=True, help="Let both ends send at the same time.")
+@click.option(
+    "--interval",
+    "-i",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    metavar="SECONDS",
+    help="Print a line each time that so much time has passed; 0 for none.",
+)
+@json_option("one JSON object per interval, and one per direction at the end")
 @loop_option
 def command(
     server: bool,
@@ -78,21 +88,28 @@ def command(
     segment_size: int | None,
     seconds: float,
     flows: int,
+    reverse: bool,
+    both: bool,
+    interval: float,
     as_json: bool,
     loop: str,
 ) -> int:
-    """Measure loss, latency and ordering of datagrams.
+    """Measure throughput, loss, latency and order of datagrams on a path.
 
     Without --server and --client, both ends run on this machine, in two processes.
-    Ctrl-C stops sending early, and prints the results so far.
+    A percentile is printed only if there are enough samples for it. Ctrl-C stops
+    early, and prints the results so far.
     """
     if server and client is not None:
         raise click.UsageError("--server and --client are mutually exclusive")
     if client is not None and not port:
         raise click.UsageError("--client needs the --port of the server")
 
-    from ..bench.client import Plan
+    if reverse and both:
+        raise click.UsageError("--reverse and --both are mutually exclusive")
+
     from ..bench.command import run_client, run_server
+    from ..bench.sending import Plan
     from ..running import run
 
     if server:
@@ -103,5 +120,7 @@ def command(
         rate=rate,
         flows=flows,
         trains=segment_size is not None,
+        direction="both" if both else "to-client" if reverse else "to-server",
     )
-    return run(run_client(client, port, plan, as_json=as_json), loop=loop)
+    program = run_client(client, port, plan, interval=interval, as_json=as_json)
+    return run(program, loop=loop)

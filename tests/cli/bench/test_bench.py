@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -19,8 +20,9 @@ import aioudp
 from aioudp.cli.bench import client as client_module
 from aioudp.cli.bench import command, wire
 from aioudp.cli.bench import server as server_module
-from aioudp.cli.bench.client import Client, Plan
+from aioudp.cli.bench.client import Client
 from aioudp.cli.bench.report import Report
+from aioudp.cli.bench.sending import Plan
 from aioudp.cli.bench.server import Server
 from aioudp.cli.bench.wire import Kind
 from aioudp.cli.running import INTERRUPTED
@@ -60,8 +62,93 @@ def test_a_table_for_people(start: Start) -> None:
 
     assert (status, errors) == (0, [])
     text = "\n".join(lines)
-    for line in ("sent", "received", "lost", "reordered", "jitter", "round trip p99"):
+    for line in ("sent", "received", "lost", "reordered", "jitter", "round trip p50"):
         assert line in text
+    assert "p99" not in text  # of ten probes
+
+
+@pytest.mark.parametrize(
+    ("option", "directions"),
+    [
+        (None, ["to-server"]),
+        ("--reverse", ["to-client"]),
+        ("-R", ["to-client"]),
+        ("--both", ["to-server", "to-client"]),
+    ],
+)
+def test_directions(
+    start: Start, option: str | None, directions: list[str], loop: str
+) -> None:
+    """Either end sends, or both do; each direction has its result."""
+    given = [] if option is None else [option]
+    pace = ("--rate", "500", "--seconds", "0.2", "--flows", "2", "--loop", loop)
+    status, lines, errors = start("bench", "--json", *pace, *given).end()
+    reports = [json.loads(line) for line in lines]
+
+    assert (status, errors) == (0, [])
+    assert [report["direction"] for report in reports] == directions
+    for report in reports:
+        assert (report["kind"], report["sent"], report["lost"]) == ("result", 100, 0)
+        assert report["received"] == 100
+        assert report["received_bytes"] == 100 * 1200
+        assert report["one_way_seconds"]["p90"] > 0
+
+
+@pytest.mark.parametrize("option", ["--reverse", "--both"])
+def test_a_train_is_sent_back(start: Start, option: str) -> None:
+    """The server sends trains, too."""
+    pace = ("--segment-size", "400", "--rate", "1000", "--seconds", "0.1")
+    status, lines, _ = start("bench", "--json", *pace, option).end()
+    report = json.loads(lines[-1])
+
+    assert status == 0
+    assert (report["sent"], report["received"]) == (100, 100)
+
+
+def test_a_line_per_interval(start: Start) -> None:
+    """Each says how much was sent and received since the one before."""
+    pace = ("--rate", "1000", "--seconds", "0.5", "--interval", "0.15")
+    status, lines, errors = start("bench", *pace).end()
+    end = lines.index("")
+
+    assert (status, errors) == (0, [])
+    assert end == 3
+    for line in lines[:end]:
+        assert re.fullmatch(
+            r" +[\d.]+ - +[\d.]+ s  sent [\d,]+/s  received [\d,]+/s \([\d.]+ Mbit/s\)"
+            r"  lost -?\d+ \([\d.]+%\)  jitter .*",
+            line,
+        ), line
+    assert lines[end + 1].startswith("datagrams ")
+
+
+def test_intervals_add_up(start: Start) -> None:
+    """What they count is part of the result, in both directions."""
+    pace = ("--rate", "1000", "--seconds", "0.5", "--interval", "0.1", "--both")
+    status, lines, _ = start("bench", "--json", *pace).end()
+    entries = [json.loads(line) for line in lines]
+
+    assert status == 0
+    for direction in ("to-server", "to-client"):
+        *parts, whole = [one for one in entries if one["direction"] == direction]
+        assert whole["kind"] == "result"
+        assert {one["kind"] for one in parts} == {"interval"}
+        assert len(parts) >= 3
+        begins = [one["begin"] for one in parts]
+        assert begins[1:] == [one["end"] for one in parts[:-1]]
+        received = sum(
+            one["received_per_second"] * (one["end"] - one["begin"]) for one in parts
+        )
+        assert 0 < round(received) <= whole["received"] == 500
+
+
+@pytest.mark.parametrize("interval", ["0", "1"])
+def test_no_interval(start: Start, interval: str) -> None:
+    """None is printed for 0, nor one that would be the result."""
+    pace = ("--rate", "100", "--seconds", "0.1", "--interval", interval)
+    status, lines, _ = start("bench", "--json", *pace).end()
+
+    assert (status, len(lines)) == (0, 1)
 
 
 def test_two_machines(start: Start) -> None:
@@ -101,6 +188,7 @@ def test_nobody_there(start: Start) -> None:
         ("--payload", "5"),
         ("--flows", "0"),
         ("--rate", "0"),
+        ("--reverse", "--both"),
     ],
 )
 def test_options_that_make_no_sense(start: Start, arguments: tuple[str, ...]) -> None:
@@ -131,7 +219,8 @@ async def measure(addr: Any, **plan: Any) -> Report:
         await client.start()
         await client.send()
         await client.finish()
-        return await client.report()
+        (report,) = await client.reports()
+        return report
 
 
 class Relay(asyncio.DatagramProtocol):
@@ -264,7 +353,8 @@ async def test_a_stolen_token_is_worth_nothing_elsewhere() -> None:
         welcome = server.answer_to(header, hello, here)
         assert welcome is not None
         token = welcome[wire.HEADER_SIZE :]
-        start = wire.pack(Kind.START, 7, flow=1) + token
+        plan = bytes(wire.MACHINE_SIZE) + json.dumps(Plan().as_json()).encode()
+        start = wire.pack(Kind.START, 7, flow=1) + token + plan
         asked = wire.parse(start)
         assert asked is not None
 
@@ -323,7 +413,7 @@ async def test_a_server_that_vanishes_costs_only_its_part(
         await client.__aenter__()
         await client.start()
         await client.send()
-    report = await client.report()
+    (report,) = await client.reports()
     await client.__aexit__()
 
     assert report.sent == 5
@@ -340,11 +430,80 @@ async def test_an_interrupted_run_shows_what_there_is() -> None:
             while not any(run.bytes for run in server._runs.values()):  # noqa: ASYNC110
                 await asyncio.sleep(0)
         running.cancel()
-        report, status = await running
+        (report,), status = await running
 
     assert status == INTERRUPTED
     assert report.received is not None
+    assert report.sent is not None
     assert 0 < report.received.received == report.sent < 60_000
+
+
+async def test_a_server_stops_sending_to_a_client_that_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may have ended, or have lost its network."""
+    monkeypatch.setattr(server_module, "SILENCE", 0.1)
+    async with serving() as (server, addr):
+        plan = Plan(seconds=60.0, rate=1000.0, direction="to-client")
+        async with Client(addr, plan) as client:
+            await client.start()
+            sending = asyncio.create_task(client.send())
+            (run,) = server._runs.values()
+            async with asyncio.timeout(10):
+                while run._sending is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+                sending.cancel()  # and with it, the probes
+                await run._sending
+
+        assert 0 < run.result(aioudp.Stats())["sent"] < 60_000
+
+
+async def test_nothing_is_sent_to_an_address_without_its_own_token() -> None:
+    """A client that can receive can't have datagrams sent to another one."""
+    async with serving() as (server, addr):
+        plan = Plan(direction="to-client", rate=10.0)
+        async with Client(addr, plan) as client:
+            await client.start()
+            victim = (LOCALHOST, 9)
+            (number,) = server._runs
+            run = server._runs[number]
+            before = dict(run.peers)
+            join = wire.pack(Kind.JOIN, number) + client._token
+            header = wire.parse(join)
+            assert header is not None
+
+            assert server.answer_to(header, join, victim) is None
+            assert run.peers == before
+
+
+async def test_a_plan_that_is_none_is_ignored() -> None:
+    """Whatever a client with a valid token asks for."""
+    async with serving() as (server, _):
+        here = (LOCALHOST, 1000)
+        good = Plan().as_json()
+        changes: list[dict[str, Any]] = [
+            {"payload": 5},
+            {"payload": 65_508},
+            {"seconds": -1},
+            {"seconds": float("nan")},
+            {"rate": 0},
+            {"rate": "fast"},
+            {"trains": True, "payload": 40_000},
+            {"direction": "sideways"},
+            {"direction": []},
+        ]
+        for change in changes:
+            hello = wire.pack(Kind.HELLO, 7) + bytes(wire.TOKEN_SIZE)
+            header = wire.parse(hello)
+            assert header is not None
+            welcome = server.answer_to(header, hello, here)
+            assert welcome is not None
+            start = wire.pack(Kind.START, 7, flow=1) + welcome[wire.HEADER_SIZE :]
+            wanted = json.dumps(good | change).encode()
+            data = start + bytes(wire.MACHINE_SIZE) + wanted
+            parsed = wire.parse(data)
+            assert parsed is not None
+            assert server.answer_to(parsed, data, here) is None, change
 
 
 async def test_two_clocks_are_not_compared() -> None:

@@ -16,7 +16,7 @@ pytest.importorskip("rich", reason="cannot: rich: it is not installed")
 
 from aioudp.cli.bench import wire
 from aioudp.cli.bench.histogram import Histogram
-from aioudp.cli.bench.report import Received, Report
+from aioudp.cli.bench.report import Received, Report, percentiles
 from aioudp.cli.bench.tracker import WINDOW, Tracker
 from aioudp.cli.bench.wire import Kind
 
@@ -44,7 +44,7 @@ def test_what_is_not_ours_is_no_header(data: bytes) -> None:
     assert header is None or data.startswith(wire.MAGIC)
 
 
-@pytest.mark.parametrize("kind", [0, 9, 255])
+@pytest.mark.parametrize("kind", [0, 14, 255])
 def test_an_unknown_kind_is_no_header(kind: int) -> None:
     """A later version may have it."""
     known = wire.pack(Kind.HELLO, 1)
@@ -198,6 +198,50 @@ def test_lost_is_what_was_sent_and_not_received() -> None:
     """Duplicates do not make up for it."""
     assert report(received=received(duplicated=5)).lost == 10
     assert report().lost is None
+
+
+@pytest.mark.parametrize(
+    ("samples", "known"),
+    [
+        (0, []),
+        (1, []),
+        (2, ["p50"]),
+        (9, ["p50"]),
+        (10, ["p50", "p90"]),
+        (98, ["p50", "p90"]),
+        (99, ["p50", "p90"]),
+        (100, ["p50", "p90", "p99"]),
+        (999, ["p50", "p90", "p99"]),
+        (1000, ["p50", "p90", "p99", "p99.9"]),
+    ],
+)
+def test_a_percentile_needs_samples(samples: int, known: list[str]) -> None:
+    """One at least must be beyond it, or it isn't printed, and null in JSON."""
+    histogram = Histogram()
+    histogram.add(1_000_000, times=samples)
+    one = report(round_trips=histogram, received=received(one_way=[(5, samples)]))
+    lines = dict(one._lines())
+
+    found = percentiles(histogram)
+    assert [name for name, value in found.items() if value is not None] == known
+    for what in ("round trip", "one way"):
+        shown = [name for name in lines if name.startswith(f"{what} p")]
+        assert shown == [f"{what} {name}" for name in known]
+    for key in ("round_trip_seconds", "one_way_seconds"):
+        given = one.as_json()[key]
+        assert [name for name in given if given[name] is not None] == known
+
+
+def test_one_datagram_has_no_jitter() -> None:
+    """It takes two."""
+    assert "jitter" not in dict(report(received=received(jitter=None))._lines())
+
+
+def test_the_numbers_received_prove_what_was_sent() -> None:
+    """So a loss is known if the server doesn't say how many it sent."""
+    counts = received(expected=95)
+
+    assert report(sent=None, received=counts).lost == 5
 
 
 def test_the_json_has_every_number() -> None:
