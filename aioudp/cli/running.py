@@ -85,6 +85,8 @@ def status_of(error: Exception) -> int:
         return WRONG_USAGE if error.errno in _WRONG_NAMES else FAILURE
     if not isinstance(error, OSError):
         return FAILURE
+    if error.filename is not None:  # of a file that the command line names
+        return WRONG_USAGE
     reason = error.strerror or str(error)
     if error.errno == errno.EADDRNOTAVAIL or _NOT_HERE.search(reason):
         return WRONG_USAGE

@@ -45,7 +45,7 @@ def load(name: str) -> Callable[..., Any]:
                 f"the module {module_name!r} has no {path!r}"
             ) from None
     if not callable(found):
-        raise click.UsageError(f"{name!r} isn't a function: {found!r}")
+        raise click.UsageError(f"{name!r} isn't a function")
     return found  # type: ignore[no-any-return]
 
 

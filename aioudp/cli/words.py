@@ -6,6 +6,7 @@ passes. Here they become ``127.0.0.1:7777``, ``[::1]:53`` and ``--broadcast``.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
 
@@ -44,6 +45,8 @@ def message(error: BaseException, *, broadcast_option: bool = False) -> str:
     """Return what an exception says, in words."""
     reason = error.strerror if isinstance(error, OSError) else None
     text = reason or str(error) or type(error).__name__
+    if reason and isinstance(error, OSError) and error.filename is not None:
+        text = f"{os.fsdecode(error.filename)}: {reason}"
     return in_words(text, broadcast_option=broadcast_option)
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,6 +79,78 @@ def test_lines_of_a_file(
         program = start("send", "--loop", loop, port_of(receiver), stdin=file)
         assert take(receiver, 2) == [b"one", b"two"]
         assert program.end()[0] == 0
+
+
+@pytest.mark.parametrize("size", [0, 5, 65_507])
+def test_a_file_is_one_datagram(
+    start: Start, receiver: socket.socket, tmp_path: Path, loop: str, size: int
+) -> None:
+    """Whatever is in it; an empty file is an empty datagram."""
+    content = os.urandom(size)
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    program = start("send", port_of(receiver), "--file", str(path), "--loop", loop)
+
+    assert receiver.recv(70_000) == content
+    assert program.end()[0] == 0
+
+
+@pytest.mark.parametrize("size", [0, 999, 1000, 1001, 150_000])
+def test_a_file_is_cut(
+    start: Start, receiver: socket.socket, tmp_path: Path, size: int
+) -> None:
+    """Into datagrams of one size, of which the last may be shorter."""
+    content = os.urandom(size)
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    split = ("--file", str(path), "--split", "1000", "--rate", "5000")
+    program = start("send", port_of(receiver), *split)
+    parts = take(receiver, max(1, -(-size // 1000)))
+
+    assert b"".join(parts) == content
+    assert {len(part) for part in parts[:-1]} <= {1000}
+    assert program.end()[0] == 0
+
+
+def test_a_file_from_standard_input(start: Start, receiver: socket.socket) -> None:
+    """A hyphen; it's read to its end first, and isn't taken for lines."""
+    program = start("send", port_of(receiver), "--file", "-")
+    program.type(b"one\n")
+
+    status, _, _ = program.end(text=b"two\n")
+    assert status == 0
+    assert take(receiver, 1) == [b"one\ntwo\n"]
+
+
+@pytest.mark.parametrize("where", ["file", "input"])
+def test_a_file_that_is_too_long(
+    start: Start, receiver: socket.socket, tmp_path: Path, where: str
+) -> None:
+    """The error names the limit and the option; nothing is sent."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(65_508))
+    with path.open("rb") as file:
+        name = "-" if where == "input" else str(path)
+        program = start("send", port_of(receiver), "--file", name, stdin=file)
+        status, _, errors = program.end()
+
+    reason = "the file is 65,508 bytes long, and longer than a datagram, which holds "
+    assert (status, errors[-1]) == (
+        2,
+        f"aioudp send: {reason}65,507 bytes; --split cuts it",
+    )
+    assert errors[0].startswith("received 0 (0 bytes), sent 0 (0 bytes)")
+
+
+def test_a_rate_limits_datagrams(start: Start, receiver: socket.socket) -> None:
+    """The first leaves at once, the others when they're due."""
+    program = start("send", port_of(receiver), "--rate", "20", *"abcdef")
+    assert take(receiver, 1) == [b"a"]
+    began = time.monotonic()
+
+    assert take(receiver, 5) == [b"b", b"c", b"d", b"e", b"f"]
+    assert 0.2 <= time.monotonic() - began < 5
+    assert program.end()[0] == 0
 
 
 def test_lines_of_a_terminal(start: Start, receiver: socket.socket, loop: str) -> None:
