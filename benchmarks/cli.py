@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +35,9 @@ from . import (
     quic,
     ratios,
     results,
+    serving,
     tables,
+    workers,
 )
 from .catalogue import Subject
 from .parties import Parties, Pinning
@@ -153,6 +156,13 @@ def plot(
 @app.command("publish")
 def publish_(file: ResultFile) -> None:
     """Put the figures of a result file into README and documentation."""
+    content = json.loads(file.read_text())
+    for name, part in publish.PARTS.items():
+        if name in content:
+            part.result_file.write_text(json.dumps(content, indent=1) + "\n")
+            for path in publish.publish_part(content, Path()):
+                typer.echo(path)
+            return
     if find_spec("matplotlib") is None:
         raise typer.BadParameter("plots need matplotlib: pip install matplotlib")
     found = _read(file)
@@ -265,6 +275,46 @@ def features_(
         )
     features.write(found)
     typer.echo(f"Written: {features.RESULT_FILE}, {features.PAGE}")
+
+
+@app.command("requests")
+def requests_(
+    rounds: Annotated[int, typer.Option(min=1)] = 15,
+    seconds: Annotated[
+        float, typer.Option(min=0.05, help="Of each measurement.")
+    ] = 0.3,
+    pin: Pin = None,
+    output: Output = None,
+) -> None:
+    """Measure `serve` and `request`, beside the same by hand."""
+    pinning = _pinning(pin)
+    with native.built() as programs, _progress() as done:
+        if programs is None:
+            raise typer.BadParameter("the C programs were not built")
+        parties = Parties(programs, seconds=seconds, pinning=pinning)
+        measured = asyncio.run(serving.measure(parties, _loops(), rounds, done))
+    typer.echo(serving.render(measured))
+    conditions = {"seconds_per_round": seconds, "rounds": rounds, **pinning._asdict()}
+    _write(output, "requests", {"conditions": conditions, **measured})
+
+
+@app.command("workers")
+def workers_(
+    most: Annotated[int, typer.Option(min=1, help="Workers.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    seconds: Annotated[float, typer.Option(min=0.2, help="Of each measurement.")] = 1.0,
+    output: Output = None,
+) -> None:
+    """Measure an echo and a sink with 1 to N workers."""
+    if why := workers.missing():
+        raise typer.BadParameter(why)
+    with native.built() as programs, _progress() as done:
+        if programs is None:
+            raise typer.BadParameter("the C programs were not built")
+        parties = Parties(programs, seconds=seconds, pinning=Pinning())
+        rows = workers.measure(parties, most, rounds, done)
+    typer.echo(workers.render(rows))
+    _write(output, "workers", rows)
 
 
 @app.command("iperf3")
@@ -400,6 +450,18 @@ def _measure(
         )
     found.conditions["rounds"] = begun
     found.rows = [row for row in found.rows if row.rounds]
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what was measured last."""
+    console = Console(stderr=True)
+
+    def done(name: str) -> None:
+        if console.is_terminal:
+            console.print(f"{name:60}", end="\r")
+
+    yield done
 
 
 def _results(parties: Parties) -> Results:

@@ -84,14 +84,26 @@ class Parties:
             arguments = worker(party, options=options)
         return Command(arguments, self._pinning.listener)
 
-    def talker(self, party: Party, port: int, payload: int) -> Command:
+    def talker(
+        self,
+        party: Party,
+        port: int,
+        payload: int,
+        options: Mapping[str, object] | None = None,
+    ) -> Command:
         """Return the command of a talker to *port*, in datagrams of *payload* bytes."""
         if party.loop == "native":
             program, *mode = party.target.split()
             numbers = map(str, (port, payload, self.seconds))
             arguments = [self._program(program), HOST, *numbers, *mode]
         else:
-            arguments = worker(party, port=port, payload=payload, seconds=self.seconds)
+            arguments = worker(
+                party,
+                port=port,
+                payload=payload,
+                seconds=self.seconds,
+                options=options,
+            )
         return Command(arguments, self._pinning.talker)
 
     def conditions(self) -> dict[str, Any]:

@@ -7,10 +7,11 @@ what the published result file gives.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from . import bars, guides, ratios, tables
+from . import bars, guides, ratios, serving, tables, workers
 from .formatting import markdown, microseconds, quantity
 from .results import Results, Round, read
 
@@ -53,6 +54,48 @@ _UNITS: Final = {
     "send": "sent/s",
     "echo": "round trip p50, us",
 }
+
+
+class Part(NamedTuple):
+    """The figures of another command, on a page that others include."""
+
+    result_file: Path
+    page: Path
+    tables: Callable[[dict[str, Any]], str]
+
+
+_MADE: Final = "<!-- Made by: python -m benchmarks publish -->\n\n"
+
+
+def _requests(content: dict[str, Any]) -> str:
+    tables = serving.render(content["requests"])
+    return f"{_MADE}{tables}\n\n{serving.conditions(content)}\n"
+
+
+def _workers(content: dict[str, Any]) -> str:
+    tables = workers.render(content["workers"])
+    return f"{_MADE}{tables}\n\n{workers.conditions(content)}\n"
+
+
+PARTS: Final = {
+    name: Part(
+        Path(f"benchmarks/results/{name}.json"),
+        Path(f"docs/explanation/_{name}.md"),
+        tables,
+    )
+    for name, tables in (("requests", _requests), ("workers", _workers))
+}
+"""By the name of the command, which is also that of its figures in the file."""
+
+
+def publish_part(content: dict[str, Any], root: Path) -> list[Path]:
+    """Write the page of *content*, if it's from one of these; return the path."""
+    written = []
+    for name, part in PARTS.items():
+        if name in content:
+            (root / part.page).write_text(part.tables(content))
+            written.append(root / part.page)
+    return written
 
 
 def in_readme(results: Results) -> str:

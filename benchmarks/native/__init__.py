@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-PROGRAMS: Final = ("receive", "send", "ping")
+PROGRAMS: Final = ("receive", "send", "ping", "flood")
 
 _SOURCES: Final = Path(__file__).parent
 _FLAGS: Final = ("-O2", "-std=gnu11", "-Wall", "-Wextra")

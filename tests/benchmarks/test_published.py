@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -67,3 +68,14 @@ def test_readers_are_not_shown_goals() -> None:
 
     assert "| aim" not in page
     assert "reached" not in page
+
+
+@pytest.mark.parametrize("name", publish.PARTS)
+def test_a_page_shows_the_published_figures(name: str) -> None:
+    """Each other result file has its page, and a guide that includes it."""
+    part = publish.PARTS[name]
+    content = json.loads((ROOT / part.result_file).read_text())
+
+    assert (ROOT / part.page).read_text() == part.tables(content)
+    included = f"{part.page.name}\n```"
+    assert any(included in page.read_text() for page in ROOT.glob("docs/*/*.md"))

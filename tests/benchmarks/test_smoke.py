@@ -233,3 +233,48 @@ def test_quick_run_ends_in_a_table() -> None:
 
     assert "| aioudp recv (asyncio)" in printed
     assert "results are in" not in printed
+
+
+compiler_only = pytest.mark.skipif(
+    shutil.which("cc") is None or sys.platform != "linux",
+    reason="cannot: compiler: there is no C compiler",
+)
+
+
+@compiler_only
+def test_requests(tmp_path: Path) -> None:
+    """Every server answers, and every client is answered, on each loop."""
+    file = tmp_path / "requests.json"
+    options = ("--rounds", "1", "--seconds", "0.1", "--output", file)
+    printed = benchmarks("requests", *options)
+
+    measured = json.loads(file.read_text())["requests"]
+    assert "serve / recv_many + send_many" in printed or not find_spec("uvloop")
+    for row in measured["servers"]:
+        (one,) = row["rounds"]
+        assert one["sent"] > 0
+        assert one["answered"] > 0
+        # What was answered before the clocks started comes on top.
+        assert 0 < one["answers"] <= one["sent"]
+    for row in measured["round_trips"]:
+        (one,) = row["rounds"]
+        assert 0 < one["request"] < 1
+    for row in measured["in_flight"]:
+        (one,) = row["rounds"]
+        assert one["datagrams"] > 0
+
+
+@compiler_only
+def test_workers(tmp_path: Path) -> None:
+    """Each number of workers has its rows, with what each worker handled."""
+    file = tmp_path / "workers.json"
+    options = ("--most", "2", "--rounds", "1", "--seconds", "0.3", "--output", file)
+    printed = benchmarks("workers", *options)
+
+    rows = json.loads(file.read_text())["workers"]
+    assert "Answered by an echo" in printed
+    assert len(rows) == 2 * (1 + 3)
+    for row in rows:
+        (one,) = row["rounds"]
+        assert len(one["handled"]) == row["workers"]
+        assert sum(one["handled"]) > 0
