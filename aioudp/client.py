@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Generic, Protocol, Unpack, overload
 
+from ._endpoint.callables import check_function
 from ._endpoint.closing import ClosedAtTheEnd
 from ._endpoint.endpoint import Endpoint, UntilClosed
 from ._endpoint.mailbox import Mailbox
@@ -246,8 +247,7 @@ def opening_on(
     Both functions return a number from 0 to 1. *chance* spreads the waits; *secret*
     chooses ports, so it must be unpredictable.
     """
-    if key is not None and not callable(key):
-        raise TypeError(f"key must be callable, got {key!r}")
+    check_function("key", key)
     check_number("in_flight", in_flight, 1, 2**31 - 1)
     check_number("ports", ports, 1, _MAX_PORTS)
     if ports > 1 and _names_a_port(local_addr):

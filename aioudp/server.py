@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import inspect
 import math
 import threading
 import warnings
@@ -21,6 +19,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final, Generic, Protocol, Unpack, cast, get_args, overload
 
+from ._endpoint.callables import check_function, is_asynchronous
 from ._endpoint.closing import ClosedAtTheEnd
 from ._endpoint.dropin import is_drop_in
 from ._endpoint.endpoint import Endpoint, end_forgotten
@@ -247,9 +246,7 @@ def _on_stream(
     if not callable(handler):
         raise TypeError(f"handler must be callable, got {handler!r}")
     check_number("concurrency", arguments["concurrency"], 1, 2**31 - 1)
-    accept = arguments["accept"]
-    if accept is not None and not callable(accept):
-        raise TypeError(f"accept must be callable, got {accept!r}")
+    check_function("accept", arguments["accept"])
     return schemes[scheme](handler, url, **arguments)
 
 
@@ -267,8 +264,7 @@ def serving_on(
 ) -> Opening[Server[Any]]:
     """Like :func:`serve`, on *network*."""
     for name, function in (("accept", accept), ("dedupe", dedupe)):
-        if function is not None and not callable(function):
-            raise TypeError(f"{name} must be callable, got {function!r}")
+        check_function(name, function)
     if not callable(handler):
         raise TypeError(f"handler must be callable, got {handler!r}")
     check_number("concurrency", concurrency, 1, 2**31 - 1)
@@ -305,7 +301,7 @@ def serving_on(
             Service(
                 endpoint,
                 handler,
-                asynchronous=_is_asynchronous(handler),
+                asynchronous=is_asynchronous(handler),
                 messages=messages,
                 packet_info=packet_info,
                 tasks=Tasks(concurrency, when_busy),
@@ -330,12 +326,6 @@ def _is_every_address(local_addr: LocalAddress) -> bool:
     if is_path(local_addr):
         return False
     return host_and_port(local_addr)[0] in ("", "::", "0.0.0.0")
-
-
-def _is_asynchronous(handler: Any) -> bool:
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    return any(map(inspect.iscoroutinefunction, (handler, type(handler).__call__)))
 
 
 def _check_positive(name: str, value: object) -> None:
@@ -484,7 +474,9 @@ class Server(ClosedAtTheEnd, Generic[AddressT_co]):
 
         Its handlers are cancelled, and datagrams that weren't handled are dropped.
         """
-        self._service.endpoint.close()
+        self._service.stop()
+        if self._task.get_loop().is_closed():  # who waits will never run again
+            return
         self._service.tasks.cancel()
         self._task.cancel()
         self._ended.set()

@@ -64,17 +64,14 @@ class Part(NamedTuple):
     tables: Callable[[dict[str, Any]], str]
 
 
-_MADE: Final = "<!-- Made by: python -m benchmarks publish -->\n\n"
-
-
 def _requests(content: dict[str, Any]) -> str:
     tables = serving.render(content["requests"])
-    return f"{_MADE}{tables}\n\n{serving.conditions(content)}\n"
+    return f"{_MADE_BY}{tables}\n\n{serving.conditions(content)}\n"
 
 
 def _workers(content: dict[str, Any]) -> str:
     tables = workers.render(content["workers"])
-    return f"{_MADE}{tables}\n\n{workers.conditions(content)}\n"
+    return f"{_MADE_BY}{tables}\n\n{workers.conditions(content)}\n"
 
 
 PARTS: Final = {

@@ -99,6 +99,7 @@ class Service:
         self._drops_truncated = (
             isinstance(endpoint, MessageEndpoint) and not packet_info
         )
+        self._left: Iterator[Any] = iter(())  # of the batch at hand
         checks = (accept, dedupe, budgets)  # compared with None: empty tables are falsy
         self._plain = not messages and not asynchronous and checks == (None,) * 3
 
@@ -124,12 +125,20 @@ class Service:
             if batch:
                 await handle(batch)
 
+    def stop(self) -> None:
+        """Close the endpoint, and call the handler with nothing more."""
+        left = len(list(self._left))
+        if self._plain:
+            self.requests -= left
+        drop_at_close(self.endpoint, left)
+        self.endpoint.close()
+
     async def _handle_plainly(self, batch: list[Datagram]) -> None:
         """Like :meth:`_handle_each`, for servers without any options."""
         replies: list[_Outgoing | tuple[bytes, Address]] = []
         others: list[tuple[Datagram, Any]] = []
         self.requests += len(batch)
-        left = iter(batch)
+        left = self._left = iter(batch)
         while True:
             try:
                 other = answer_each(self._handler, left, replies)
@@ -140,6 +149,9 @@ class Service:
                     others.append(other)
                 else:
                     replies += [(each, datagram[1]) for each in replies_in(reply)]
+                    if len(replies) >= _CHUNK:  # don't keep those of a whole batch
+                        await self.send(replies)
+                        replies = []
             except _FAILURE as exc:
                 number = len(batch) - length_hint(left) - 1
                 self.failures.note("the handler", exc, batch[number].addr)
@@ -154,7 +166,7 @@ class Service:
                 job.abandon()
 
     async def _handle_each(self, batch: list[Any]) -> None:
-        left = iter(batch)
+        left = self._left = iter(batch)
         try:
             await self._handle_one_by_one(left)
         finally:
@@ -164,6 +176,9 @@ class Service:
     async def _handle_one_by_one(self, left: Iterator[Any]) -> None:
         replies: list[Any] = []
         for one in left:
+            if len(replies) >= _CHUNK:  # don't keep those of a whole batch
+                await self.send(replies)
+                replies = []
             data, addr = one.data, one.addr
             if self.budgets is not None:
                 self.budgets.receive(addr, len(data))
@@ -175,18 +190,27 @@ class Service:
                 if request is None:
                     continue
             self.requests += 1
+            job = None
             if self._asynchronous:
-                if replies:
-                    await self.send(replies)
-                    replies = []
-                await self.tasks.start(_Job(self, one, request, None))
-                continue
-            try:
-                reply = self.call(one)
-            except _FAILURE as exc:
-                self.fail(exc, addr, request)
+                job = _Job(self, one, request, None)
             else:
-                await self._take(one, reply, request, replies)
+                try:
+                    reply = self.call(one)
+                    if isawaitable(reply):
+                        job = _Job(self, one, request, reply)
+                    else:
+                        replies += self.done(one, request, replies_in(reply))
+                except _FAILURE as exc:
+                    self.fail(exc, addr, request)
+            if job is not None:
+                try:
+                    if replies:  # these don't wait until there's a place
+                        await self.send(replies)
+                        replies = []
+                except BaseException:
+                    job.abandon()
+                    raise
+                await self.tasks.start(job)
         if replies:
             await self.send(replies)
 
@@ -221,20 +245,6 @@ class Service:
     def call(self, one: Any) -> Any:
         """Call the handler with its arguments."""
         return self._handler(one) if self._packet_info else self._handler(*one[:2])
-
-    async def _take(
-        self, one: Any, reply: Any, request: Request | None, replies: list[Any]
-    ) -> None:
-        """Process a handler's result: a reply, several, or an awaitable."""
-        if isawaitable(reply):
-            await self.tasks.start(_Job(self, one, request, reply))
-            return
-        try:
-            several = replies_in(reply)
-        except _FAILURE as exc:
-            self.fail(exc, one.addr, request)
-        else:
-            replies += self.done(one, request, several)
 
     def done(
         self, one: Any, request: Request | None, replies: tuple[bytes, ...]

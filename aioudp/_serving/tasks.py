@@ -44,6 +44,7 @@ class Tasks:
         "_loop",
         "_places",
         "_running",
+        "_starting",
         "_waiting",
         "_when_busy",
         "aborted",
@@ -60,6 +61,7 @@ class Tasks:
         self._finishing: list[asyncio.Future[None]] = []
         self._waiting: deque[Job] = deque()
         self._freed: asyncio.Future[None] | None = None
+        self._starting: Coroutine[Any, Any, None] | None = None
         self._fresh = False  # whether there are tasks that haven't run yet
         self.dropped: int = 0
         """Datagrams dropped because there was no place."""
@@ -95,7 +97,9 @@ class Tasks:
             self._drop(job)
 
     def _run(self, job: Job) -> None:
-        task = self._loop.create_task(job.run())
+        self._starting = job.run()
+        task = self._loop.create_task(self._starting)  # an eager one runs now
+        self._starting = None
         self._running[task] = job
         self._fresh = True
         task.add_done_callback(self._ended)
@@ -135,7 +139,9 @@ class Tasks:
         The caller waits for the others to finish, so nobody can wait for it.
         """
         task = asyncio.current_task()
-        if task in self._running:
+        if task is None:
+            return
+        if task in self._running or task.get_coro() is self._starting:
             self._exempt.add(task)
             self._notice_end()
 

@@ -599,6 +599,10 @@ async def test_no_room_to_send(tmp_path: Path) -> None:
             await asyncio.wait([waiting])
 
 
+async def _async_key(data: bytes) -> bytes:
+    return data
+
+
 def test_wrong_arguments() -> None:
     """TypeError and ValueError at the call, before anything is opened."""
     call: Any = aioudp.open_client
@@ -606,6 +610,7 @@ def test_wrong_arguments() -> None:
     for name, value in (
         ("remote_addr", 53),
         ("key", 1),
+        ("key", _async_key),
         ("timeout", "1"),
         ("retries", 1.5),
         ("backoff", None),

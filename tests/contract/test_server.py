@@ -769,8 +769,9 @@ async def test_a_handler_drains_its_own_server(serving: Serve, count: int) -> No
     assert server.in_hand == 0
 
 
-async def test_close_in_a_handler(serving: Serve) -> None:
-    """It ends the server, and nothing is reported."""
+@pytest.mark.parametrize("options", [{}, {"accept": lambda data, addr: True}])
+async def test_close_in_a_handler(serving: Serve, options: dict[str, Any]) -> None:
+    """It ends the server at once: no other datagram is handled, each is counted."""
     seen = []
 
     def handler(data: bytes, addr: Any) -> bytes:
@@ -778,10 +779,49 @@ async def test_close_in_a_handler(serving: Serve) -> None:
         server.close()
         return data
 
-    async with serving(handler) as server:
-        await _offer(serving, server, 3)
+    async with serving(handler, **options) as server:
+        await _offer(serving, server, 20)
         await server.serve_forever()
+    stats = server.stats()
     assert server.closed
+    assert seen == [b"0"]
+    assert (stats.requests, stats.unsent) == (1, 1)
+    assert stats.endpoint.received - stats.endpoint.dropped_close == 1
+
+
+async def test_replies_are_not_kept_for_a_whole_batch(serving: Serve) -> None:
+    """Many replies to each of many datagrams are sent while the batch is handled."""
+    sent: list[int] = []
+
+    def handler(data: bytes, addr: Any) -> list[bytes]:
+        sent.append(server.stats().replies + server.stats().unsent)
+        return [b""] * 1000
+
+    async with serving(handler) as server:
+        await _offer(serving, server, 10)
+        await turns_until(lambda: len(sent) == 10)
+    kept = [1000 * number - before for number, before in enumerate(sent)]
+    assert max(kept) <= 2 * 1024
+
+
+async def test_replies_do_not_wait_for_a_place(serving: Serve) -> None:
+    """One handler returns bytes and coroutines: the bytes are sent at once."""
+    handler = Gated()
+
+    def either(data: bytes, addr: Any) -> Any:
+        return data if data == b"1" else handler(data, addr)
+
+    async with serving(
+        either, accept=bool_of_both, concurrency=1, when_busy="wait"
+    ) as server:
+        peer = await _offer(serving, server, 3)
+        assert await recv(peer) == [b"1"]
+        handler.gate.set()
+        assert await recv(peer, 2) == [b"0", b"2"]
+
+
+def bool_of_both(data: bytes, addr: Any) -> bool:
+    return bool(data and addr)
 
 
 async def test_close_is_at_once(serving: Serve, until_blocked: UntilBlocked) -> None:
@@ -882,7 +922,10 @@ def test_wrong_arguments() -> None:
         ("local_addr", 53),
         ("concurrency", 1.5),
         ("accept", 1),
+        ("accept", _async_upper),  # a coroutine is true, whatever it returns
+        ("accept", functools.partial(_async_upper, addr=None)),
         ("dedupe", "id"),
+        ("dedupe", _async_upper),
         ("amplification", "3"),
         ("amplification", True),
         ("nonsense", 1),
@@ -937,6 +980,33 @@ async def test_a_flood_of_forged_senders_is_bounded(serving: Serve) -> None:
         assert len(limit) == 1000
         assert len(service.recent) == len(service.budgets) == 65_536
         assert server.stats().requests == 100_000
+
+
+def test_closing_after_the_loop(loop_factory: Any, host: str) -> None:
+    """It closes the socket, and nobody is woken: nobody can run."""
+
+    async def begin() -> tuple[aioudp.Server, aioudp.Client]:
+        server = await aioudp.serve(Gated(), (host, 0))
+        client = await aioudp.open_client(server.local_addr)
+        tasks.append(asyncio.ensure_future(client.request(b"")))
+        await turns_until(lambda: server.in_hand == 1)
+        tasks.extend(server._service.tasks._running)
+        tasks.append(server._task)
+        return server, client
+
+    tasks: list[asyncio.Task[Any]] = []
+    loop = loop_factory()
+    server, client = loop.run_until_complete(begin())
+    loop.close()
+
+    client.close()
+    server.close()
+
+    assert server.closed
+    assert client.closed
+    assert server._service.endpoint.fileno() == -1
+    for task in tasks:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
 def test_sockets_are_unshared(loop_factory: Any) -> None:
