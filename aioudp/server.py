@@ -403,8 +403,8 @@ class Server(ClosedAtTheEnd, Generic[AddressT_co]):
         """Wait until the server has ended, and close it.
 
         In the main thread under :func:`aioudp.run`, SIGTERM and SIGINT drain the server
-        for at most 10 seconds; a second signal ends the program at once. Cancelling it
-        closes the server.
+        for at most 10 seconds; a second signal ends the program at once. Before this
+        call, they end the program as usual. Cancelling it closes the server.
 
         Raises:
             BaseException: The exception that ended the server, if it wasn't closed.

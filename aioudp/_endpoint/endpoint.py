@@ -701,11 +701,12 @@ async def recv_at_once(
 
     Like :meth:`Endpoint.recv_many`, or :meth:`Endpoint.recv_messages`, for a consumer
     that works on a batch while it's in the processor's cache: from now on, one read
-    brings about *wanted* datagrams, and nothing is added to what it brought. With
-    *poll*, reads at once if nothing is queued, without waiting for the event loop.
+    brings about *wanted* datagrams, at most ``queue_size``, and nothing is added to
+    what it brought. With *poll*, reads at once if nothing is queued, without waiting
+    for the event loop.
     """
     protocol = endpoint._protocol
-    protocol.inbox.at_once = wanted
+    wanted = protocol.inbox.at_once = min(wanted, protocol.inbox.capacity)
     if not endpoint._items or protocol.detour:
         if poll and not protocol.detour and (more := endpoint._transport.poll(wanted)):
             return more

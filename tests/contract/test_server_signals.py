@@ -89,3 +89,35 @@ def test_a_second_signal_ends_at_once() -> None:
         process.send_signal(signal.SIGTERM)
 
         assert process.wait(10) == -signal.SIGTERM
+
+
+ANNOUNCING: Final = """
+import asyncio, os, signal, socket, sys, aioudp
+
+async def main():
+    async with aioudp.serve(lambda data, addr: data, ("127.0.0.1", 0)) as server:
+        serving = asyncio.create_task(server.serve_forever())
+        await asyncio.sleep(0)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"?", server.local_addr)
+        os.kill(os.getpid(), signal.SIGTERM)  # as soon as somebody knows the address
+        await serving
+    print(server.stats().replies)
+
+aioudp.run(main())
+"""
+
+
+def test_a_server_that_serves_before_it_says_so() -> None:
+    """A signal drains from the first step of ``serve_forever`` on."""
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", ANNOUNCING],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(aioudp.__file__).parents[1])},
+    )
+
+    assert (done.returncode, without_slowness(done.stderr)) == (0, "")
+    assert done.stdout == "1\n"
