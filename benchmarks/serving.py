@@ -174,6 +174,7 @@ def claims(measured: dict[str, Any]) -> Iterator[Claim]:
         for request, by_hand in (
             ("request, connected", "send + recv, connected"),
             ("request", "send + recv"),
+            ("request", "send + recv, icmp_errors"),
         ):
             values = [one[request] / one[by_hand] for one in row["rounds"]]
             title = f"round trip p50: {request} / {by_hand} ({row['loop']})"
@@ -216,7 +217,8 @@ def conditions(content: dict[str, Any]) -> str:
         "too. The servers are flooded by a C program that sends trains and reads the "
         "answers; *by CPU time* compares what an answer costs, which others disturb "
         f"less. The clients send {REQUEST} bytes to a blocking socket that answers, or "
-        "to `serve` if many are in flight."
+        "to `serve` if many are in flight. A client without a `remote_addr` turns on "
+        "`icmp_errors`, which a plain endpoint doesn't have, and pays for."
     )
 
 

@@ -229,6 +229,9 @@ class EpollWatcher:
 
     def _on_ready(self) -> None:
         for _, events in self._epoll.poll(0, 1):  # it allocates room for as many
+            if events == EPOLLIN and self._reader is not None:  # nearly always
+                self._reader()
+                return
             if events & EPOLLERR:
                 self._on_error()
             # A socket that was shut down has EPOLLHUP; the reader counts such events.
