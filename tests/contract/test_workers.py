@@ -302,7 +302,7 @@ def stop(pid: int) -> None:
 @pytest.mark.parametrize("size", [None, 16])
 def test_what_a_server_had_read_is_lost(size: int | None) -> None:
     """At most as many datagrams as ``queue_size``, which is 64 in workers."""
-    options = {} if size is None else {"queue_size": size}
+    options: dict[str, Any] = {} if size is None else {"queue_size": size}
     with running("mortal", workers=1, offload=False, **options) as program:
         pid = program.ask()
         stop(pid)
