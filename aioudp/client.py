@@ -250,13 +250,16 @@ def opening_on(
     check_function("key", key)
     check_number("in_flight", in_flight, 1, 2**31 - 1)
     check_number("ports", ports, 1, _MAX_PORTS)
-    if ports > 1 and _names_a_port(local_addr):
+    permanent = _names_a_port(local_addr)
+    if ports > 1 and permanent:
         raise ValueError(f"{ports} ports can't share the port of {local_addr!r}")
     check_names(options, open_client)
     open_endpoint = _endpoint_opening(network, remote_addr, local_addr, options)
 
     async def open_() -> Client[Any]:
-        available = partial(Ports, open_endpoint, ports, chance=secret)
+        available = partial(
+            Ports, open_endpoint, ports, permanent=permanent, chance=secret
+        )
         client: Client[Any] = Client(available, chance, key, schedule, in_flight)
         try:
             port = await client._ports.choose()

@@ -211,7 +211,7 @@ class Port(asyncio.DatagramProtocol):
         try:
             id = None if self._key is None else self._key(datagram.data)
             request = asked.get(id)
-        except Exception:  # a parser may raise anything on garbage
+        except (Exception, asyncio.CancelledError):  # a parser may raise anything
             self._tally.malformed += 1
             return
         if request is None:

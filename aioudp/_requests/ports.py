@@ -32,6 +32,7 @@ class Ports:
         "_open",
         "_opening",
         "_past",
+        "_permanent",
         "_ports",
         "_retired",
         "_tally",
@@ -43,6 +44,7 @@ class Ports:
         open_: Callable[[], Awaitable[Endpoint[Any]]],
         count: int,
         *,
+        permanent: bool,
         chance: Callable[[], float],
         key: Key | None,
         tally: Tally,
@@ -50,6 +52,7 @@ class Ports:
     ) -> None:
         self._open = open_
         self._count = count
+        self._permanent = permanent  # a port that the caller chose
         self._chance = chance
         self._key = key
         self._tally = tally
@@ -114,8 +117,8 @@ class Ports:
             self.retire(port)
 
     def retire(self, port: Port) -> None:
-        """Send no new requests from this port. Idempotent."""
-        if port in self._ports:
+        """Send no new requests from this port, unless it's permanent. Idempotent."""
+        if port in self._ports and not self._permanent:
             self._sweep()
             self._ports.remove(port)
             self._retired.append(port)

@@ -213,7 +213,7 @@ async def test_what_is_no_answer_is_ignored(
             assert stats.endpoint.received == 1 + 750 + stats.strangers
 
 
-@pytest.mark.parametrize("bad", ["raises", "is not hashable"])
+@pytest.mark.parametrize("bad", ["raises", "is cancelled", "is not hashable"])
 async def test_key_that_fails_on_an_answer(
     endpoints: Endpoints, clients: Clients, bad: str
 ) -> None:
@@ -221,6 +221,8 @@ async def test_key_that_fails_on_an_answer(
 
     def key(data: bytes) -> Any:
         if data == b"garbage":
+            if bad == "is cancelled":  # by a future that it looked at
+                raise asyncio.CancelledError
             return [] if bad == "is not hashable" else data[1000]
         return number_of(data)
 
@@ -294,6 +296,35 @@ async def test_a_request_without_key_that_was_given_up(
 
         assert (await ask(b"two?", timeout=_LATER)).data == b"second"
         assert nothing_is_left(ask.client)
+
+
+@pytest.mark.parametrize("kind", ["port", pytest.param("path", marks=unix_only)])
+async def test_a_port_that_was_chosen_is_kept(kind: str, tmp_path: Path) -> None:
+    """A request that is given up costs others, to other peers, nothing."""
+
+    def place(name: str) -> Any:
+        return tmp_path / name if kind == "path" else ("127.0.0.1", 0)
+
+    async with (
+        aioudp.bind(place("silent")) as silent,
+        aioudp.bind(place("server")) as server,
+    ):
+        chosen = place("client")
+        if kind == "port":
+            async with aioudp.bind(chosen) as free:
+                chosen = free.local_addr
+        async with aioudp.open_client(local_addr=chosen, retries=0) as client:
+            pending = asyncio.create_task(
+                client.request(b"?", server.local_addr, timeout=_LATER)
+            )
+            await server.recv()
+            for _ in range(2):
+                with pytest.raises(aioudp.RequestTimeoutError):
+                    await client.request(b"?", silent.local_addr, timeout=_SOON)
+
+            await server.send(b"answer", client.local_addrs[0])
+            assert (await pending).data == b"answer"
+            assert len(client.local_addrs) == 1
 
 
 async def test_without_a_key_a_peer_is_asked_one_thing_at_a_time(
