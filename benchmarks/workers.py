@@ -191,6 +191,8 @@ def conditions(content: dict[str, Any]) -> str:
         f"{content['versions'].get('uvloop', '-')}; {content['date']}, commit "
         f"{content['commit']}. Medians of {rounds} interleaved rounds of "
         f"{seconds:.1f} s, datagrams of {PAYLOAD} bytes over loopback, in trains from "
-        f"{SOURCES} sources of one C program, which takes a core of its own. "
-        "*CPUs in use* includes it; *busiest worker* is that worker's share."
+        f"{SOURCES} sources of one C program, which needs a core of its own. "
+        "*CPUs in use* includes it, and shows what other programs left of the "
+        "machine: compare *CPU each*, not the rates, where it's far below the number of "
+        "cores. *Busiest worker* is that worker's share."
     )
