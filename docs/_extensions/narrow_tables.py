@@ -1,6 +1,6 @@
 """Prepare the tables of a page for narrow screens.
 
-A table of prose with three columns or more, or with long texts in its first one, is
+A table of prose with three columns or more, or with long texts or words in its first one, is
 shown there as a list of cards, one for each row, and each cell needs the title of its
 column. A table of figures, whose columns are centred or aligned to the right, scrolls.
 ``tables.css`` does the rest.
@@ -11,6 +11,7 @@ A header without a word is left out. The short words of a piece of code, such as
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
 from docutils import nodes
@@ -21,7 +22,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 _ALIGNED = {"text-center", "text-right"}  # what a table of figures, or marks, has
 _MANY = 9  # columns of figures, for which a page leaves more room
-_FEWEST = 3  # columns; two are narrow enough, unless the first one has long texts
+_FEWEST = 3  # columns; two are narrow enough, unless the first one is wide
 _ROOM = 64  # characters
 _BRIEF = 11  # characters; as wide as the place that tables.css leaves beside a cell
 _SHORT = 20  # characters of a word that always finds room
@@ -55,9 +56,7 @@ def _prepare(table: nodes.table) -> None:
         table["classes"].append("figures")
         if len(titles) >= _MANY:
             table["classes"].append("wide")
-    elif len(titles) >= _FEWEST or (
-        titles and max(len(row[0].astext()) for row in body) > _ROOM
-    ):
+    elif len(titles) >= _FEWEST or (titles and _is_long(row[0] for row in body)):
         table["classes"].append("cards")
         if max(map(len, titles[1:])) <= _BRIEF:
             table["classes"].append("brief")
@@ -66,6 +65,12 @@ def _prepare(table: nodes.table) -> None:
                 cell["title"] = title
                 if not cell.astext():
                     cell["classes"].append("empty")
+
+
+def _is_long(first_cells: Iterable[nodes.Element]) -> bool:
+    texts = [cell.astext() for cell in first_cells]
+    words = [word for text in texts for word in text.split()]
+    return max(map(len, texts)) > _ROOM or max(map(len, words)) > _SHORT
 
 
 def _visit_cell(translator: HTML5Translator, node: nodes.entry) -> None:

@@ -107,15 +107,15 @@ class Browser:
         return found
 
     def take_picture(self, path: Path) -> None:
-        """Write the page as PNG, from its top."""
+        """Write the page as JPEG, from its top."""
         height = self._driver.execute_script(
             "return document.documentElement.scrollHeight"
         )
         size = {"width": self._width, "height": min(height, _TALLEST)}
         picture = self._tell(
             "Page.captureScreenshot",
-            format="png",
-            optimizeForSpeed=True,
+            format="jpeg",
+            quality=80,
             captureBeyondViewport=True,
             clip={"x": 0, "y": 0, "scale": 1, **size},
         )

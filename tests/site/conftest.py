@@ -67,6 +67,6 @@ def pictures() -> Path:
     """Return the folder for the pictures of the pages, which stay for whoever looks."""
     folder = HOME / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.png"):
+    for old in folder.glob("*.jpg"):
         old.unlink()
     return folder

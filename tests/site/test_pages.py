@@ -33,6 +33,6 @@ def test_page(page: str, browser: Browser, origin: str, pictures: Path) -> None:
             found = browser.complaints()
             wrong += [f"{width}, {theme}: {complaint}" for complaint in found]
             name = page.removesuffix(".html").replace("/", "-")
-            browser.take_picture(pictures / f"{name}-{width}-{theme}.png")
+            browser.take_picture(pictures / f"{name}-{width}-{theme}.jpg")
 
     assert wrong + browser.incidents(origin) == []
