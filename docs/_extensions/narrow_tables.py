@@ -1,9 +1,9 @@
 """Prepare the tables of a page for narrow screens.
 
-A table of prose with three columns or more, or with long texts or words in its first one, is
-shown there as a list of cards, one for each row, and each cell needs the title of its
-column. A table of figures, whose columns are centred or aligned to the right, scrolls.
-``tables.css`` does the rest.
+A table of prose with three columns or more, or with long texts or words in its first
+one, is shown there as a list of cards, one for each row, and each cell needs the title
+of its column. A table of figures, whose columns are centred or aligned to the right,
+scrolls. ``tables.css`` does the rest.
 
 A header without a word is left out. The short words of a piece of code, such as
 ``--timeout 2``, are not broken, in a table or elsewhere.
@@ -58,7 +58,7 @@ def _prepare(table: nodes.table) -> None:
             table["classes"].append("wide")
     elif len(titles) >= _FEWEST or (titles and _is_long(row[0] for row in body)):
         table["classes"].append("cards")
-        if max(map(len, titles[1:])) <= _BRIEF:
+        if 0 < max(map(len, titles[1:])) <= _BRIEF:
             table["classes"].append("brief")
         for row in body:
             for cell, title in zip(row, titles, strict=True):
