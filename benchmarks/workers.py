@@ -193,6 +193,6 @@ def conditions(content: dict[str, Any]) -> str:
         f"{seconds:.1f} s, datagrams of {PAYLOAD} bytes over loopback, in trains from "
         f"{SOURCES} sources of one C program, which needs a core of its own. "
         "*CPUs in use* includes it, and shows what other programs left of the "
-        "machine: compare *CPU each*, not the rates, where it's far below the number of "
-        "cores. *Busiest worker* is that worker's share."
+        "machine: where it's far below the number of cores, compare *CPU each*, not "
+        "the rates. *Busiest worker* is that worker's share."
     )
