@@ -30,12 +30,12 @@ def check_loop(
         return
     addr = transport.get_extra_info("sockname")
     if loop.is_closed():
-        advice = "open it in the coroutine that uses it: its own loop is closed"
+        advice = ", which is closed; open it in the coroutine that uses it"
     else:
         advice = (
-            "from another thread, use asyncio.run_coroutine_threadsafe "
+            "; from another thread, use asyncio.run_coroutine_threadsafe "
             "or loop.call_soon_threadsafe"
         )
     raise RuntimeError(
-        f"the endpoint at {addr!r} belongs to another event loop; {advice}"
+        f"the endpoint at {addr!r} belongs to another event loop{advice}"
     )

@@ -157,7 +157,7 @@ def test_waiting_after_the_end_of_its_loop() -> None:
     """The error says that the loop is closed."""
     endpoint = asyncio.run(open_one())
 
-    with pytest.raises(RuntimeError, match="its own loop is closed"):
+    with pytest.raises(RuntimeError, match="which is closed; open it"):
         asyncio.run(_awaited(endpoint.recv()))
 
     endpoint.close()
