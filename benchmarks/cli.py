@@ -373,6 +373,8 @@ def soak_(
     if why := soaking.missing():
         raise typer.BadParameter(why)
     loops = tuple(loop or _loops())
+    if unknown := set(loops) - set(_loops()):
+        raise typer.BadParameter(f"there is no loop {', '.join(sorted(unknown))}")
     plan = soaking.Plan(loops, seconds, seed, rate, network=soaking.network())
     head = {
         "date": _now(),

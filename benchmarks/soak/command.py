@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..processes import MeasurementError
 from . import namespace, recording
 from .kinds import needed
 from .page import PAGE, PLOT, RESULT_FILE, in_docs
@@ -48,14 +49,20 @@ def soak(plan: Plan, head: Mapping[str, Any], output: Path | None) -> bool:
     with tempfile.TemporaryDirectory() as scratch:
         path = output or Path(scratch) / "soak.json"
         recorder = Recorder(path, {**head, "conditions": plan.conditions()})
+        grown: dict[str, dict[str, int]] = {}
+        died: list[str] = []
         try:
-            grown = asyncio.run(run(plan, recorder, _show))
+            asyncio.run(run(plan, recorder, _show, grown))
+        except* MeasurementError as group:
+            died = [str(exc) for exc in group.exceptions]
         finally:
             recorder.close()
         recorded = recording.read(path)
     verdicts = judge_all(recorded)
     print(f"\n{grown_table(verdicts)}\n")
-    good = True
+    good = not died
+    for why in died:
+        print(f"a process didn't reach its end: {why}")
     for loop in plan.loops:
         verdict = verdicts.get(loop)
         complaints: tuple[str, ...] = ("it ended without a sample",)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Final, Self
 
 import aioudp
@@ -12,20 +15,24 @@ from . import namespace
 from .account import Account
 from .namespace import Hand
 from .traffic import count_faults, finish, send, take
-from .world import World, lasting, listed, networked, until
+from .world import LANES, World, lasting, listed, networked, until
 
-_SPACE: Final = 200 * 200
+_PLACES: Final = LANES
+"""Numbers of networks, groups and ports: few, so that each address comes again."""
+
+_FIRST_PORT: Final = 20_000  # of our own; below those that the system chooses
+
+_free: Final = deque(range(_PLACES))
 
 
-class Nets:
-    """Numbers networks: 10.A.B.0/24, each used again after a long time."""
-
-    number = 0
-
-    @classmethod
-    def next(cls) -> str:
-        cls.number = (cls.number + 1) % _SPACE
-        return f"10.{cls.number // 200}.{cls.number % 200}"
+@contextmanager
+def place() -> Iterator[int]:
+    """Reserve a number that no other scenario has at the moment."""
+    number = _free.popleft()
+    try:
+        yield number
+    finally:
+        _free.append(number)
 
 
 def adding(name: str, net: str) -> list[str]:
@@ -36,9 +43,9 @@ def adding(name: str, net: str) -> list[str]:
 class Links:
     """Two interfaces of a scenario."""
 
-    def __init__(self, hand: Hand) -> None:
+    def __init__(self, hand: Hand, number: int) -> None:
         self._hand = hand
-        self.nets = {hand.new_name(): Nets.next(), hand.new_name(): Nets.next()}
+        self.nets = {hand.new_name(): f"10.{number}.{side}" for side in (1, 2)}
         self.names = tuple(self.nets)
         self.present = set(self.names)
         self.up = set(self.names)
@@ -78,14 +85,18 @@ async def groups(world: World, rng: random.Random) -> None:
     copy by each interface that the sender reports and on which the member has joined.
     """
     assert world.hand is not None
-    group = f"239.{rng.randint(0, 250)}.{rng.randint(0, 255)}.{rng.randint(1, 255)}"
-    async with (
-        Links(world.hand) as links,
-        aioudp.open_multicast(group, 0, interfaces=links.names, offload=False) as first,
-        aioudp.open_multicast(
-            group, first.local_addr[1], interfaces=links.names, offload=False
-        ) as second,
-    ):
+    async with AsyncExitStack() as stack:
+        number = stack.enter_context(place())
+        group, port = f"239.255.2.{number}", _FIRST_PORT + number
+        links = await stack.enter_async_context(Links(world.hand, number))
+        first, second = [
+            await stack.enter_async_context(
+                aioudp.open_multicast(
+                    group, port, interfaces=links.names, offload=False
+                )
+            )
+            for _ in range(2)
+        ]
         world.tally.did("open_multicast", 2)
         members = (first, second)
         joined = {member: set(links.names) for member in members}
@@ -112,13 +123,16 @@ async def groups(world: World, rng: random.Random) -> None:
 async def broadcasts(world: World, rng: random.Random) -> None:
     """The same with broadcast, which needs no joining."""
     assert world.hand is not None
-    async with (
-        Links(world.hand) as links,
-        aioudp.open_broadcast(0, interfaces=links.names, offload=False) as first,
-        aioudp.open_broadcast(
-            first.local_addr[1], interfaces=links.names, offload=False
-        ) as second,
-    ):
+    async with AsyncExitStack() as stack:
+        number = stack.enter_context(place())
+        port = _FIRST_PORT + number
+        links = await stack.enter_async_context(Links(world.hand, number))
+        first, second = [
+            await stack.enter_async_context(
+                aioudp.open_broadcast(port, interfaces=links.names, offload=False)
+            )
+            for _ in range(2)
+        ]
         world.tally.did("open_broadcast", 2)
         due = 0
         for _ in range(6):
@@ -156,37 +170,46 @@ async def _all_came(world: World, endpoint: Any, due: int, where: str) -> None:
 async def discovery(world: World, rng: random.Random) -> None:
     """A search by broadcast or in a group, some of them left early or cancelled."""
     assert world.hand is not None
-    async with Links(world.hand) as links:
-        group = "239.255.1.2" if rng.random() < 0.5 else None
-        if group is None:
-            responder: Any = aioudp.serve(lambda data, addr: data, ("0.0.0.0", 0))
-        else:
-            responder = aioudp.open_multicast(group, 0, interfaces=links.names)
-        async with responder as answering:
-            port = answering.local_addr[1]
-            answers = None
-            if group is not None:
-                answers = asyncio.create_task(_answer(answering))
-            search = aioudp.discover(
-                b"who?", port, timeout=0.5, interfaces=links.names[:1], group=group
-            )
-            found = 0
-            way = rng.choice(("end", "break", "cancel"))
-            try:
-                async with asyncio.timeout(0.02 if way == "cancel" else 10):
-                    async for _ in search:
-                        found += 1
-                        if way == "break":
-                            break
-            except TimeoutError:
-                world.tally.fault("cancelled search")
-            await search.aclose()
-            if way != "cancel" and not found:
-                world.tally.surprise(f"nobody found, group {group}")
-            world.tally.did("discover")
-            if answers is not None:
-                answering.close()
-                await answers
+    with place() as number:
+        async with Links(world.hand, number) as links:
+            await _discover(world, rng, links, number)
+
+
+async def _discover(
+    world: World, rng: random.Random, links: Links, number: int
+) -> None:
+    group = f"239.255.1.{number}" if rng.random() < 0.5 else None
+    if group is None:
+        responder: Any = aioudp.serve(lambda data, addr: data, ("0.0.0.0", 0))
+    else:
+        responder = aioudp.open_multicast(
+            group, _FIRST_PORT + _PLACES + number, interfaces=links.names
+        )
+    async with responder as answering:
+        port = answering.local_addr[1]
+        answers = None
+        if group is not None:
+            answers = asyncio.create_task(_answer(answering))
+        search = aioudp.discover(
+            b"who?", port, timeout=0.5, interfaces=links.names[:1], group=group
+        )
+        found = 0
+        way = rng.choice(("end", "break", "cancel"))
+        try:
+            async with asyncio.timeout(0.02 if way == "cancel" else 10):
+                async for _ in search:
+                    found += 1
+                    if way == "break":
+                        break
+        except TimeoutError:
+            world.tally.fault("cancelled search")
+        await search.aclose()
+        if way != "cancel" and not found:
+            world.tally.surprise(f"nobody found, group {group}")
+        world.tally.did("discover")
+        if answers is not None:
+            answering.close()
+            await answers
 
 
 async def _answer(endpoint: aioudp.MulticastEndpoint) -> None:
@@ -198,18 +221,28 @@ async def _answer(endpoint: aioudp.MulticastEndpoint) -> None:
 async def address_gone(world: World, rng: random.Random) -> None:
     """The interface of bound endpoints disappears, with their address."""
     assert world.hand is not None
-    name, net = world.hand.new_name(), Nets.next()
-    await world.hand.do(*adding(name, net))
+    with place() as number:
+        await _lose_address(world, rng, world.hand, number)
+
+
+async def _lose_address(
+    world: World, rng: random.Random, hand: Hand, number: int
+) -> None:
+    name, host = hand.new_name(), f"10.{number}.3.1"
+    here, there = (_FIRST_PORT + (2 + side) * _PLACES + number for side in (0, 1))
     account = Account()
-    async with (
-        aioudp.bind((f"{net}.1", 0)) as sender,
-        aioudp.bind((f"{net}.1", 0), offload=False) as receiver,
-    ):
+    await hand.do(*adding(name, f"10.{number}.3"))
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(hand.do, f"link del dev {name}")
+        sender = await stack.enter_async_context(aioudp.bind((host, here)))
+        receiver = await stack.enter_async_context(
+            aioudp.bind((host, there), offload=False)
+        )
         consumer = asyncio.create_task(take(world, rng, receiver, account))
         for _ in range(3):
             numbers = world.numbers(rng.choice((1, 30)))
             await send(world, rng, sender, receiver.local_addr, numbers, account)
-        await world.hand.do(f"link del dev {name}")
+        await hand.do(f"link del dev {name}")
         for _ in range(3):
             try:
                 await sender.send(b"too late", receiver.local_addr)

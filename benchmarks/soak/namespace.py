@@ -20,6 +20,10 @@ from typing import Final, Self
 
 _CLONE_NEWNET: Final = 0x40000000  # include/uapi/linux/sched.h
 _QUEUE: Final = Path("/proc/sys/net/unix/max_dgram_qlen")  # of each network
+_PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")  # of each, too
+FIRST_PORT: Final = 40_000
+"""The first of those that the system chooses from."""
+_MANY: Final = 256  # of them: each was used after a while, and no address is new
 _FEW: Final = 10  # datagrams that wait for a UNIX socket: it's full soon
 _PATIENCE: Final = 30.0  # seconds for commands of ip(8)
 
@@ -50,6 +54,7 @@ def enter() -> None:
         raise OSError(number, os.strerror(number), "unshare")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     _QUEUE.write_text(f"{_FEW}\n")
+    _PORTS.write_text(f"{FIRST_PORT} {FIRST_PORT + _MANY - 1}\n")
 
 
 class Hand:

@@ -35,9 +35,8 @@ from . import (  # noqa: F401  # they list their scenarios
 )
 from .standing import meet_a_crowd, opened
 from .verdict import warm_up
-from .world import Scenario, World, alone, anywhere, lasting, networked
+from .world import LANES, Scenario, World, alone, anywhere, lasting, networked
 
-_LANES: Final = 4
 _LEAST_WAIT: Final = 0.002  # seconds
 
 _OURS: Final = (
@@ -113,7 +112,7 @@ class Soak:
         loop.set_exception_handler(loops.complain(self._world))
         async with opened(self._world):
             await meet_a_crowd(self._world, self._spec["crowd"])
-            lanes = [loop.create_task(self._lane()) for _ in range(_LANES)]
+            lanes = [loop.create_task(self._lane()) for _ in range(LANES)]
             await self._sample_until_the_end()
             for lane in lanes:
                 lane.cancel()
@@ -242,6 +241,8 @@ def main() -> None:
         logging.getLogger("aioudp").setLevel(
             logging.CRITICAL
         )  # handlers fail on purpose
+        for name in spec["loops"]:
+            loops.factory(name)().close()  # what the first of a kind keeps open
         with asyncio.Runner(loop_factory=loops.factory(spec["loop"])) as runner:
             runner.run(Soak(spec, world).run())
 

@@ -68,13 +68,13 @@ async def run(
     plan: Plan,
     recorder: Recorder,
     show: Callable[[str, dict[str, Any]], None],
-) -> dict[str, dict[str, int]]:
-    """Run it, record and *show* each sample; return the types that have grown, by loop.
+    grown: dict[str, dict[str, int]],
+) -> None:
+    """Run it, record and *show* each sample; note the types that have *grown*, by loop.
 
     Raises:
-        MeasurementError: If a process ended or hung.
+        ExceptionGroup: Of a MeasurementError, if a process ended or hung.
     """
-    grown: dict[str, dict[str, int]] = {}
 
     async def one(loop: str) -> None:
         async with started(plan.command(loop)) as child:
@@ -91,4 +91,3 @@ async def run(
     async with asyncio.TaskGroup() as tasks:
         for loop in plan.loops:
             tasks.create_task(one(loop))
-    return grown

@@ -21,6 +21,9 @@ from .namespace import Hand
 NOBODY: Final = 1
 """A port that nobody has: the system never chooses one that is so low."""
 
+LANES: Final = 4
+"""Scenarios at a time."""
+
 _TOLD: Final = 20
 """How many unexpected things are described; the others are counted."""
 

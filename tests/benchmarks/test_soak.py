@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -252,6 +254,33 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         path.write_text(content)
         with pytest.raises(ValueError):
             recording.read(path)
+
+
+@pytest.mark.timeout(90)
+def test_a_process_that_dies(tmp_path: Path) -> None:
+    """The run ends, says so, fails, and keeps its samples."""
+    file = tmp_path / "soak.json"
+    arguments = ("--seconds", "60", "--loop", "asyncio", "--output", str(file))
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", "soak", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        line = program.stdout.readline()
+        while "SKIPPED" in line:
+            line = program.stdout.readline()
+        assert " s asyncio " in line  # the first sample
+        children = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text()
+        for child in children.split():
+            os.kill(int(child), signal.SIGKILL)
+        remaining = program.stdout.read()
+
+    assert program.returncode == 1
+    assert "a process didn't reach its end: exit status -9" in remaining
+    assert "NOT good" in remaining
+    assert len(recording.read(file).samples["asyncio"]) >= 1
 
 
 # -- real processes that leak
