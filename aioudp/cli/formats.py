@@ -5,7 +5,6 @@ Pure: no stream, no clock. ``escaping`` makes payloads safe to print.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Final
@@ -80,6 +79,8 @@ def address_fields(addr: Address) -> dict[str, object]:
 
 def json_object(entry: Mapping[str, object]) -> str:
     """Return one line of JSON, in ASCII."""
+    import json  # most runs print none
+
     # JSON allows an unescaped DEL (RFC 8259, section 7); a terminal may act on it.
     return json.dumps(entry).replace("\x7f", r"\u007f")
 

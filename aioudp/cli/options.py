@@ -80,6 +80,14 @@ loop_option: Callable[[Any], Any] = click.option(
     help="The event loop. auto: uvloop if installed.",
 )
 
+brief_loop_option: Callable[[Any], Any] = click.option(
+    "--loop",
+    type=click.Choice(["auto", "asyncio", "uvloop"]),
+    default="auto",
+    help="The event loop. auto: asyncio, which starts sooner than uvloop.",
+)
+"""For commands that are over in a moment."""
+
 workers_option: Callable[[Any], Any] = click.option(
     "--workers",
     "-w",

@@ -45,8 +45,12 @@ def run(
     loop: str = Loop.AUTO,
     interrupted: int = INTERRUPTED,
     cancel: bool = True,
+    brief: bool = False,
 ) -> int:
     """Run *command* and return its exit status.
+
+    For a *brief* one, the loop "auto" is asyncio's: it's loaded in any case, and
+    loading uvloop takes longer than it can save.
 
     SIGINT and SIGTERM cancel it; then the status is *interrupted*. With *cancel* false,
     handling them is up to the command. An expected error is printed to standard error
@@ -54,6 +58,8 @@ def run(
     reader of the output has gone, the status is 1 as well, but nothing is printed.
     """
     console.prepare()
+    if brief and loop == Loop.AUTO:
+        loop = Loop.ASYNCIO
     try:
         with asyncio.Runner(loop_factory=loop_factory(Loop(loop))) as runner:
             return runner.run(_until_signal(command) if cancel else command)

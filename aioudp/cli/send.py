@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
@@ -126,8 +125,6 @@ def _grace(endpoint: aioudp.Endpoint) -> float:
     """Return how long to wait for a refusal, in seconds."""
     peer = endpoint.remote_addr
     if isinstance(peer, tuple):
-        host = str(peer[0]).partition("%")[0]
-        return (
-            _ON_LOOPBACK if ipaddress.ip_address(host).is_loopback else _REFUSAL_GRACE
-        )
+        here = peer[0] == "::1" or peer[0].startswith("127.")
+        return _ON_LOOPBACK if here else _REFUSAL_GRACE
     return _ON_LOOPBACK if peer is not None else 0.0

@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -125,18 +126,23 @@ def test_a_conversation(start: Start, peers: list[socket.socket], loop: str) -> 
     assert program.end(text=b"") == (0, [], [statistics])
 
 
-def test_input_waits_for_somebody(start: Start, peers: list[socket.socket]) -> None:
+def test_input_waits_for_somebody(
+    start: Start, peers: list[socket.socket], tmp_path: Path
+) -> None:
     """What is piped in goes to the first who sends; then the input ends it."""
-    program = start("listen", f"{LOCALHOST}:0", "--reply")
-    port = program.port()
-    program.type(b"pong\nlast")
-    assert program.process.stdin is not None
-    program.process.stdin.close()
-    program.process.stdin = None
-    peers[0].sendto(b"ping", (LOCALHOST, port))
+    path = tmp_path / "input"
+    path.write_bytes(b"pong\nlast")
+    with path.open("rb") as file:
+        program = start("listen", f"{LOCALHOST}:0", "--reply", stdin=file)
+        port = program.port()
+        # Nobody has sent anything: there is no time at which it would be read.
+        with pytest.raises(subprocess.TimeoutExpired):
+            program.process.wait(0.3)
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 0
+        peers[0].sendto(b"ping", (LOCALHOST, port))
 
-    assert [peers[0].recv(100), peers[0].recv(100)] == [b"pong", b"last"]
-    assert program.end()[0] == 0
+        assert [peers[0].recv(100), peers[0].recv(100)] == [b"pong", b"last"]
+        assert program.end()[0] == 0
 
 
 def test_with_a_timeout_the_answer_to_the_last_line_is_printed(

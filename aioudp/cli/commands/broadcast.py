@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from ..options import (
+    brief_loop_option,
     chosen_interfaces,
     hex_option,
     interface_option,
     json_option,
-    loop_option,
     port_argument,
     texts_argument,
 )
@@ -27,7 +27,7 @@ EXAMPLES = [
 @interface_option
 @hex_option
 @json_option("one JSON object per interface and datagram")
-@loop_option
+@brief_loop_option
 def command(
     port: int,
     texts: tuple[str, ...],
@@ -51,4 +51,4 @@ def command(
         interfaces=chosen_interfaces(interfaces),
         as_json=as_json,
     )
-    return run(program, loop=loop)
+    return run(program, loop=loop, brief=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from ..options import (
+    brief_loop_option,
     chosen_format,
     chosen_interfaces,
     format_options,
     hex_option,
     interface_option,
-    loop_option,
     port_argument,
 )
 from ..parsing import Command, argument
@@ -49,7 +49,7 @@ EXAMPLES = [
 @interface_option
 @hex_option
 @format_options
-@loop_option
+@brief_loop_option
 def command(
     port: int,
     text: str,
@@ -83,4 +83,4 @@ def command(
         interfaces=chosen_interfaces(interfaces),
         form=form,
     )
-    return run(program, loop=loop)
+    return run(program, loop=loop, brief=True)

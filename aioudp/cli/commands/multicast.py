@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..options import (
+    brief_loop_option,
     chosen_format,
     chosen_interfaces,
     count_option,
@@ -57,7 +58,7 @@ ENTRIES = {
 @click.option("--no-loopback", is_flag=True, help="Don't deliver to listeners here.")
 @hex_option
 @json_option("one JSON object per interface and datagram")
-@loop_option
+@brief_loop_option
 def send(
     group: str,
     texts: tuple[str, ...],
@@ -87,7 +88,7 @@ def send(
         loopback=not no_loopback,
         as_json=as_json,
     )
-    return run(program, loop=loop)
+    return run(program, loop=loop, brief=True)
 
 
 @click.command(

@@ -6,11 +6,11 @@ import click
 
 from ..options import (
     address_family,
+    brief_loop_option,
     chosen_format,
     family_options,
     format_options,
     hex_option,
-    loop_option,
 )
 from ..parsing import Command, address_of, argument, leading_address
 
@@ -57,7 +57,7 @@ EXAMPLES = [
 @format_options
 @hex_option
 @family_options
-@loop_option
+@brief_loop_option
 def command(
     words: tuple[str, ...],
     timeout: float,
@@ -97,4 +97,4 @@ def command(
         retries=retries,
         form=form,
     )
-    return run(program, loop=loop)
+    return run(program, loop=loop, brief=True)

@@ -7,11 +7,11 @@ import click
 from ..options import (
     TEXT_HELP,
     address_family,
+    brief_loop_option,
     chosen_format,
     family_options,
     format_options,
     hex_option,
-    loop_option,
 )
 from ..parsing import Command, File, address_of, argument, leading_address
 
@@ -75,7 +75,7 @@ EXAMPLES = [
 @click.option("--broadcast", "-b", is_flag=True, help="Allow a broadcast address.")
 @click.option("--local", metavar="ADDRESS", help="Send from this address.")
 @family_options
-@loop_option
+@brief_loop_option
 def command(
     words: tuple[str, ...],
     file: str | None,
@@ -125,4 +125,4 @@ def command(
         rate=rate,
         form=form,
     )
-    return run(program, loop=loop)
+    return run(program, loop=loop, brief=True)
