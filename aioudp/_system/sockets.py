@@ -167,7 +167,11 @@ def open_bound(
 
 
 def _advice_on_binding(error: OSError, addr: SocketAddress) -> str:
-    if error.errno != errno.EADDRINUSE or not isinstance(addr, tuple):
+    if not isinstance(addr, tuple):
+        return ""
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "; this machine doesn't have this address"
+    if error.errno != errno.EADDRINUSE:
         return ""
     if addr[1] == 0:
         return f"; {_NO_FREE_PORT}"
@@ -243,6 +247,8 @@ def advice_on(sock: socket.socket, error: OSError, peer: SocketAddress) -> str:
     The system raises EACCES for a broadcast address without SO_BROADCAST (ip(7)) and,
     less often, for a route of type prohibit.
     """
+    if error.errno == errno.EDESTADDRREQ:
+        return "; pass an address, or open with aioudp.connect"
     if error.errno != errno.EACCES or sock.family not in INET or not peer:
         return ""
     if ":" in peer[0] and not peer[0].startswith("::ffff:"):  # IPv6 has no broadcast

@@ -360,6 +360,17 @@ async def test_connected_too_long(endpoints: Endpoints, peer: socket.socket) -> 
 
 
 @linux_only
+async def test_a_missing_address_comes_with_advice(endpoints: Endpoints) -> None:
+    """An endpoint that isn't connected has to be told where to send."""
+    endpoint = await endpoints.bind()
+
+    with pytest.raises(OSError, match="pass an address, or open with") as caught:
+        await endpoint.send(b"hello")
+
+    assert caught.value.errno == errno.EDESTADDRREQ
+
+
+@linux_only
 async def test_refused_send_closes_nothing(
     endpoints: Endpoints, peer: socket.socket
 ) -> None:

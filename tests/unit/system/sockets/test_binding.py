@@ -324,3 +324,11 @@ def test_a_dual_stack_socket_is_recognised(
 def test_an_ipv4_socket_is_not_dual_stack(make_socket: MakeSocket) -> None:
     """It has no such option to ask for."""
     assert not is_dual_stack(make_socket())
+
+
+def test_an_address_of_another_machine_comes_with_advice() -> None:
+    """192.0.2.0/24 is for documentation (RFC 5737): no machine has it."""
+    with pytest.raises(OSError, match="this machine doesn't have this address") as info:
+        open_bound(("192.0.2.1", 0), socket.AF_INET)
+
+    assert info.value.errno == errno.EADDRNOTAVAIL
