@@ -388,16 +388,17 @@ def _runs(pid: int) -> bool:
 @pytest.mark.parametrize("kind", ["echo", "recv", "serve"])
 def test_sigterm_under_load(kind: str) -> None:
     """Everything that was received is answered, and the status is 0."""
-    # A busy machine may need long for what is in the kernel's buffers.
+    # So few that a busy machine handles what is in the kernel's buffers in less than the
+    # 10 seconds for which ``serve_forever`` drains.
     with running(kind, workers=2, drain=25.0) as program:
-        load = Load(program)
-        time.sleep(0.3)
+        load = Load(program, peers=4)
+        time.sleep(0.5)
         status, output, errors = program.end()
         load.finish()
 
     assert (status, errors) == (0, "")
     received, sent = map(int, re.findall(r"^end (\d+) (\d+)$", output, re.M)[0])
-    assert received == sent > 100
+    assert received == sent > 50
 
 
 def test_sigterm_for_every_process() -> None:
