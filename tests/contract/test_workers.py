@@ -388,8 +388,8 @@ def _runs(pid: int) -> bool:
 @pytest.mark.parametrize("kind", ["echo", "recv", "serve"])
 def test_sigterm_under_load(kind: str) -> None:
     """Everything that was received is answered, and the status is 0."""
-    # So few that a busy machine handles what is in the kernel's buffers in less than the
-    # 10 seconds for which ``serve_forever`` drains.
+    # So few that a busy machine handles what is in the kernel's buffers in less than
+    # the 10 seconds for which ``serve_forever`` drains.
     with running(kind, workers=2, drain=25.0) as program:
         load = Load(program, peers=4)
         time.sleep(0.5)
