@@ -1,16 +1,21 @@
 """The command line.
 
-Each command has its own file (``bench`` its own folder) and is an ordinary program on
-the public API; ``app`` assembles them. The other files are shared:
+``app`` is the command, and ``commands`` declares its subcommands: arguments, options,
+help. Those are all that ``--help`` and completion load, with ``parsing`` and
+``options``, which they share.
 
-* ``options``: arguments and options of several commands;
-* ``running``: the event loop, signals, and one-line error messages;
+The program of each command is a file here, or a folder (``bench``), and uses the public
+API. Programs share:
+
+* ``running``: the event loop, signals, exit statuses;
+* ``words``: errors in the words of the command line (pure);
 * ``receiving``: printing received datagrams;
-* ``formats``: datagrams as text that is safe to print (pure);
-* ``capture_files``: what ``record`` writes;
+* ``formats``, ``escaping``: datagrams as text that is safe to print (pure);
 * ``outcomes``: the results of sending on several interfaces (pure);
-* ``console``: standard output and standard error;
-* ``payloads``, ``lines``: arguments and standard input, without blocking the loop.
+* ``payloads``, ``lines``: arguments, files and standard input, without blocking;
+* ``console``, ``live``, ``rates``: standard output, standard error, and displays;
+* ``capture_files``: what ``record`` writes;
+* ``many``: several processes for ``echo`` and ``serve``.
 
-Needs typer and rich. Nothing in the library imports it.
+Needs click and rich. Nothing in the library imports it.
 """

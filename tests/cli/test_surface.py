@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -496,6 +497,81 @@ def test_a_broadcast_needs_its_option(call: Any) -> None:
     options = call("send", "127.255.255.255:9", "x")[2]
 
     assert "; a broadcast address needs --broadcast)" in options
+
+
+# -- signals
+
+CAPTURE: Final = (
+    # One empty UDP datagram at the time 0, and one a minute later.
+    b"\x4d\x3c\xb2\xa1\x02\x00\x04\x00" + bytes(8) + b"\xff\xff\x00\x00\x65\x00\x00\x00"
+) + b"".join(
+    second.to_bytes(4, "little")
+    + bytes(4)
+    + (28).to_bytes(4, "little") * 2
+    + bytes.fromhex("4500001c000000004011000000000000 00000000 0009000900080000")
+    for second in (0, 60)
+)
+
+LONG: Final[list[tuple[int, tuple[str, ...]]]] = [
+    (0, ("listen", "127.0.0.1:0")),
+    (0, ("listen", "127.0.0.1:0", "--rates")),
+    (0, ("listen", "127.0.0.1:0", "--reply")),
+    (0, ("echo", "127.0.0.1:0")),
+    (0, ("serve", "json:dumps", "127.0.0.1:0")),
+    (0, ("relay", "127.0.0.1:0", "127.0.0.1:9")),
+    (0, ("record", "new.pcap", "127.0.0.1:0")),
+    (0, ("bench", "--server", "--host", "127.0.0.1")),
+    (0, ("multicast", "listen", "239.255.77.9:0", "-i", "127.0.0.1")),
+    (130, ("send", "PORT")),
+    (130, ("send", "PORT", "x", "--wait", "60")),
+    (130, ("request", "PORT", "x", "-t", "60")),
+    (130, ("discover", "PORT", "x", "-i", "127.0.0.1", "-t", "60")),
+    (130, ("broadcast", "PORT", "-i", "127.0.0.1")),
+    (130, ("multicast", "send", "239.255.77.9:OTHER", "-i", "127.0.0.1")),
+    (130, ("replay", "old.pcap", "PORT")),
+]
+
+
+@no_windows
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("status", "arguments"), LONG, ids=str)
+def test_a_signal(
+    start: Start,
+    signum: signal.Signals,
+    status: int,
+    arguments: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    """It ends what listens with status 0, and what isn't done with 130."""
+    (tmp_path / "old.pcap").write_bytes(CAPTURE)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("", 0))
+        sock.settimeout(10)
+        port = str(sock.getsockname()[1])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.bind(("", 0))  # a sender to a group binds its port
+            free = str(other.getsockname()[1])
+        words = [word.replace("PORT", port) for word in arguments]
+        program = start(*(w.replace("OTHER", free) for w in words), cwd=tmp_path)
+        if status == 0:
+            assert program.error_line().startswith("listening on ")
+        else:
+            if (
+                arguments[0] in ("send", "broadcast", "multicast")
+                and "x" not in arguments
+            ):
+                program.type(b"x\n")  # and then it waits for another line
+            if arguments[0] == "multicast":
+                assert program.line().endswith("  sent")
+            else:
+                sock.recv(100)
+        ended, _, errors = program.end(signum=signum)
+
+    assert ended == status
+    assert "Traceback" not in "".join(errors)
+    counted = ("discover", "request", "broadcast", "multicast")
+    if arguments[0] not in counted or arguments[1] == "listen":
+        assert re.search(r"\d", errors[-1])  # its statistics
 
 
 # -- HOST PORT
