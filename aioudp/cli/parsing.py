@@ -18,6 +18,10 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     from .._types import Address
 
+    ParamType = click.ParamType[str]
+else:
+    ParamType = click.ParamType  # not generic in click 8.1
+
 _SETTINGS: Final[Mapping[str, Any]] = {
     "help_option_names": ["-h", "--help"],
     "show_default": True,
@@ -235,7 +239,7 @@ class File(click.Path):
         super().__init__(exists=True, dir_okay=False, readable=True, allow_dash=True)
 
 
-class Interface(click.ParamType):  # type: ignore[type-arg] # not in click 8.1
+class Interface(ParamType):
     """A name, an index or a local address of a network interface."""
 
     name = "interface"
@@ -249,7 +253,7 @@ class Interface(click.ParamType):  # type: ignore[type-arg] # not in click 8.1
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-class Handler(click.ParamType):  # type: ignore[type-arg]
+class Handler(ParamType):
     """``MODULE:FUNCTION``; completes modules of the current directory."""
 
     name = "handler"
