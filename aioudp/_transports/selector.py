@@ -269,8 +269,10 @@ class SelectorTransport(SocketTransport):
 
     def _recover(self) -> None:
         if self._state is State.OPEN:
-            self._take_errors()
-            self._watch_readable()
+            try:
+                self._take_errors()
+            finally:  # the protocol may raise, and must not end the watching
+                self._watch_readable()
 
     def _pause_briefly(self) -> None:
         """Pause reading for a moment."""
