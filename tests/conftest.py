@@ -333,6 +333,7 @@ def pytest_unconfigure() -> None:
 
 
 _TESTS: Final = itertools.count(1)
+CPYTHON: Final = sys.implementation.name == "cpython"  # others collect as they like
 
 
 @pytest.fixture(autouse=True)
@@ -343,10 +344,12 @@ def guards(pytestconfig: pytest.Config) -> Iterator[None]:
         stderr = pytestconfig.stash[_STDERR]
         faulthandler.dump_traceback_later(_LONGEST, exit=True, file=stderr)
         # Event loops are among what is frozen below, 100 KB each.
-        gc.unfreeze()
+        if CPYTHON:
+            gc.unfreeze()
         gc.collect()
     # Keep what was there before out of the collection at the end: 20 times faster.
-    gc.freeze()
+    if CPYTHON:
+        gc.freeze()
     before = _open_sockets()
     errors = _Errors()
     # The default exception handler, of uvloop too, logs here and nowhere else.

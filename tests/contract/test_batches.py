@@ -10,7 +10,6 @@ from __future__ import annotations
 import array
 import asyncio
 import gc
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -405,6 +404,9 @@ async def test_columns_without_a_copy(endpoints: Endpoints) -> None:
 
 async def test_recycling_allocates_nothing_per_batch(host: str) -> None:
     """What a batch takes, it has from the one before."""
+    tracemalloc = pytest.importorskip(
+        "tracemalloc", reason="cannot: tracemalloc: this Python has none"
+    )
     async with (
         aioudp.bind((host, 0)) as server,
         aioudp.connect(server.local_addr) as client,
