@@ -115,7 +115,7 @@ def test_help_names_every_command(start: Start) -> None:
         ("99999", "no port from 0 to 65535 in '99999'"),
         ("::1:53", "IPv6 addresses have the form [address]:port: '::1:53'"),
         ("[[a]:53", "IPv6 addresses have the form [address]:port: '[[a]:53'"),
-        ("192.0.2.1:0", "Cannot assign requested address (binding to 192.0.2.1:0)"),
+        ("192.0.2.1:0", "Cannot assign requested address (binding to 192.0.2.1:0"),
         ("unix:/nowhere/at/all", "No such file or directory (binding to '/nowhere"),
     ],
 )
