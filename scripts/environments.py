@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -114,7 +115,8 @@ def environment(
     files = (path for name in _BUILT_FROM for path in sorted(ROOT.glob(name)))
     sources = b"".join(path.read_bytes() for path in files)
     made_for = hashlib.sha256(sources).hexdigest()
-    made_for += f" {ROOT} {python} {version(python)} {sorted(groups)}\n"
+    made_for += f" {ROOT} {python} {version(python)} {sorted(groups)}"
+    made_for += f" {project_version()}\n"
     if not stamp.exists() or stamp.read_text() != made_for:
         with _BUILDING:
             install(home, python, run, "--editable", f"{ROOT}[all]", groups=groups)
@@ -133,6 +135,14 @@ def install(
     groups = [f"--group={ROOT / 'pyproject.toml'}:{name}" for name in groups]
     speedups = "yes" if can_compile(python) else "auto"
     run(*pip, *what, *groups, AIOUDP_BUILD_SPEEDUPS=speedups)
+
+
+def project_version() -> str:
+    """Return the version of the project, from where it's written."""
+    text = (ROOT / "aioudp" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search('^__version__ = "(.+)"$', text, re.MULTILINE)
+    assert found is not None
+    return found[1]
 
 
 def index_answers() -> bool:
