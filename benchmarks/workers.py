@@ -141,6 +141,8 @@ def _read(file: Path) -> memoryview:
 def _cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     ticks = int(fields[11]) + int(fields[12])  # utime and stime, proc(5)
+    if sys.platform == "win32":
+        raise NotImplementedError
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

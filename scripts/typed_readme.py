@@ -77,7 +77,8 @@ class Terminal:
         ) as process:
 
             def end() -> None:
-                if process.poll() is None:
+                # The lines are for a shell, so this isn't Windows.
+                if sys.platform != "win32" and process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
 
             watchdog = threading.Timer(SHOWING, end)

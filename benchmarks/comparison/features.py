@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import anyio
 import anyio.lowlevel
 
-from .peers import HOST, Missing, Peer, Socket
+from .peers import AF_UNIX, HOST, Missing, Peer, Socket
 
 PATIENCE: Final = 2.0  # seconds, after which something hangs
 GROUP: Final = "239.192.7.7"
@@ -418,7 +418,7 @@ async def unix(peer: Peer) -> Seen:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "socket"
         one = await peer.bind_path(path)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as plain:
+        with socket.socket(AF_UNIX, socket.SOCK_DGRAM) as plain:
             plain.sendto(b"hello", str(path))
             with anyio.fail_after(PATIENCE):
                 await getattr(one, "arrived", one.recv)()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 HOST: Final = "127.0.0.1"
+AF_UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)  # not in Python for Windows
 
 
 class Missing(Exception):
@@ -174,7 +175,7 @@ class Protocol(Peer):
         return await self.create(remote_addr=addr)
 
     async def bind_path(self, path: Path) -> Socket:
-        return await self.create(local_addr=str(path), family=socket.AF_UNIX)
+        return await self.create(local_addr=str(path), family=AF_UNIX)
 
     async def adopt(self, sock: socket.socket) -> Socket:
         return await self.create(sock=sock)
@@ -247,7 +248,7 @@ class LoopMethods(Peer):
         return LoopSocket(sock)
 
     async def bind_path(self, path: Path) -> Socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock = socket.socket(AF_UNIX, socket.SOCK_DGRAM)
         sock.bind(str(path))
         return LoopSocket(sock)
 
@@ -451,7 +452,7 @@ class Trio(Peer):
     async def bind_path(self, path: Path) -> Socket:
         import trio
 
-        sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock = trio.socket.socket(AF_UNIX, socket.SOCK_DGRAM)
         await sock.bind(str(path))
         return TrioSocket(sock)
 
