@@ -10,7 +10,7 @@ counts what it has, and settles what it sent with what it received:
     namespace   a network of the process's own, with interfaces that come and go
     world       what all scenarios share
     traffic     sending and receiving in every way
-    receiving, serving, failing, interfaces, loops     the scenarios
+    receiving, serving, failing, descriptors, interfaces, loops     the scenarios
     standing    what stays open for the whole run
     process     the inside of a measured process
     run         starting the processes and collecting their samples

@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from . import (  # noqa: F401  # they list their scenarios
     census,
+    descriptors,
     failing,
     interfaces,
     loops,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..processes import Command, started
 from .recording import Recorder
-from .standing import CROWD
+from .standing import CROWD, GREATER_CROWD
 
 _PATIENCE: Final = 300.0  # seconds for a sample, beyond its time: a machine may be busy
 _SCENARIO: Final = 60.0  # seconds for one, after which it hangs
@@ -57,7 +57,7 @@ class Plan:
             "seed": self.seed,
             "share": self.share / len(self.loops),
             "patience": _SCENARIO,
-            "crowd": CROWD,
+            "crowd": CROWD if self.network else GREATER_CROWD,
             "network": self.network,
         }
         module = f"{__package__}.process"

@@ -65,6 +65,10 @@ IDS: Final = 16
 CROWD: Final = 4_100
 """Peers; more than some tables hold, which keep those that were used last."""
 
+GREATER_CROWD: Final = 16_000
+"""Peers that nearly fill the others, which are emptied when they are full. Where the
+system has all ports to choose from, they would fill up during the run."""
+
 
 async def meet_a_crowd(world: World, crowd: int) -> None:
     """Hear from and send to many peers, by as many addresses of this machine.

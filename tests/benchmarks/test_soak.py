@@ -265,6 +265,7 @@ def test_a_process_that_dies(tmp_path: Path) -> None:
         [sys.executable, "-m", "benchmarks", "soak", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     ) as program:
         assert program.stdout is not None
