@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bars, publish, results
+from benchmarks.soak import command, page, recording
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,3 +80,25 @@ def test_a_page_shows_the_published_figures(name: str) -> None:
     assert (ROOT / part.page).read_text() == part.tables(content)
     included = f"{part.page.name}\n```"
     assert any(included in page.read_text() for page in ROOT.glob("docs/*/*.md"))
+
+
+def test_the_page_on_long_runs_shows_the_published_run() -> None:
+    """Its tables are what the result file gives, and its plot is there."""
+    recorded = recording.read(ROOT / page.RESULT_FILE)
+    verdicts = command.judge_all(recorded)
+
+    assert (ROOT / page.PAGE).read_text() == page.in_docs(recorded, verdicts)
+    assert (ROOT / page.PLOT).exists()
+
+
+def test_the_published_long_run_is_good() -> None:
+    """An hour on both event loops, as the page says, and nothing to complain about."""
+    recorded = recording.read(ROOT / page.RESULT_FILE)
+    verdicts = command.judge_all(recorded)
+
+    assert recorded.conditions["seconds"] == 3600
+    assert recorded.conditions["network"]
+    assert verdicts.keys() == {"asyncio", "uvloop"}
+    for loop, verdict in verdicts.items():
+        assert recorded.samples[loop][-1]["seconds"] >= 3600
+        assert verdict.complaints == ()
