@@ -13,7 +13,9 @@ from importlib.util import find_spec
 from typing import Final, Literal, TypeAlias
 
 Scenario: TypeAlias = Literal["receive", "send", "echo"]
-Loop: TypeAlias = Literal["asyncio", "uvloop", "trio", "none"]
+Loop: TypeAlias = Literal[
+    "asyncio", "uvloop", "rloop", "blazio", "talyn", "trio", "none"
+]
 
 SCENARIOS: Final[tuple[Scenario, ...]] = ("receive", "send", "echo")
 PAYLOADS: Final = (64, 1200, 8192)  # bytes
@@ -115,6 +117,7 @@ def _subjects() -> Iterator[Subject]:
         "asyncio-dgram": ("with_asyncio_dgram", "asyncio_dgram"),
         "asyncudp": ("with_asyncudp", "asyncudp"),
         "anyio": ("with_anyio", "anyio"),
+        "aiofastnet": ("with_aiofastnet", "aiofastnet"),
     }
     ceilings = {
         "receive": {
@@ -143,7 +146,20 @@ def _subjects() -> Iterator[Subject]:
             yield Subject(scenario, name, "none", target, native=True)
 
 
-SUBJECTS: Final = tuple(_subjects())
+def _on_young_loops() -> Iterator[Subject]:
+    """Yield what is measured on loops that few use yet, where they are installed."""
+    ours = {"receive": "aioudp recv", "echo": "aioudp async for + send"}
+    young: tuple[Loop, ...] = ("rloop", "blazio", "talyn")
+    scenarios: tuple[Scenario, ...] = ("receive", "echo")
+    for scenario in scenarios:
+        for loop in young:
+            target = f"subjects.with_aioudp:{scenario}"
+            yield Subject(scenario, ours[scenario], loop, target, "aioudp")
+            target = f"subjects.with_protocol:{scenario}"
+            yield Subject(scenario, "DatagramProtocol", loop, target)
+
+
+SUBJECTS: Final = (*_subjects(), *_on_young_loops())
 
 # The handful of a quick run.
 _QUICK: Final = frozenset(
@@ -167,7 +183,11 @@ def versions() -> dict[str, str]:
     import aioudp  # maybe not installed, but in the checkout
 
     found = {"aioudp": aioudp.__version__}
-    for name in ("uvloop", "asyncio-dgram", "asyncudp", "anyio", "trio"):
+    libraries = (
+        *("uvloop", "rloop", "blazio", "talyn"),
+        *("asyncio-dgram", "asyncudp", "anyio", "trio", "aiofastnet"),
+    )
+    for name in libraries:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from . import (
     harness,
     import_time,
     iperf3,
+    loops,
     machine,
     memory,
     native,
@@ -76,6 +78,13 @@ def run(
     quick: Annotated[
         bool, typer.Option("--quick", help="Ten seconds: a handful, 64 bytes.")
     ] = False,
+    by_loop: Annotated[
+        bool,
+        typer.Option(
+            "--loops",
+            help="64 bytes on every event loop, for the table by interpreter.",
+        ),
+    ] = False,
     scenario: Annotated[
         list[str] | None, typer.Option(help="Only this: receive, send or echo.")
     ] = None,
@@ -98,9 +107,11 @@ def run(
     output: Output = None,
 ) -> None:
     """Measure, and print the tables."""
-    chosen = _choose(
-        catalogue.quick() if quick else catalogue.SUBJECTS, scenario, subject
-    )
+    known = loops.subjects() if by_loop else catalogue.SUBJECTS
+    chosen = _choose(catalogue.quick() if quick else known, scenario, subject)
+    if by_loop:
+        payload = payload or [loops.PAYLOAD]
+        output = output or loops.file(platform.python_version())
     if quick:
         payload = payload or [_QUICK_PAYLOAD]
         rounds, seconds = rounds or _QUICK_ROUNDS, seconds or _QUICK_SECONDS
@@ -182,6 +193,13 @@ def publish_soak(file: ResultFile) -> None:
         raise typer.BadParameter(str(exc)) from None
     for path in paths:
         typer.echo(path)
+
+
+@app.command("loops")
+def loops_() -> None:
+    """Write the table of event loops and interpreters into the documentation."""
+    loops.PAGE.write_text(loops.render(loops.read(Path())))
+    typer.echo(loops.PAGE)
 
 
 @app.command("ratios")

@@ -111,7 +111,7 @@ def say(message: dict[str, Any]) -> None:
 
 
 def run(target: Callable[[Job], Any], loop: str, job: Job) -> None:
-    """Call *target* with *job* on *loop*: asyncio, uvloop, trio, or none."""
+    """Call *target* with *job* on *loop*: a module, or none."""
     if loop == "none":
         target(job)
     elif loop == "trio":
@@ -123,12 +123,9 @@ def run(target: Callable[[Job], Any], loop: str, job: Job) -> None:
 
 
 def asyncio_run(main: Awaitable[None], loop: str) -> None:
-    """Run *main* on a new event loop of asyncio or of uvloop."""
-    factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-    if loop == "uvloop":
-        import uvloop
-
-        factory = uvloop.new_event_loop
+    """Run *main* on a new event loop of the module *loop*."""
+    module = importlib.import_module(loop)
+    factory = getattr(module, "new_event_loop", None) or module.Loop  # talyn's
 
     async def wrapped() -> None:
         await main

@@ -102,3 +102,8 @@ def test_the_published_long_run_is_good() -> None:
     for loop, verdict in verdicts.items():
         assert recorded.samples[loop][-1]["seconds"] >= 3600
         assert verdict.complaints == ()
+
+
+def test_the_documentation_shows_the_published_loops() -> None:
+    """The table of event loops and interpreters is what the result files give."""
+    assert (ROOT / loops.PAGE).read_text() == loops.render(loops.read(ROOT))
