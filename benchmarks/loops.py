@@ -68,7 +68,8 @@ def render(found: list[Results]) -> str:
         f"{first.machine['system']} {first.machine['kernel']}; "
         + ", ".join(f"{name} {number}" for name, number in versions.items())
         + ". Each interpreter had a run of its own, so compare down the columns rather "
-        "than across. A loop without a figure has no release for that interpreter."
+        "than across. A loop without a figure "
+        "wasn't available, or didn't run, with that interpreter."
     )
     return "\n\n".join(parts) + "\n"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bars, publish, results
+from benchmarks import bars, loops, publish, results
 from benchmarks.soak import command, page, recording
 
 ROOT = Path(__file__).parents[2]
