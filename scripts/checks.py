@@ -35,7 +35,9 @@ from environments import HOME, ROOT
 
 PLATFORMS: Final = ("linux", "darwin", "win32")
 TYPED: Final = ("aioudp", "tests", "examples", "benchmarks", "scripts")
-GROUPS: Final = ("test", "lint", "docs", "bench", "interop", "deployment", "release")
+GROUPS: Final = (
+    *("test", "lint", "docs", "site", "bench", "interop", "deployment", "release"),
+)
 INTEROP: Final = (
     *("aiocoap", "aioice", "aioquic", "aiortc", "dnspython", "kademlia", "pysnmp"),
     *("python-osc", "rpcudp", "zeroconf"),

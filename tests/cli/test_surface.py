@@ -183,10 +183,16 @@ HEAVY: Final = {"asyncio", "rich", "pydantic", "ssl", "uvloop", "concurrent.futu
 
 
 def loaded_by(start: Start, *arguments: str) -> set[str]:
-    """Return the modules that a run of the command has loaded."""
+    """Return the modules that a run of the command has loaded.
+
+    Without those that were there before, of what measures coverage for example.
+    """
     code = (
         "import atexit, sys\n"
-        "atexit.register(lambda: print('loaded', *sys.modules, file=sys.stderr))\n"
+        "before = {*sys.modules}\n"
+        "def loaded():\n"
+        "    print('loaded', *({*sys.modules} - before), file=sys.stderr)\n"
+        "atexit.register(loaded)\n"
         "from aioudp.__main__ import main\n"
         "main()"
     )

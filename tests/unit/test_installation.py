@@ -59,11 +59,17 @@ def uninstall(site: Path, name: str) -> None:
 
 def python(site: Path, *arguments: str) -> tuple[int, str]:
     """Run Python with *site* before everything else; return status and last line."""
+    # Coverage would take the copies, and the other project, for the package itself.
+    unmeasured = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("COVERAGE_PROCESS")
+    }
     run = subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,
         cwd=site,
-        env=os.environ | {"PYTHONPATH": str(site)},
+        env=unmeasured | {"PYTHONPATH": str(site)},
         text=True,
     )
     return run.returncode, (run.stdout + run.stderr).strip().split("\n")[-1]
