@@ -33,11 +33,11 @@ class Spare:
 
     def __init__(self, endpoint: Any) -> None:
         self._sock = socket.socket(fileno=os.dup(endpoint.fileno()))
-        self._sock.setblocking(False)  # as it is
 
     def read(self, account: Account) -> None:
         """Enter all that is left, and close."""
         with self._sock as sock:
+            sock.setblocking(False)  # an adopted one blocks again, once it's given back
             while True:
                 try:
                     account.left(sock.recv(65536))
