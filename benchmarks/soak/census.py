@@ -21,16 +21,19 @@ _MEMORY: Final = {
     "private": ("smaps_rollup", "Private_Dirty"),
 }
 _OURS: Final = ("aioudp", "asyncio", "uvloop", "socket")
-_LEFT_OUT: Final = {
-    # In tables of up to 4,096, which a run of hours may not fill.
+_CACHED: Final = {
     "aioudp._system.control_data.Place",
     "aioudp._system.send_options.SendOptions",
-    # asyncio keeps up to 100 that are cancelled, or twice as many as aren't.
-    "asyncio.events.TimerHandle",
-    "_contextvars.Context",
 }
-"""Types that come and go by the hundred, and aren't counted: their numbers are bounded,
-and would hide a leak."""
+"""Types of which tables keep up to 4,096, which a run of hours may not fill."""
+
+_TIMERS: Final = {
+    "asyncio.events.TimerHandle",
+    "uvloop.loop.TimerHandle",
+    "uvloop.loop.UVTimer",
+}
+"""Types that come and go: asyncio keeps up to 100 that are cancelled, or twice as many
+as aren't. They count among all objects only."""
 
 
 def memory() -> dict[str, int]:
@@ -56,9 +59,10 @@ def types() -> Counter[str]:
 
 def take(counted: Counter[str]) -> dict[str, Any]:
     """Return a sample of everything, with the types of :func:`types`."""
-    kept = {name: count for name, count in counted.items() if name not in _LEFT_OUT}
+    kept = {name: count for name, count in counted.items() if name not in _CACHED}
+    steady = {name: count for name, count in kept.items() if name not in _TIMERS}
     ours = {
-        package: sum(n for name, n in kept.items() if _package(name) == package)
+        package: sum(n for name, n in steady.items() if _package(name) == package)
         for package in _OURS
     }
     try:
