@@ -11,8 +11,9 @@ from typing import Final
 
 from . import results
 from .catalogue import SUBJECTS, Scenario, Subject
-from .formatting import markdown, microseconds, quantity
-from .results import Results, Round
+from .formatting import markdown
+from .results import Results
+from .tables import headline
 
 FOLDER: Final = Path("benchmarks/results")
 PAGE: Final = Path("docs/explanation/_loops.md")
@@ -49,7 +50,9 @@ def render(found: list[Results]) -> str:
                 row.loop for one in found for row in one.rows if row.subject == subject
             )
             for loop in loops:
-                cells = [_cell(one, kind, subject, loop) for one in found]
+                cells = [
+                    headline(one, kind, subject, loop, PAYLOAD) or "-" for one in found
+                ]
                 lines.append([f"{subject} on {loop}", *cells])
         parts.append(markdown(header, lines))
     first = found[0]
@@ -83,15 +86,6 @@ def subjects() -> list[Subject]:
 def file(python: str) -> Path:
     """Return the result file for an interpreter of version *python*."""
     return FOLDER / f"loops-{'.'.join(python.split('.')[:2])}.json"
-
-
-def _cell(found: Results, scenario: Scenario, subject: str, loop: str) -> str:
-    row = found.row(scenario, subject, loop, PAYLOAD)
-    if row is None or not row.rounds:
-        return "-"
-    if scenario == "echo":
-        return microseconds(row.spread(Round.p50).median)
-    return quantity(row.spread(row.rate).median)
 
 
 def _version(python: str) -> tuple[int, ...]:

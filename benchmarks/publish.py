@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from . import bars, guides, ratios, serving, tables, workers
-from .formatting import markdown, microseconds, quantity
-from .results import Results, Round, read
+from .formatting import markdown
+from .results import Results, read
 
 RESULT_FILE: Final = Path("benchmarks/results/published.json")
 BATCHES_FILE: Final = Path("benchmarks/results/batches.json")
@@ -100,7 +100,10 @@ def in_readme(results: Results) -> str:
     header = ["datagrams of 64 bytes, over loopback", *_LOOPS]
     lines = []
     for scenario, subject in _README_ROWS:
-        cells = [_cell(results, scenario, subject, loop) for loop in _LOOPS]
+        cells = [
+            tables.headline(results, scenario, subject, loop, _PAYLOAD)
+            for loop in _LOOPS
+        ]
         if any(cells):
             lines.append([f"{_UNITS[scenario]}: {subject}", *cells])
     machine, conditions = results.machine, results.conditions
@@ -164,12 +167,3 @@ def _plot(scenario: str) -> str:
     """Return the plot, where it may scroll: on a telephone it would be too small."""
     image = f"```{{image}} figures/{scenario}.svg\n:alt: {scenario}\n:class: plot\n```"
     return f":::{{container}} wide-figure\n{image}\n:::"
-
-
-def _cell(results: Results, scenario: str, subject: str, loop: str) -> str:
-    row = results.row(scenario, subject, loop, _PAYLOAD)
-    if row is None or not row.rounds:
-        return ""
-    if scenario == "echo":
-        return microseconds(row.spread(Round.p50).median)
-    return quantity(row.spread(row.rate).median)

@@ -39,6 +39,21 @@ def render(results: Results, *, brief: bool = False) -> str:
     return "\n\n".join(parts)
 
 
+def headline(
+    results: Results, scenario: str, subject: str, loop: str, payload: int
+) -> str:
+    """Return the one figure of a row: its rate, or an echo's round trip, in us.
+
+    Empty if it wasn't measured.
+    """
+    row = results.row(scenario, subject, loop, payload)
+    if row is None or not row.rounds:
+        return ""
+    if scenario == "echo":
+        return microseconds(row.spread(Round.p50).median)
+    return quantity(row.spread(row.rate).median)
+
+
 def _grouped(subjects: dict[str, str]) -> str:
     """Return the subjects of each reason behind it."""
     by_reason: dict[str, list[str]] = {}

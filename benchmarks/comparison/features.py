@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -170,10 +169,9 @@ async def cancelling(peer: Peer) -> Seen:
                 await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
 
-    scopes = peer.backend == "trio" or peer.name == "anyio"
     lost = 0
     for number in range(200):
-        await (with_a_scope if scopes else with_a_task)(number)
+        await (with_a_scope if peer.cancels_scopes else with_a_task)(number)
         if kept + lost <= number:
             with anyio.move_on_after(0.02):  # it should be there
                 await receive()
@@ -247,10 +245,9 @@ async def surviving(peer: Peer) -> Seen:
         _, addr = server.recvfrom(100)
         server.sendto(b"and you", addr)
         with anyio.move_on_after(PATIENCE):
-            arrived = getattr(one, "arrived", one.recv)
             while True:
                 try:
-                    await arrived()
+                    await one.arrived()
                 except ConnectionRefusedError:
                     continue
                 return Seen(YES, "goes on")
@@ -275,8 +272,8 @@ async def empty(peer: Peer) -> Seen:
             return Seen(NO, f"isn't sent: {exc}")
         plain.sendto(b"", addr)
         with anyio.move_on_after(PATIENCE):
-            data = await getattr(one, "arrived", one.recv)()
-            assert (data if isinstance(data, bytes) else data[0]) == b""
+            data = await one.arrived()
+            assert data == b""
             return Seen(YES, "sent and received")
     return Seen(NO, "isn't received")
 
@@ -292,7 +289,7 @@ async def counting(peer: Peer) -> Seen:
             await anyio.lowlevel.checkpoint()
     await anyio.sleep(0.05)
     received = 0
-    receive = getattr(one, "arrived", one.recv)
+    receive = one.arrived
     while True:
         with anyio.move_on_after(0.2) as scope:
             await receive()
@@ -313,12 +310,9 @@ async def counting(peer: Peer) -> Seen:
 @feature("destination address")
 async def destination(peer: Peer) -> Seen:
     """Receive a datagram on the wildcard address; say which address it was sent to."""
-    options = {"packet_info": True} if peer.name == "aioudp" else {}
-    one = await peer.bind("0.0.0.0", **options)
+    one = await peer.bind_any_ipv4()
     await anyio.lowlevel.checkpoint()
-    with anyio.move_on_after(PATIENCE), anyio.CancelScope():
-        if peer.backend == "trio":
-            one.raw.setsockopt(socket.IPPROTO_IP, 8, 1)
+    with anyio.move_on_after(PATIENCE):
         send_plainly(b"hello", ("127.1.2.3", one.addr[1]))
         said = await one.destination()
         return Seen(BY_HAND if "by hand" in said else YES, said)
@@ -328,18 +322,9 @@ async def destination(peer: Peer) -> Seen:
 @feature("IPv4 peers on IPv6 sockets")
 async def dual_stack(peer: Peer) -> Seen:
     """Receive from IPv4 on a dual-stack socket; see the address that is shown."""
-    if peer.name == "aioudp":
-        one = await peer.bind("")
-        send_plainly(b"hello", (HOST, one.addr[1]))
-        _, addr = await one.recv_from()
-    else:
-        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind(("::", 0))
-        sock.setblocking(False)
-        one = await peer.adopt(sock)
-        send_plainly(b"hello", (HOST, one.addr[1]))
-        _, addr = await getattr(one, "arrived", one.recv_from)()
+    one = await peer.bind_dual_stack()
+    send_plainly(b"hello", (HOST, one.addr[1]))
+    _, addr = await one.arrived_from()
     plain = addr[0] == HOST
     return Seen(YES if plain else NO, f"shown as {addr[0]}")
 
@@ -373,8 +358,6 @@ async def broadcasting(peer: Peer) -> Seen:
     by_hand = False
     try:
         one = await peer.bind_broadcast()
-        by_hand = isinstance(one.raw, socket.socket) and peer.name == "asyncio sock_*"
-        by_hand = by_hand or peer.backend == "trio"
     except Missing:
         one = await peer.bind()
         if one.raw is None:
@@ -421,7 +404,7 @@ async def unix(peer: Peer) -> Seen:
         with socket.socket(AF_UNIX, socket.SOCK_DGRAM) as plain:
             plain.sendto(b"hello", str(path))
             with anyio.fail_after(PATIENCE):
-                await getattr(one, "arrived", one.recv)()
+                await one.arrived()
     return Seen(YES, "received")
 
 
@@ -434,7 +417,7 @@ async def adopting(peer: Peer) -> Seen:
     one = await peer.adopt(sock)
     send_plainly(b"hello", sock.getsockname())
     with anyio.fail_after(PATIENCE):
-        await getattr(one, "arrived", one.recv)()
+        await one.arrived()
     return Seen(YES, "received")
 
 
@@ -506,7 +489,7 @@ async def on_trio(peer: Peer) -> Seen:
     """Receive a datagram in a program that runs on trio."""
     one, send = await opened(peer)
     send(b"hello")
-    await getattr(one, "arrived", one.recv)()
+    await one.arrived()
     return Seen(YES, "received")
 
 
@@ -515,13 +498,7 @@ async def typed(peer: Peer) -> Seen:
     """Look for the marker of PEP 561 in the distribution."""
     if peer.distribution is None:
         return Seen(YES, "in typeshed")
-    files = metadata.files(peer.distribution) or []
-    if peer.name == "aioudp":  # it may be installed in a way that lists no files
-        import aioudp
-
-        found = (Path(aioudp.__file__).parent / "py.typed").exists()
-    else:
-        found = any(file.name == "py.typed" for file in files)
+    found = peer.has_hints()
     return Seen(YES if found else NO, "py.typed" if found else "no py.typed")
 
 

@@ -64,6 +64,12 @@ class Aioudp(Peer):
     async def adopt(self, sock: socket.socket) -> Socket:
         return EndpointSocket(await aioudp.adopt(sock))
 
+    async def bind_any_ipv4(self) -> Socket:
+        return await self.bind("0.0.0.0", packet_info=True)
+
+    async def bind_dual_stack(self) -> Socket:
+        return await self.bind("")
+
     async def bind_broadcast(self) -> Socket:
         return await self.bind(broadcast=True)
 
@@ -86,3 +92,7 @@ class Aioudp(Peer):
             await sender.send(b"over no wire", ("10.0.0.1", 7))
             data: bytes = (await receiver.recv()).data
             return data
+
+    def has_hints(self) -> bool:
+        # It may be installed in a way that lists no files.
+        return (Path(aioudp.__file__).parent / "py.typed").exists()

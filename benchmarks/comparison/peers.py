@@ -11,6 +11,7 @@ import asyncio
 import importlib
 import socket
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -38,6 +39,14 @@ class Socket:
     async def recv_from(self) -> tuple[bytes, Any]:
         """Receive a datagram with its sender."""
         raise NotImplementedError
+
+    async def arrived(self) -> bytes:
+        """Receive a datagram, by a callback if there is nothing to await."""
+        return await self.recv()
+
+    async def arrived_from(self) -> tuple[bytes, Any]:
+        """Receive a datagram with its sender, in either way."""
+        return await self.recv_from()
 
     async def close(self) -> None:
         raise NotImplementedError
@@ -76,6 +85,8 @@ class Peer:
     """What to import, to look for names in it."""
     backend: ClassVar[str] = "asyncio"
     uvloop: ClassVar[bool] = False
+    cancels_scopes: ClassVar[bool] = False
+    """Whether its users cancel scopes rather than tasks."""
 
     async def bind(self, host: str = HOST, **options: Any) -> Socket:
         raise NotImplementedError
@@ -88,6 +99,18 @@ class Peer:
 
     async def adopt(self, sock: socket.socket) -> Socket:
         raise Missing("not available")
+
+    async def bind_any_ipv4(self) -> Socket:
+        """Open a socket on 0.0.0.0 whose ``destination`` is going to be asked."""
+        return await self.bind("0.0.0.0")
+
+    async def bind_dual_stack(self) -> Socket:
+        """Open a socket on every address of both IP versions."""
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::", 0))
+        sock.setblocking(False)
+        return await self.adopt(sock)
 
     async def bind_broadcast(self) -> Socket:
         """Open a socket that may send to a broadcast address."""
@@ -109,11 +132,11 @@ class Peer:
         """Send a datagram through a network that isn't there."""
         raise Missing("not available")
 
-    def names(self) -> set[str]:
-        """Return the public names of the library."""
-        return {
-            name for name in dir(importlib.import_module(self.module)) if name[0] != "_"
-        }
+    def has_hints(self) -> bool:
+        """Return whether the distribution has the marker of PEP 561."""
+        assert self.distribution is not None
+        files = metadata.files(self.distribution) or []
+        return any(file.name == "py.typed" for file in files)
 
 
 # -- protocols
@@ -141,7 +164,10 @@ class ProtocolSocket(Socket):
     async def recv_from(self) -> tuple[bytes, Any]:
         raise Missing("callbacks only")
 
-    async def arrived(self) -> tuple[bytes, Any]:
+    async def arrived(self) -> bytes:
+        return (await self.arrived_from())[0]
+
+    async def arrived_from(self) -> tuple[bytes, Any]:
         """Wait for the callback. Its users would write this queue themselves."""
         return await self.protocol.received.get()
 
@@ -254,11 +280,6 @@ class LoopMethods(Peer):
 
     async def adopt(self, sock: socket.socket) -> Socket:
         return LoopSocket(sock)
-
-    async def bind_broadcast(self) -> Socket:
-        one = await self.bind()
-        one.raw.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        return one
 
 
 # -- awaitable layers over them
@@ -383,6 +404,7 @@ class Anyio(Peer):
     name = "anyio"
     distribution = "anyio"
     module = "anyio"
+    cancels_scopes = True
 
     async def bind(self, host: str = HOST, **options: Any) -> Socket:
         import anyio
@@ -424,7 +446,6 @@ class TrioSocket(Socket):
         self.raw.close()
 
     async def destination(self) -> str:
-        self.raw.setsockopt(socket.IPPROTO_IP, 8, 1)  # IP_PKTINFO, ip(7)
         _, ((_, _, info), *_), _, _ = await self.raw.recvmsg(2048, 256)
         return socket.inet_ntoa(info[8:12]) + ", by hand"
 
@@ -434,6 +455,12 @@ class Trio(Peer):
     distribution = "trio"
     module = "trio"
     backend = "trio"
+    cancels_scopes = True
+
+    async def bind_any_ipv4(self) -> Socket:
+        one = await self.bind("0.0.0.0")
+        one.raw.setsockopt(socket.IPPROTO_IP, 8, 1)  # IP_PKTINFO, ip(7)
+        return one
 
     async def bind(self, host: str = HOST, **options: Any) -> Socket:
         import trio
@@ -460,11 +487,6 @@ class Trio(Peer):
         import trio
 
         return TrioSocket(trio.socket.from_stdlib_socket(sock))
-
-    async def bind_broadcast(self) -> Socket:
-        one = await self.bind()
-        one.raw.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        return one
 
 
 # -- the other package named aioudp
