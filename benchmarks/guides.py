@@ -6,18 +6,13 @@ CPU time per datagram, because that changes little with who else was on the mach
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from statistics import median
 from typing import Final, NamedTuple
 
 from .catalogue import MANY_PEERS, Scenario, from_sources
-from .formatting import markdown, microseconds, quantity
-from .results import Results, Round
+from .formatting import markdown, microseconds
+from .results import Results
+from .tables import headline
 
-_MARK: Final = "†"
-_ELSEWHERE: Final = (
-    f"{_MARK} From another run, on a machine that was busy: only the ratio counts."
-)
 _PAYLOADS: Final = (64, 1200)  # bytes
 _LOOPS: Final = ("asyncio", "uvloop")
 
@@ -130,7 +125,7 @@ def what_to_expect(results: Results) -> str:
     lines = []
     for title, scenario, subject in _EXPECTED:
         cells = [
-            _expected(results, scenario, subject, loop, payload)
+            headline(results, scenario, subject, loop, payload)
             for payload in _PAYLOADS
             for loop in _LOOPS
         ]
@@ -147,47 +142,28 @@ def what_to_expect(results: Results) -> str:
     )
 
 
-def what_knobs_bring(sources: Sequence[Results]) -> str:
-    """Return the table of knobs; each row is from the first source that has it."""
+def what_knobs_bring(results: Results) -> str:
+    """Return the table of knobs, without rows that weren't measured."""
     header = ["knob"]
     header += [f"us of CPU each, {payload} bytes" for payload in _PAYLOADS]
     lines = []
     for knob in _KNOBS:
-        cells = [_brought(sources, knob, payload) for payload in _PAYLOADS]
+        cells = [_brought(results, knob, payload) for payload in _PAYLOADS]
         if any(cells):
             lines.append([knob.title, *cells])
-    table = markdown(header, lines)
-    return f"{table}\n\n{_ELSEWHERE}" if _MARK in table else table
+    return markdown(header, lines)
 
 
-def _expected(
-    results: Results, scenario: Scenario, subject: str, loop: str, payload: int
-) -> str:
-    row = results.row(scenario, subject, loop, payload)
-    if row is None or not row.rounds:
+def _brought(results: Results, knob: Knob, payload: int) -> str:
+    before, after = (
+        results.row(knob.scenario, subject, loop, payload)
+        for subject, loop in zip((knob.before, knob.after), knob.loops, strict=True)
+    )
+    if before is None or after is None or not before.rounds or not after.rounds:
         return ""
-    if scenario == "echo":
-        return microseconds(row.spread(Round.p50).median)
-    return quantity(row.spread(row.rate).median)
-
-
-def _brought(sources: Sequence[Results], knob: Knob, payload: int) -> str:
-    for results in sources:
-        before, after = (
-            results.row(knob.scenario, subject, loop, payload)
-            for subject, loop in zip((knob.before, knob.after), knob.loops, strict=True)
-        )
-        if before is None or after is None or not before.rounds or not after.rounds:
-            continue
-        costs = [row.spread(row.cpu).median for row in (before, after)]
-        # Round by round, between two measurements that stood close together.
-        pairs = zip(before.rounds, after.rounds, strict=False)
-        ratios = [before.cpu(one) / after.cpu(other) for one, other in pairs]
-        if results is not sources[0]:
-            return f"{_factor(median(ratios))} {_MARK}"
-        first, second = map(microseconds, costs)
-        return f"{first} → {second}: {_factor(median(ratios))}"
-    return ""
+    first, second = (row.spread(row.cpu).median for row in (before, after))
+    costs = f"{microseconds(first)} → {microseconds(second)}"
+    return f"{costs}: {_factor(first / second)}"
 
 
 def _factor(ratio: float) -> str:

@@ -13,10 +13,9 @@ from typing import Any, Final, NamedTuple
 
 from . import bars, guides, ratios, serving, tables, workers
 from .formatting import markdown
-from .results import Results, read
+from .results import Results
 
 RESULT_FILE: Final = Path("benchmarks/results/published.json")
-BATCHES_FILE: Final = Path("benchmarks/results/batches.json")
 """What the published results lack, measured in a run of its own."""
 EXPECTATIONS: Final = Path("docs/explanation/_expectations.md")
 KNOBS: Final = Path("docs/how-to/_knobs.md")
@@ -136,10 +135,9 @@ def expectations(results: Results) -> str:
     return f"{_MADE_BY}{guides.what_to_expect(results)}\n"
 
 
-def knobs(results: Results, root: Path) -> str:
+def knobs(results: Results) -> str:
     """Return the table of the documentation that says what each knob brings."""
-    sources = [results, read(root / BATCHES_FILE)]
-    return f"{_MADE_BY}{guides.what_knobs_bring(sources)}\n"
+    return f"{_MADE_BY}{guides.what_knobs_bring(results)}\n"
 
 
 def publish(results: Results, root: Path) -> list[Path]:
@@ -151,7 +149,7 @@ def publish(results: Results, root: Path) -> list[Path]:
     readme.write_text(replaced(readme.read_text(), in_readme(results)))
     expected, brought = root / EXPECTATIONS, root / KNOBS
     expected.write_text(expectations(results))
-    brought.write_text(knobs(results, root))
+    brought.write_text(knobs(results))
     front = bars.draw(results, root / FRONT)
     return [page, readme, expected, brought, *plots.draw(results, root / PLOTS), *front]
 

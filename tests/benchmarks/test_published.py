@@ -60,7 +60,7 @@ def test_the_guides_show_the_published_figures() -> None:
     published = results.read(ROOT / publish.RESULT_FILE)
 
     assert (ROOT / publish.EXPECTATIONS).read_text() == publish.expectations(published)
-    assert (ROOT / publish.KNOBS).read_text() == publish.knobs(published, ROOT)
+    assert (ROOT / publish.KNOBS).read_text() == publish.knobs(published)
 
 
 def test_readers_are_not_shown_goals() -> None:
